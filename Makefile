@@ -1,0 +1,35 @@
+# Everything starts from here: `make demo`, `make test`. Only Python (3.11 or newer) and make are needed.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+
+.PHONY: setup demo test validate bench lint clean
+
+setup: $(VENV)/.ready
+
+# torch is asked for by itself first: with a version fixed, pip takes the build this machine offers.
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0 -c constraints.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[test]" -c constraints.txt
+	touch $@
+
+demo: setup
+	$(PY) -m experiments demo --out demo
+
+test: setup lint
+	$(PY) -m pytest
+
+validate: setup
+	$(PY) -m pytest -m validate --full-draws
+
+bench: setup
+	$(PY) -m wavefield bench
+	$(PY) -m experiments bench
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info
