@@ -1,0 +1,38 @@
+"""Checks of arguments at the door: each returns the value in its usual form or raises an error that names it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def positive(value, name: str) -> float:
+    """Return `value` as a float if it is a finite positive number, else raise a ValueError that names it."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a positive number, got {value!r}") from None
+    if not (np.isfinite(number) and number > 0):
+        raise ValueError(f"{name} must be a finite positive number, got {value!r}")
+    return number
+
+
+def positive_int(value, name: str, least: int = 1) -> int:
+    """Return `value` as an int if it is a whole number of at least `least`, else raise an error that names it."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}")
+    return int(value)
+
+
+def finite_vector(value, name: str) -> np.ndarray:
+    """Return `value` as a 1-D float array of finite numbers."""
+    try:
+        vector = np.atleast_1d(np.asarray(value, dtype=float))
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number or a sequence of numbers, got {value!r}") from None
+    if vector.ndim != 1 or vector.size == 0:
+        raise ValueError(f"{name} must be a number or one number per ring, got an array of shape {np.shape(value)}")
+    if not np.isfinite(vector).all():
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return vector

@@ -1,0 +1,113 @@
+"""One step of a wave operator as a sparse matrix: the definition, boundaries included, that fast loops must meet."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+
+def one_step_matrix(op, size: int) -> sparse.csr_array:
+    """Return the step of `op` on `size` positions, shape (C·size, C·size), channel-major."""
+    blocks = [[_block(op, o, i, size) for i in range(op.channels)] for o in range(op.channels)]
+    matrix = sparse.block_array(blocks, format="lil")
+    if op.boundary == "absorbing" and op.levels == 2:
+        for ring, ends in enumerate(op.local_courant(size)[:, [0, -1]]):
+            _put_mur_rows(matrix, 2 * ring * size, size, ends)
+    if op.boundary_row is not None:
+        end = size - 1 if op.driven_end == -1 else 0
+        for channel in range(op.channels):
+            matrix[channel * size + end] = op.boundary_row[channel].reshape(1, -1)
+    return sparse.csr_array(matrix)
+
+
+def conductance(op, size: int) -> np.ndarray:
+    """r² at the size + 1 faces between positions, the mean of both sides, of a two-way operator, (rings, size + 1).
+
+    With it the two-way equation in a medium of varying speed reads
+    (1 + γdt/2)·h_i[t+1] = 2h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}) − (1 − γdt/2)·h_i[t−1].
+    """
+    squared = op.local_courant(size) ** 2
+    inner = (squared[:, 1:] + squared[:, :-1]) / 2
+    if op.boundary == "periodic":
+        around = (squared[:, :1] + squared[:, -1:]) / 2
+        return np.hstack([around, inner, around])
+    if op.boundary == "free":  # the mirror holds for the medium too
+        return np.hstack([inner[:, :1], inner, inner[:, -1:]])
+    return np.hstack([squared[:, :1], inner, squared[:, -1:]])
+
+
+def local_taps(op, size: int) -> np.ndarray:
+    """Weights of each position on its neighbours, now to now, shape (rings, K, size)."""
+    if op.profile is None:
+        return np.repeat(op.taps[:, :, None], size, axis=2)
+    if op.levels == 2:
+        g = conductance(op, size)
+        taps = np.stack([g[:, :-1], 2 - g[:, :-1] - g[:, 1:], g[:, 1:]], axis=1)
+        return taps / (1 + op.halved_damping)[:, None, None]
+    nu = op.local_courant(size)
+    taps = np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)
+    return taps * op.taps.sum(axis=1)[:, None, None]
+
+
+def near_end_taps(op) -> np.ndarray:
+    """Second order taps of a two-level operator at its own Courant number, shape (rings, 3)."""
+    r2 = op.courant**2
+    return np.stack([r2, 2 - 2 * r2, r2], axis=1) / (1 + op.halved_damping)[:, None]
+
+
+def reflect(index, size: int, boundary: str):
+    """Where a position beyond the ends is read, and with which sign (0: nothing stands there).
+
+    Periodic: modulo N. Fixed: odd about −1 and N. Free: even about 0 and N − 1. Absorbing, open: nothing.
+    """
+    index = np.asarray(index)
+    if boundary == "periodic":
+        return index % size, np.ones(index.shape, int)
+    if boundary == "fixed":
+        turn = (index + 1) % (2 * (size + 1))
+        folded = np.where(turn <= size, turn, 2 * (size + 1) - turn)
+        sign = np.where(turn <= size, 1, -1) * ((folded != 0) & (folded != size + 1))
+        return np.clip(folded - 1, 0, size - 1), sign
+    if boundary == "free":
+        turn = index % max(2 * (size - 1), 1)
+        return np.where(turn < size, turn, 2 * (size - 1) - turn), np.ones(index.shape, int)
+    inside = (index >= 0) & (index < size)
+    return np.where(inside, index, 0), inside.astype(int)
+
+
+def _block(op, o, i, size):
+    """Return the part of the matrix that takes channel i to channel o."""
+    on_itself = o == i and o % op.levels == 0
+    weights = local_taps(op, size)[o // op.levels] if on_itself else np.repeat(op.kernel[o, i][:, None], size, axis=1)
+    half = op.kernel.shape[2] // 2
+    here, rows, columns, values = np.arange(size), [], [], []
+    for j, weight in enumerate(weights):
+        there, sign = reflect(here + j - half, size, op.boundary)
+        use = (sign != 0) & (weight != 0)
+        rows.append(here[use])
+        columns.append(there[use])
+        values.append((sign * weight)[use])
+    places = (np.concatenate(rows), np.concatenate(columns))
+    block = sparse.coo_array((np.concatenate(values), places), shape=(size, size))
+    if op.boundary == "absorbing" and op.levels == 2 and on_itself and half > 1:
+        return _low_order_near_ends(block, near_end_taps(op)[o // 2], half, size)
+    return block
+
+
+def _low_order_near_ends(block, near, half, size):
+    """Second order stencil on the cells whose wide one would reach beyond an absorbing end."""
+    block = sparse.lil_array(block)
+    for n in {*range(1, min(half, size - 1)), *range(max(size - half, 1), size - 1)}:
+        block[n] = np.zeros((1, size))
+        block[n, n - 1 : n + 2] = near[None]
+    return block
+
+
+def _put_mur_rows(matrix, start, size, ends):
+    """h₀[t+1] = h₁[t] + (r−1)/(r+1)·(h₁[t+1] − h₀[t]) at both ends, h₁[t+1] put in from its own row."""
+    for end, inward, r in ((0, 1, ends[0]), (size - 1, -1, ends[1])):
+        mur = (r - 1) / (r + 1)
+        row = mur * matrix[[start + end + inward]]
+        row[0, start + end + inward] += 1
+        row[0, start + end] -= mur
+        matrix[start + end] = row
