@@ -1,0 +1,50 @@
+"""The recurrence in plain PyTorch: any device, differentiable any number of times; the definition of correct.
+
+    h[t+1] = σ(u ⋆ h[t] + V x[t] + b),    (u ⋆ h)[o, n] = Σ_{i,k} u[o, i, k] h[i, (n + k − K//2) mod N]
+
+Every other backend is tested against this one.
+"""
+
+import torch
+from torch.nn import functional
+
+NONLINEARITIES = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda h: h}
+
+
+def wrapped(h, reach):
+    """The ring (..., N) with `reach` neighbours from the other side at each end: (..., N + 2·reach)."""
+    size = h.shape[-1]
+    turns = -(-reach // size)  # a kernel may reach around a short ring more than once
+    around = torch.cat([h] * (2 * turns + 1), -1)
+    start = turns * size - reach
+    return around[..., start : start + size + 2 * reach]
+
+
+def convolve(h, kernel, boundary="periodic", boundary_row=None):
+    """u ⋆ h for h (B, C, N), on a ring or on an open line whose last unit may be driven by a row (C, C, N)."""
+    reach = kernel.shape[-1] // 2
+    if boundary == "periodic":
+        return functional.conv1d(wrapped(h, reach), kernel)
+    moved = functional.conv1d(h, kernel, padding=reach)
+    if boundary_row is None:
+        return moved
+    driven = torch.einsum("oin,bin->bo", boundary_row, h)
+    return torch.cat([moved[..., :-1], driven[..., None]], -1)
+
+
+def scan(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, boundary="periodic", boundary_row=None):
+    """States h[1..T] (T, B, C, N), or the last (B, C, N), step by step."""
+    activation = NONLINEARITIES[nonlinearity]
+    h, states = h0, []
+    for x_t in x:
+        drive = torch.einsum("bi,cni->bcn", x_t, encoder) + bias
+        h = activation(convolve(h, kernel, boundary, boundary_row) + drive)
+        if return_sequence:
+            states.append(h)
+    return torch.stack(states) if return_sequence else h
+
+
+def scan_readout(x, encoder, kernel, bias, h0, weight, readout_bias, nonlinearity):
+    """Readout W h[t] + c of every state (T, B, O), by way of the whole sequence of states."""
+    h = scan(x, encoder, kernel, bias, h0, nonlinearity, True)
+    return functional.linear(h.flatten(2), weight.flatten(1), readout_bias)

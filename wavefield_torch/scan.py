@@ -1,0 +1,317 @@
+"""`wave_scan`: the wave recurrence over a whole sequence as one differentiable operator.
+
+A backend is a module with three functions on tensors that were checked here:
+
+    forward(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every) -> (h, saved)
+    backward(grad, h, saved, x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, needs)
+        -> gradients of (x, encoder, kernel, bias, h0), None where `needs` is false
+    saved_shape(x, encoder, kernel, return_sequence, checkpoint_every) -> shape of `saved`
+
+`saved` is whatever its backward wants to find again (dtype of x; the whole sequence of states is there as `h` when it
+was returned). `checkpoint_every` is 0 when no gradient will be asked for, 1 to keep every state, k to keep every k-th.
+"""
+
+import functools
+import importlib
+import logging
+
+import torch
+
+from wavefield_torch import _parallel, _reference
+
+logger = logging.getLogger(__name__)
+
+BOUNDARIES = ("periodic", "open")
+BACKENDS = ("auto", "reference", "cpu", "triton")
+MEMORY_BUDGET = {"cpu": 2e9, "cuda": 8e9}  # bytes of stored states above which segments are recomputed
+
+
+def wave_scan(
+    x,
+    encoder,
+    kernel,
+    bias,
+    h0=None,
+    *,
+    boundary="periodic",
+    boundary_row=None,
+    nonlinearity="relu",
+    return_sequence=True,
+    checkpoint_every=None,
+    parallel=False,
+    backend="auto",
+):
+    """Run the wave recurrence h[t+1] = σ(u ⋆ h[t] + V x[t] + b) over a sequence.
+
+    The state is C rings (channels) of N positions; on a ring ⋆ is circular correlation,
+
+        (u ⋆ h)[o, n] = Σ_{i,k} u[o, i, k] h[i, (n + k − K//2) mod N].
+
+    Parameters
+    ----------
+    x : Tensor (T, B, I)
+        Input sequence. A batch axis made by `expand` is recognised and projected once.
+    encoder : Tensor (C, N, I)
+        V, from inputs to units.
+    kernel : Tensor (C, C, K)
+        u, K odd: [0, 0, 1] moves activity one unit to lower positions each step, [1, 0, 0] to higher ones.
+    bias : Tensor (C, N) or (C,) or None
+        b; one value per channel is spread over its ring.
+    h0 : Tensor (B, C, N), optional
+        State before the first input; zero unless given.
+    boundary : {"periodic", "open"}
+        Rings, or lines with nothing beyond their ends (reference backend only).
+    boundary_row : Tensor (C, C, N), optional
+        With an open boundary, what drives the last unit in place of the kernel: Σ_{i,n} row[o, i, n] h[i, n].
+    nonlinearity : {"relu", "tanh", "identity"}
+        σ.
+    return_sequence : bool
+        All states, or only the last (which needs far less memory).
+    checkpoint_every : int, optional
+        Keep every k-th state for the backward pass and compute the others again; 1 keeps all. By default all are kept
+        if they fit `MEMORY_BUDGET`, else every ⌈√T⌉-th. Without effect where the sequence is returned: it is the store.
+    parallel : bool
+        With the identity nonlinearity only: Fourier transform over positions and an associative scan over time, of
+        depth O(log T).
+    backend : {"auto", "reference", "cpu", "triton"}
+        `reference` is plain PyTorch, on any device and differentiable any number of times; `cpu` and `triton` are
+        fused over time and differentiable once. `auto` takes the fused one of the device where it applies.
+
+    Returns
+    -------
+    Tensor (T, B, C, N), or (B, C, N) if not `return_sequence`
+        h[1] to h[T]: the entry at t is the state after x[t] has arrived.
+
+    Raises
+    ------
+    ValueError
+        For a shape, dtype or option that does not fit; the message names the argument and what it takes.
+    TypeError
+        For an argument that is not a tensor.
+
+    Notes
+    -----
+    Model: Keller, Muller, Sejnowski and Welling, "Traveling Waves Encode the Recent Past and Enhance Sequence
+    Learning", ICLR 2024, equation 3. Under autocast everything here is computed in float32.
+
+    Methods that are parallel in time for the other nonlinearities (Newton iterations over the whole sequence) need
+    nearly as many iterations as there are steps once such a network is trained, so there are none here.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from wavefield_torch.scan import wave_scan
+    >>> shift = torch.tensor([[[0.0, 0.0, 1.0]]])
+    >>> x = torch.tensor([1.0, 0.0, 0.0]).reshape(3, 1, 1)
+    >>> encoder = torch.zeros(1, 5, 1)
+    >>> encoder[0, 0] = 1.0
+    >>> wave_scan(x, encoder, shift, torch.zeros(1, 5))[:, 0, 0]
+    tensor([[1., 0., 0., 0., 0.],
+            [0., 0., 0., 0., 1.],
+            [0., 0., 0., 1., 0.]])
+    """
+    x, encoder, kernel, bias, h0, boundary_row = _in_full_precision(x, encoder, kernel, bias, h0, boundary_row)
+    bias, h0 = _checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity)
+    if parallel:
+        return _parallel_scan(x, encoder, kernel, bias, h0, boundary, nonlinearity, return_sequence)
+    backend = _choose(backend, x, boundary)
+    if backend == "reference":
+        with torch.autocast(x.device.type, enabled=False):
+            return _reference.scan(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, boundary, boundary_row)
+    inputs = (x, encoder, kernel, bias, h0)
+    every = 0 if return_sequence else _checkpoints(inputs, checkpoint_every)
+    return torch.ops.wavefield.scan(*inputs, nonlinearity, return_sequence, every, backend)[0]
+
+
+# ---------------------------------------------------------------------------------------------- arguments
+
+
+def _in_full_precision(*tensors):
+    """Under autocast, everything in float32: a state rounded to half precision drifts over a thousand steps."""
+    device = tensors[0].device.type if isinstance(tensors[0], torch.Tensor) else "cpu"
+    if not torch.is_autocast_enabled(device):
+        return tensors
+    return tuple(t.float() if isinstance(t, torch.Tensor) and t.dtype != torch.float64 else t for t in tensors)
+
+
+def _checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity):
+    """Bias and initial state in full shape, after every argument has been held against the others."""
+    for name, tensor in (("x", x), ("encoder", encoder), ("kernel", kernel)):
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"{name} must be a tensor; got {type(tensor).__name__}")
+        if tensor.dim() != 3:
+            raise ValueError(f"{name} must have 3 dimensions; got shape {tuple(tensor.shape)}")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"x must be float32 or float64 (half precision through autocast); got {x.dtype}")
+    steps, batch, inputs = x.shape
+    channels, size = encoder.shape[:2]
+    if steps == 0:
+        raise ValueError(f"x must hold at least one step; got shape {tuple(x.shape)}")
+    if channels == 0 or size == 0:
+        raise ValueError(f"encoder must have channels and positions; got shape {tuple(encoder.shape)}")
+    if encoder.shape[2] != inputs:
+        raise ValueError(f"encoder must be (C, N, {inputs}) to take x {tuple(x.shape)}; got {tuple(encoder.shape)}")
+    if kernel.shape[:2] != (channels, channels) or kernel.shape[2] % 2 == 0:
+        raise ValueError(f"kernel must be ({channels}, {channels}, odd); got shape {tuple(kernel.shape)}")
+    if nonlinearity not in _reference.NONLINEARITIES:
+        raise ValueError(f"nonlinearity must be one of {list(_reference.NONLINEARITIES)}; got {nonlinearity!r}")
+    if boundary not in BOUNDARIES:
+        raise ValueError(f"boundary must be one of {list(BOUNDARIES)}; got {boundary!r}")
+    if boundary_row is not None and boundary != "open":
+        raise ValueError("boundary_row drives the end of an open line; it needs boundary='open'")
+    if bias is None:
+        bias = x.new_zeros(channels, size)
+    elif tuple(bias.shape) == (channels,):
+        bias = bias[:, None].expand(channels, size)
+    if h0 is None:
+        h0 = x.new_zeros(batch, channels, size)
+    expected = [
+        ("bias", bias, (channels, size)),
+        ("h0", h0, (batch, channels, size)),
+        ("boundary_row", boundary_row, (channels, channels, size)),
+    ]
+    for name, tensor, shape in expected:
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} must have shape {shape}; got {tuple(tensor.shape)}")
+    for name, tensor in (
+        ("encoder", encoder),
+        ("kernel", kernel),
+        ("bias", bias),
+        ("h0", h0),
+        ("boundary_row", boundary_row),
+    ):
+        if tensor is not None and (tensor.dtype != x.dtype or tensor.device != x.device):
+            raise ValueError(f"{name} must be {x.dtype} on {x.device} like x; got {tensor.dtype} on {tensor.device}")
+    return bias, h0
+
+
+def _choose(backend, x, boundary):
+    """The backend to run: the one asked for if it can, or the fused one of the device."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {list(BACKENDS)}; got {backend!r}")
+    if backend in ("cpu", "triton") and boundary != "periodic":
+        raise ValueError(f"backend {backend!r} runs rings only; use backend='reference' with boundary={boundary!r}")
+    if backend == "cpu" and x.device.type != "cpu":
+        raise ValueError(f"backend 'cpu' takes tensors on the CPU; x is on {x.device}")
+    if backend == "auto":
+        fused = {"cpu": "cpu", "cuda": "triton"}.get(x.device.type, "reference")
+        backend = fused if boundary == "periodic" and _available(fused) else "reference"
+        logger.debug("wave_scan: backend %s for x %s on %s", backend, tuple(x.shape), x.device)
+    return backend
+
+
+@functools.cache
+def _available(backend):
+    try:
+        _module(backend)
+    except ImportError as error:
+        logger.warning("wave_scan: backend %s cannot be used (%s); running the reference instead", backend, error)
+        return False
+    return True
+
+
+def _module(backend):
+    return importlib.import_module(
+        {"reference": "._reference", "cpu": "._cpu", "triton": "._triton"}[backend], __package__
+    )
+
+
+def _checkpoints(inputs, every):
+    """0 where no gradient is wanted, else how often a state is kept: as asked, or by the memory budget."""
+    if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+        raise ValueError(f"checkpoint_every must be a positive integer or None; got {every!r}")
+    if not (torch.is_grad_enabled() and any(t.requires_grad for t in inputs)):
+        return 0
+    x, h0 = inputs[0], inputs[-1]
+    steps = x.shape[0]
+    if every is not None:
+        return min(every, steps)
+    stored = (steps + 1) * h0.numel() * x.element_size()
+    if stored <= MEMORY_BUDGET.get(x.device.type, MEMORY_BUDGET["cuda"]):
+        return 1
+    return -int(-(steps**0.5) // 1)
+
+
+# ---------------------------------------------------------------------------------------------- the operator
+
+
+@torch.library.custom_op("wavefield::scan", mutates_args=())
+def _scan(
+    x: torch.Tensor,
+    encoder: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor,
+    h0: torch.Tensor,
+    nonlinearity: str,
+    return_sequence: bool,
+    checkpoint_every: int,
+    backend: str,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(h, saved) of a fused backend."""
+    run = _module(backend).forward
+    return run(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every)
+
+
+@_scan.register_fake
+def _scan_shapes(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, backend):
+    shape = (x.shape[0], *h0.shape) if return_sequence else h0.shape
+    saved = _module(backend).saved_shape(x, encoder, kernel, return_sequence, checkpoint_every)
+    return x.new_empty(shape), x.new_empty(saved)
+
+
+@torch.library.custom_op("wavefield::scan_backward", mutates_args=())
+def _scan_backward(
+    grad: torch.Tensor,
+    h: torch.Tensor,
+    saved: torch.Tensor,
+    x: torch.Tensor,
+    encoder: torch.Tensor,
+    kernel: torch.Tensor,
+    bias: torch.Tensor,
+    h0: torch.Tensor,
+    nonlinearity: str,
+    return_sequence: bool,
+    checkpoint_every: int,
+    needs: list[bool],
+    backend: str,
+) -> list[torch.Tensor]:
+    """Gradients of x, encoder, kernel, bias, h0; empty where not needed."""
+    inputs = (x, encoder, kernel, bias, h0)
+    run = _module(backend).backward
+    gradients = run(grad, h, saved, *inputs, nonlinearity, return_sequence, checkpoint_every, needs)
+    return [x.new_empty(0) if g is None else g for g in gradients]
+
+
+@_scan_backward.register_fake
+def _scan_backward_shapes(
+    grad, h, saved, x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, needs, backend
+):
+    inputs = (x, encoder, kernel, bias, h0)
+    return [x.new_empty(t.shape if need else 0) for t, need in zip(inputs, needs, strict=True)]
+
+
+def _remember(ctx, inputs, output):
+    *tensors, nonlinearity, return_sequence, checkpoint_every, backend = inputs
+    h, saved = output
+    ctx.save_for_backward(h, saved, *tensors)
+    ctx.options = nonlinearity, return_sequence, checkpoint_every
+    ctx.backend = backend
+
+
+def _differentiate(ctx, grad, _):
+    needs = list(ctx.needs_input_grad[:5])
+    gradients = torch.ops.wavefield.scan_backward(grad, *ctx.saved_tensors, *ctx.options, needs, ctx.backend)
+    return *(g if need else None for g, need in zip(gradients, needs, strict=True)), None, None, None, None
+
+
+_scan.register_autograd(_differentiate, setup_context=_remember)
+
+
+def _parallel_scan(x, encoder, kernel, bias, h0, boundary, nonlinearity, return_sequence):
+    if nonlinearity != "identity" or boundary != "periodic":
+        raise ValueError(
+            "parallel=True needs nonlinearity='identity' on rings (boundary='periodic'); "
+            f"got {nonlinearity!r}, {boundary!r}"
+        )
+    with torch.autocast(x.device.type, enabled=False):
+        return _parallel.scan(x, encoder, kernel, bias, h0, return_sequence)
