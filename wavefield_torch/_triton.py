@@ -1,358 +1,216 @@
-"""The wave recurrence on a GPU: Triton kernels with the loop over time inside, one program per sample.
+"""The wave recurrence on a GPU: a backend of `wave_scan` made of the kernels in `_triton_kernels`.
 
-Layout. Activities and their gradients are (T, B, C, N), contiguous: program s owns rows t·B + s, each a (C, N) block.
-Blocks are padded in registers, never in memory: C to a power of two of at least 16 (`tl.dot` needs it), N to tiles of
-`TILE` positions.
+Launches do not depend on the number of steps, unless the drive of many inputs is projected in pieces or the backward
+computes segments again. The weight gradients are sums of parts in a fixed order: the same numbers give the same bits.
 
-    forward     h[t] = σ( Σ_k U[:, :, k] @ h[t−1] shifted by k − K//2  +  V x[t] + b )
-                per step: K shifted reads of h[t−1], one write of h[t], a barrier. h[t] is written to its output slot
-                (the backward needs it there) and read back from the cache: a register has no neighbours to shift from.
-    adjoint     δ[t] = ( ∂h[t] + Σ_k U[:, :, k]ᵀ @ δ[t+1] shifted back ) · σ'(h[t]),  the same loop run backwards;
-                one more turn, without the slope, leaves the gradient of h0.
-    weights     ∂U, ∂V, ∂b follow from δ and h after the loop, as large products over (t, s, n): no accumulator has to
-                survive the loop over time (they are what spilled), and every program sums its own rows in order; the
-                partial sums are added in a fixed order, so that the same numbers give the same bits.
-
-σ' is read off the activity: h > 0 (relu), 1 − h² (tanh), 1 (identity). Products are IEEE float32 (or float64) unless
-`precision` says otherwise: "tf32x3" (three tensor-core products, about float32), "tf32" (10 bits of mantissa: a shift
-repeated a thousand times drifts). Triton is imported here and nowhere else, and this module only when it is asked for.
+Products are IEEE float32 (or float64) unless another `Backend` is taken: "tf32x3" (three products on tensor cores,
+about float32) or "tf32" (10 bits of mantissa: a shift repeated a thousand times drifts). Triton is imported here and in
+the kernels only, and these only when they are asked for.
 """
 
 from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 import torch
 import triton
-import triton.language as tl
 
-PRECISIONS = ("ieee", "tf32x3", "tf32")
+from wavefield_torch._triton_kernels import adjoint_kernel, forward_kernel, weight_kernel
 
 # One program keeps K taps of (CP, CP) and a few (CP, TILE) blocks in registers: CP · TILE up to 4096 fits without
-# spills. Pipelining is off in the loops over time: it would fetch h[t] for the next step before it has been written.
+# spills; more than 32 channels take half of that, and a few hundred bytes of stack.
 _BLOCK = 4096
-# More than 32 channels take half of it and a few hundred bytes of stack.
 _LARGEST_CHANNELS = 64
-_IN_LOOP_INPUTS = 16  # more inputs than this are projected by a product before the loop
-_IN_LOOP_WEIGHTS = 16  # fewer inputs than this have their gradient summed by the weight kernel, in registers
+_LARGEST_KERNEL = 7
+_IN_LOOP_INPUTS = 16  # this many inputs, or more, are projected by a product of matrices before the loop
 _PROJECTED_BYTES = 2**28  # size of a piece of projected drive
-_PARTIALS = 512  # programs of the weight kernel: fixed, not read from the device, so that sums keep their order
+_PARTS = 512  # programs of the weight kernel; fixed, not read from the device, so that sums keep their order
 
 
-# ---- kernels -------------------------------------------------------------------------------------------------------
+def refusal(x, kernel) -> str | None:
+    """Say why the kernels cannot run on these tensors, or None where they can."""
+    channels, kernel_size = kernel.shape[1:]
+    if x.device.type != "cuda" and not triton.knobs.runtime.interpret:
+        return f"Triton runs on GPUs, and x is on {x.device}"
+    if channels > _LARGEST_CHANNELS:
+        return (
+            f"the Triton kernels keep the weights of at most {_LARGEST_CHANNELS} channels in registers, not {channels}"
+        )
+    if kernel_size > _LARGEST_KERNEL:
+        return f"the Triton kernels keep at most {_LARGEST_KERNEL} taps in registers, not {kernel_size}"
+    return None
 
 
-@triton.jit
-def _activation(a, NONLINEARITY: tl.constexpr):
-    if NONLINEARITY == "relu":
-        a = tl.where(a <= 0, 0.0, a)  # NaN stays NaN
-    if NONLINEARITY == "tanh":
-        e = tl.exp(-2.0 * tl.abs(a))
-        large = (1.0 - e) / (1.0 + e)
-        s = a * a  # odd series below 0.1, where the quotient loses digits
-        series = a * (1.0 + s * (-1 / 3 + s * (2 / 15 + s * (-17 / 315 + s * (62 / 2835)))))
-        a = tl.where(tl.abs(a) < 0.1, series, tl.where(a < 0, -large, large))
-    return a
+def saved_shape(x, encoder, kernel, return_sequence, checkpoint_every):
+    """Shape of what `forward` keeps: every state, the state before each segment but the first, or nothing."""
+    steps, batch = x.shape[:2]
+    state = (batch, *encoder.shape[:2])
+    if return_sequence or checkpoint_every == 0:
+        return (0, *state)
+    return (steps if checkpoint_every == 1 else math.ceil(steps / checkpoint_every) - 1, *state)
 
 
-@triton.jit
-def _slope(h, NONLINEARITY: tl.constexpr):
-    if NONLINEARITY == "relu":
-        return tl.where(h > 0, 1.0, 0.0).to(h.dtype)
-    if NONLINEARITY == "tanh":
-        return 1.0 - h * h
-    return tl.full(h.shape, 1.0, h.dtype)
+def forward(
+    x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, precision="ieee"
+):  # -> (h, saved)
+    """Run the recurrence: all states (T, B, C, N) or the last (B, C, N), and the states that `saved_shape` tells of."""
+    run = partial(_states, encoder=encoder, kernel=kernel, bias=bias, nonlinearity=nonlinearity, precision=precision)
+    saved = x.new_empty(saved_shape(x, encoder, kernel, return_sequence, checkpoint_every))
+    if return_sequence:
+        return run(x, h0, keep=True), saved
+    if checkpoint_every == 1:
+        saved = run(x, h0, keep=True)
+        return saved[-1].clone(), saved
+    h = h0
+    for segment, start in enumerate(range(0, len(x), checkpoint_every or len(x))):
+        if segment:
+            saved[segment - 1] = h
+        h = run(x[start : start + (checkpoint_every or len(x))], h, keep=False)
+    return h, saved
 
 
-@triton.jit
-def _taps(U, C: tl.constexpr, K: tl.constexpr, CP: tl.constexpr, TRANSPOSED: tl.constexpr):
-    """The K matrices (CP, CP) of a kernel (C, C, K), transposed for the adjoint."""
-    row = tl.arange(0, CP)[:, None]
-    column = tl.arange(0, CP)[None, :]
-    here = (row < C) & (column < C)
-    out = column if TRANSPOSED else row
-    into = row if TRANSPOSED else column
-    taps = ()
-    for k in tl.static_range(K):
-        taps = taps + (tl.load(U + (out * C + into) * K + k, mask=here, other=0.0),)  # noqa: RUF005 - a Triton tuple
-    return taps
+def backward(
+    grad,
+    h,
+    saved,
+    x,
+    encoder,
+    kernel,
+    bias,
+    h0,
+    nonlinearity,
+    return_sequence,
+    checkpoint_every,
+    needs,
+    precision="ieee",
+):
+    """Return the gradients of (x, encoder, kernel, bias, h0), None where not needed."""
+    adjoint = partial(
+        _gradients, encoder=encoder, kernel=kernel, needs=needs, nonlinearity=nonlinearity, precision=precision
+    )
+    if return_sequence:
+        return adjoint(grad, None, h, x, h0)
+    if checkpoint_every == 1:
+        return adjoint(None, grad, saved, x, h0)
+    run = partial(_states, encoder=encoder, kernel=kernel, bias=bias, nonlinearity=nonlinearity, precision=precision)
+    grad_x, total = [], [None, None, None]
+    for segment in reversed(range(len(saved) + 1)):
+        piece = x[segment * checkpoint_every : (segment + 1) * checkpoint_every]
+        start = saved[segment - 1] if segment else h0
+        part = adjoint(None, grad, run(piece, start, keep=True), piece, start, needs=[*needs[:4], True])
+        grad_x.insert(0, part[0])
+        total = [a if t is None else t + a for t, a in zip(total, part[1:4], strict=True)] if any(needs[1:4]) else total
+        grad = part[4]
+    return torch.cat(grad_x) if needs[0] else None, *total, grad
 
 
-@triton.jit
-def _shifted(row, c, n, offset, C: tl.constexpr, N: tl.constexpr, K: tl.constexpr, PERIODIC: tl.constexpr):
-    """The block (CP, TILE) of a (C, N) row at positions n + offset, |offset| ≤ K//2: wrapped, or zero past the ends."""
-    if PERIODIC:
-        return tl.load(row + c * N + (n + offset + K * N) % N, mask=(c < C) & (n < N), other=0.0)
-    m = n + offset
-    return tl.load(row + c * N + m, mask=(c < C) & (n < N) & (m >= 0) & (m < N), other=0.0)
+@dataclass(frozen=True)
+class Backend:
+    """The functions above with products in another precision than IEEE float32: "tf32x3" or "tf32"."""
 
+    precision: str
 
-@triton.jit
-def _convolved(
-    acc, taps, row, c, n, C: tl.constexpr, N: tl.constexpr, K: tl.constexpr, SIGN: tl.constexpr,
-    PERIODIC: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """acc + Σ_k taps[k] @ row shifted by SIGN·(k − K//2)."""
-    for k in tl.static_range(K):
-        h = _shifted(row, c, n, SIGN * (k - K // 2), C, N, K, PERIODIC)
-        acc = tl.dot(taps[k], h, acc, input_precision=PRECISION, out_dtype=acc.dtype)
-    return acc
+    def forward(self, *arguments):
+        return forward(*arguments, precision=self.precision)
 
+    def backward(self, *arguments):
+        return backward(*arguments, precision=self.precision)
 
-@triton.jit(do_not_specialize=["T", "B", "slots", "drive_t", "drive_s"])
-def forward_kernel(
-    x, V, bias, U, h0, H, T, B, slots, drive_t, drive_s,
-    I: tl.constexpr, C: tl.constexpr, N: tl.constexpr, K: tl.constexpr, CP: tl.constexpr, TILE: tl.constexpr,
-    PROJECTED: tl.constexpr, PERIODIC: tl.constexpr, NONLINEARITY: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """h[0 … T−1] of one sample, h[t] into slot t mod `slots` of H (slots, B, C, N).
-
-    The drive is Σ_i x[t, s, i] · V[i] + bias with V (I, C, N), or, where PROJECTED, row t·drive_t + s·drive_s of x
-    (drive_s = 0 where the whole batch shares it). Zeros of x are skipped: a one-hot x is a gather.
-    """
-    s = tl.program_id(0).to(tl.int64)
-    c = tl.arange(0, CP)[:, None]
-    taps = _taps(U, C, K, CP, False)
-    previous = h0 + s * C * N
-    for t in range(T):
-        row = H + (t % slots * B + s) * C * N
-        for start in range(0, N, TILE):
-            n = start + tl.arange(0, TILE)[None, :]
-            here = (c < C) & (n < N)
-            if PROJECTED:
-                acc = tl.load(x + (t * drive_t + s * drive_s) * C * N + c * N + n, mask=here, other=0.0)
-            else:
-                acc = tl.load(bias + c * N + n, mask=here, other=0.0)
-                for i in tl.static_range(I):
-                    amount = tl.load(x + (t * B + s) * I + i)
-                    wanted = tl.where(amount != 0, here, False)
-                    acc += amount * tl.load(V + i * C * N + c * N + n, mask=wanted, other=0.0)
-            acc = _convolved(acc, taps, previous, c, n, C, N, K, 1, PERIODIC, PRECISION)
-            tl.store(row + c * N + n, _activation(acc, NONLINEARITY), mask=here)
-        tl.debug_barrier()
-        previous = row
-
-
-@triton.jit(do_not_specialize=["T", "B"])
-def adjoint_kernel(
-    H, grad, grad_last, U, delta, grad_h0, T, B,
-    C: tl.constexpr, N: tl.constexpr, K: tl.constexpr, CP: tl.constexpr, TILE: tl.constexpr,
-    SEQUENCE: tl.constexpr, LAST: tl.constexpr,
-    PERIODIC: tl.constexpr, NONLINEARITY: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """δ[T−1 … 0] of one sample and the gradient of its h0, from the gradients of the sequence and of the last state."""
-    s = tl.program_id(0).to(tl.int64)
-    c = tl.arange(0, CP)[:, None]
-    taps = _taps(U, C, K, CP, True)
-    later = delta + s * C * N
-    for back in range(T + 1):  # t = T − 1, …, 0, and the turn for h0
-        at = ((T - 1 - back) * B + s) * C * N
-        for start in range(0, N, TILE):
-            n = start + tl.arange(0, TILE)[None, :]
-            here = (c < C) & (n < N)
-            acc = tl.zeros((CP, TILE), H.dtype.element_ty)
-            if back > 0:
-                acc = _convolved(acc, taps, later, c, n, C, N, K, -1, PERIODIC, PRECISION)
-            elif LAST:
-                acc += tl.load(grad_last + s * C * N + c * N + n, mask=here, other=0.0)
-            if back < T:
-                if SEQUENCE:
-                    acc += tl.load(grad + at + c * N + n, mask=here, other=0.0)
-                h = tl.load(H + at + c * N + n, mask=here, other=0.0)
-                tl.store(delta + at + c * N + n, acc * _slope(h, NONLINEARITY), mask=here)
-            else:
-                tl.store(grad_h0 + s * C * N + c * N + n, acc, mask=here)
-        tl.debug_barrier()
-        later = delta + at
-
-
-@triton.jit(do_not_specialize=["rows", "B", "per_program"])
-def weight_kernel(
-    x, h0, H, delta, dU, dV, rows, B, per_program,
-    I: tl.constexpr, C: tl.constexpr, N: tl.constexpr, K: tl.constexpr, CP: tl.constexpr, IP: tl.constexpr,
-    TILE: tl.constexpr, INPUTS: tl.constexpr, PERIODIC: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Partial ∂U (K, C, C) and, where INPUTS, ∂V with ∂b as its last row (I + 1, C, N), over one range of rows t·B + s
-    and one tile of positions. Row r of `delta` met row r − B of `H`, or row r of `h0` in the first step."""
-    tile, part = tl.program_id(0), tl.program_id(1)
-    c = tl.arange(0, CP)[:, None]
-    n = tile * TILE + tl.arange(0, TILE)[None, :]
-    here = (c < C) & (n < N)
-    grads = ()
-    for _ in tl.static_range(K):
-        grads = grads + (tl.zeros((CP, CP), delta.dtype.element_ty),)  # noqa: RUF005 - a Triton tuple
-    i = tl.arange(0, IP)
-    drive = tl.zeros((IP, CP, TILE), delta.dtype.element_ty)
-    first = part.to(tl.int64) * per_program
-    for r in range(first, tl.minimum(first + per_program, rows)):
-        at = r * C * N
-        d = tl.load(delta + at + c * N + n, mask=here, other=0.0)
-        before = H + at - B * C * N
-        if r < B:
-            before = h0 + at
-        added = ()
-        for k in tl.static_range(K):
-            h = _shifted(before, c, n, k - K // 2, C, N, K, PERIODIC)
-            grad = tl.dot(d, tl.trans(h), grads[k], input_precision=PRECISION, out_dtype=d.dtype)
-            added = added + (grad,)  # noqa: RUF005 - a Triton tuple
-        grads = added
-        if INPUTS:
-            amounts = tl.load(x + r * I + i, mask=i < I, other=0.0)
-            amounts = tl.where(i == I, 1.0, amounts)  # the bias is an input that is always 1
-            drive += amounts[:, None, None] * d[None, :, :]
-    column = tl.arange(0, CP)[None, :]
-    block = (part * tl.num_programs(0) + tile) * K
-    for k in tl.static_range(K):
-        into = dU + (block + k) * C * C + c * C + column
-        tl.store(into, grads[k], mask=(c < C) & (column < C))
-    if INPUTS:
-        into = dV + (part * (I + 1) + i[:, None, None]) * C * N + c[None] * N + n[None]
-        tl.store(into, drive, mask=(i[:, None, None] <= I) & here[None])
+    saved_shape = staticmethod(saved_shape)
+    refusal = staticmethod(refusal)
 
 
 # ---- what the kernels are given ------------------------------------------------------------------------------------
 
 
-def supports(*, channels: int, kernel_size: int, boundary: str, boundary_row, dtype: torch.dtype) -> str | None:
-    """Return None where the kernels can run, else the reason why they cannot."""
-    if dtype not in (torch.float32, torch.float64):
-        return f"the Triton kernels compute in float32 and float64, not {dtype}"
-    if boundary not in ("periodic", "open") or boundary_row is not None:
-        return "the Triton kernels know rings and open lines without a boundary row"
-    if channels > _LARGEST_CHANNELS:
-        return f"the Triton kernels keep at most {_LARGEST_CHANNELS} channels in registers, not {channels}"
-    if kernel_size > 7:
-        return f"the Triton kernels keep at most 7 taps in registers, not {kernel_size}"
-    return None
-
-
-def block_shape(channels: int, size: int) -> dict[str, int]:
+def loop_blocks(channels: int, size: int) -> dict[str, int]:
     """Padded channels CP, positions of a tile TILE, and warps, of the kernels with a loop over time."""
     padded = max(16, triton.next_power_of_2(channels))
-    tile = max(16, min(triton.next_power_of_2(size), (_BLOCK if padded <= 32 else _BLOCK // 2) // padded))
+    block = _BLOCK if padded <= 32 else _BLOCK // 2
+    tile = max(16, min(triton.next_power_of_2(size), block // padded))
     return {"CP": padded, "TILE": tile, "num_warps": 8 if padded * tile > _BLOCK // 2 or padded > 32 else 4}
 
 
-def weight_shape(channels: int, size: int, inputs: int) -> dict[str, int]:
+def weight_blocks(channels: int, size: int, inputs: int) -> dict[str, int]:
     """The same of the weight kernel, with IP, the padded inputs and bias, and whether it sums their gradients."""
     padded = max(16, triton.next_power_of_2(channels))
-    tile = max(16, min(triton.next_power_of_2(size), 1024 // padded))
+    few = inputs < _IN_LOOP_INPUTS
     return {
         "CP": padded,
-        "TILE": tile,
-        "IP": triton.next_power_of_2(inputs + 1) if inputs < _IN_LOOP_WEIGHTS else 1,
-        "INPUTS": inputs < _IN_LOOP_WEIGHTS,
+        "TILE": max(16, min(triton.next_power_of_2(size), 1024 // padded)),
+        "IP": triton.next_power_of_2(inputs + 1) if few else 1,
+        "INPUTS": few,
         "num_warps": 8,
     }
 
 
-def forward(
-    x, encoder, kernel, bias, h0, *, boundary="periodic", nonlinearity="relu", precision="ieee", return_sequence=True
-):
-    """Run the recurrence.
-
-        h[t] = σ( u ⋆ h[t−1] + V x[t] + b )
-
-    Parameters
-    ----------
-    x : tensor, shape (T, B, I)
-    encoder, kernel, bias, h0 : tensors, shapes (C, N, I), (C, C, K), (C, N), (B, C, N)
-    boundary : {"periodic", "open"}
-    nonlinearity : {"relu", "tanh", "identity"}
-    precision : {"ieee", "tf32x3", "tf32"}
-    return_sequence : bool
-        False keeps two states at a time instead of T.
-
-    Returns
-    -------
-    tensor, shape (T, B, C, N), or (B, C, N), the last state, without the sequence
-    """
+def _states(x, h0, *, encoder, kernel, bias, nonlinearity, precision, keep):
+    """All states (T, B, C, N) where they are to be kept, else the last, with two in memory at a time."""
     (steps, batch, inputs), (channels, size, _) = x.shape, encoder.shape
-    slots = steps if return_sequence else min(2, steps)
+    slots = steps if keep else min(2, steps)
     states = x.new_empty(slots, batch, channels, size)
-    if batch == 0:
-        return states if return_sequence else h0.clone()
+    if states.numel() == 0:
+        return states if keep else h0.clone()
     kernel, bias, previous = kernel.contiguous(), bias.contiguous(), h0.contiguous()
-    sizes = {"I": inputs, "C": channels, "N": size, "K": kernel.shape[2], **block_shape(channels, size)}
-    options = {"PERIODIC": boundary == "periodic", "NONLINEARITY": nonlinearity, "PRECISION": precision}
     by_input = encoder.permute(2, 0, 1).contiguous()  # (I, C, N)
-    with _on(x.device):
-        for start, piece, projected in _drives(x, by_input, bias):
-            into = states[start:] if return_sequence else x.new_empty(slots, batch, channels, size)
-            stride = (piece.stride(0) // (channels * size), min(piece.stride(1), 1)) if projected else (0, 0)
-            _launch(
-                forward_kernel, (batch,), piece, by_input, bias, kernel, previous, into,
-                len(piece), batch, len(piece) if return_sequence else slots, *stride, PROJECTED=projected,
-                **sizes, **options,
-            )  # fmt: skip
-            previous = into[(len(piece) - 1) % (len(piece) if return_sequence else slots)]
-    return states if return_sequence else previous
+    sizes = {"I": inputs, "C": channels, "N": size, "K": kernel.shape[2], **loop_blocks(channels, size)}
+    for start, piece, projected in _drives(x, by_input, bias):
+        into = states[start:] if keep else torch.empty_like(states)
+        turn = len(piece) if keep else slots
+        strides = (piece.stride(0) // (channels * size), min(piece.stride(1), 1)) if projected else (0, 0)
+        _launch(
+            forward_kernel, (batch,), piece, by_input, bias, kernel, previous, into,
+            len(piece), batch, turn, *strides,
+            PROJECTED=projected, NONLINEARITY=nonlinearity, PRECISION=precision, **sizes,
+        )  # fmt: skip
+        previous = into[(len(piece) - 1) % turn]
+    return states if keep else previous.clone()
 
 
-def backward(
-    grad,
-    grad_last,
-    states,
-    x,
-    encoder,
-    kernel,
-    h0,
-    *,
-    boundary="periodic",
-    nonlinearity="relu",
-    precision="ieee",
-    needs_x=True,
-):
-    """Run the adjoint of `forward` and sum the gradients of its weights.
-
-    Parameters
-    ----------
-    grad : tensor, shape (T, B, C, N), or None
-        Gradient of the loss by the sequence of states.
-    grad_last : tensor, shape (B, C, N), or None
-        Gradient by the last state alone; both may be given.
-    states : tensor, shape (T, B, C, N)
-        What `forward` returned.
-    needs_x : bool
-        Whether the gradient of x is wanted.
-
-    Returns
-    -------
-    tuple of tensors
-        Gradients of x (or None), encoder, kernel, bias and h0, in the shapes of these.
-    """
-    (steps, batch, inputs), (channels, size, _), taps = x.shape, encoder.shape, kernel.shape[2]
-    if batch == 0:
-        return tuple(torch.zeros_like(a) for a in (x, encoder, kernel, encoder.sum(2), h0))
+def _gradients(grad, grad_last, states, x, h0, *, encoder, kernel, needs, nonlinearity, precision):
+    """Gradients from those of the sequence (T, B, C, N) or of its last state (B, C, N), in the order of `backward`."""
+    (steps, batch, inputs), (channels, size, _) = x.shape, encoder.shape
+    if states.numel() == 0:
+        like = (x, encoder, kernel, encoder.sum(2), h0)
+        return [torch.zeros_like(a) if n else None for a, n in zip(like, needs, strict=True)]
     x, kernel, h0, states = x.contiguous(), kernel.contiguous(), h0.contiguous(), states.contiguous()
     delta, grad_h0 = torch.empty_like(states), torch.empty_like(h0)
-    options = {"PERIODIC": boundary == "periodic", "PRECISION": precision}
-    shape = {"C": channels, "N": size, "K": taps}
-    with _on(x.device):
-        _launch(
-            adjoint_kernel, (batch,), states,
-            states if grad is None else grad.contiguous(), h0 if grad_last is None else grad_last.contiguous(),
-            kernel, delta, grad_h0, steps, batch,
-            SEQUENCE=grad is not None, LAST=grad_last is not None, NONLINEARITY=nonlinearity,
-            **shape, **block_shape(channels, size), **options,
-        )  # fmt: skip
-        blocks = weight_shape(channels, size, inputs)
-        rows, tiles = steps * batch, math.ceil(size / blocks["TILE"])
-        per_program = math.ceil(rows / min(rows, max(1, _PARTIALS // tiles)))
-        parts = math.ceil(rows / per_program)
-        partial = x.new_empty(parts * tiles, taps, channels, channels)
-        by_input = x.new_empty(parts if blocks["INPUTS"] else 0, inputs + 1, channels, size)
-        _launch(
-            weight_kernel, (tiles, parts), x, h0, states, delta, partial, by_input, rows, batch, per_program,
-            I=inputs, **shape, **blocks, **options,
-        )  # fmt: skip
-    flat = delta.view(rows, channels * size)
+    _launch(
+        adjoint_kernel, (batch,), states,
+        states if grad is None else grad.contiguous(), h0 if grad_last is None else grad_last.contiguous(),
+        kernel, delta, grad_h0, steps, batch,
+        C=channels, N=size, K=kernel.shape[2], SEQUENCE=grad is not None, LAST=grad_last is not None,
+        NONLINEARITY=nonlinearity, PRECISION=precision, **loop_blocks(channels, size),
+    )  # fmt: skip
+    flat = delta.view(steps * batch, channels * size)
+    grad_x = (flat @ encoder.reshape(channels * size, inputs)).view_as(x) if needs[0] else None
+    weights = _weight_gradients(x, h0, states, delta, kernel, precision) if any(needs[1:4]) else (None, None, None)
+    return grad_x, *weights, grad_h0
+
+
+def _weight_gradients(x, h0, states, delta, kernel, precision):
+    """Gradients of encoder, kernel and bias, each the sum of parts in a fixed order."""
+    (steps, batch, inputs), (channels, size) = x.shape, h0.shape[1:]
+    blocks = weight_blocks(channels, size, inputs)
+    rows, tiles = steps * batch, math.ceil(size / blocks["TILE"])
+    per_program = math.ceil(rows / max(1, _PARTS // tiles))
+    parts = math.ceil(rows / per_program)
+    by_tap = x.new_empty(parts * tiles, kernel.shape[2], channels, channels)
+    by_input = x.new_empty(parts if blocks["INPUTS"] else 0, inputs + 1, channels, size)
+    _launch(
+        weight_kernel, (tiles, parts), x, h0, states, delta, by_tap, by_input, rows, batch, per_program,
+        I=inputs, C=channels, N=size, K=kernel.shape[2], PRECISION=precision, **blocks,
+    )  # fmt: skip
     by_input = by_input.sum(0) if blocks["INPUTS"] else _input_products(x, delta)
-    grad_x = (flat @ encoder.reshape(channels * size, inputs)).view_as(x) if needs_x else None
-    grad_encoder = by_input[:-1].permute(1, 2, 0).contiguous()
-    return grad_x, grad_encoder, partial.sum(0).permute(1, 2, 0).contiguous(), by_input[-1].contiguous(), grad_h0
+    return (
+        by_input[:-1].permute(1, 2, 0).contiguous(),
+        by_tap.sum(0).permute(1, 2, 0).contiguous(),
+        by_input[-1].clone(),
+    )
 
 
 def _drives(x, by_input, bias):
@@ -361,7 +219,7 @@ def _drives(x, by_input, bias):
     A stretch of x that is the same for the whole batch (noise padding, a shared clock) is projected once.
     """
     batch, inputs, shape = x.shape[1], x.shape[2], by_input.shape[1:]
-    if inputs <= _IN_LOOP_INPUTS:
+    if inputs < _IN_LOOP_INPUTS:
         yield 0, x.contiguous(), False
         return
     matrix, offset = by_input.flatten(1), bias.flatten()
@@ -378,8 +236,13 @@ def _drives(x, by_input, bias):
 
 
 def _stretches(x):
-    """Split the steps of x into runs that differ between samples and runs that do not: [(start, stop, shared)]."""
-    shared = (x == x[:, :1]).flatten(1).all(1).tolist() if x.shape[1] > 1 else [False] * len(x)
+    """Split the steps of x into runs that differ between samples and runs that do not: [(start, stop, shared)].
+
+    It waits for the GPU once; where a CUDA graph is being captured it may not, and takes all steps as different.
+    """
+    if x.shape[1] == 1 or (x.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return [(0, len(x), False)]
+    shared = (x == x[:, :1]).flatten(1).all(1).tolist()
     edges = [0, *(t for t in range(1, len(x)) if shared[t] != shared[t - 1]), len(x)]
     return [(a, b, shared[a]) for a, b in pairwise(edges)]
 
@@ -399,8 +262,6 @@ def _input_products(x, delta):
 
 def _launch(kernel, grid, *arguments, num_warps, **constants):
     # Contracting a·b + c to one rounding is asked for by name, as Triton is about to change its default.
-    kernel[grid](*arguments, num_warps=num_warps, num_stages=1, enable_fp_fusion=True, **constants)
-
-
-def _on(device):
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    device = arguments[0].device
+    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
+        kernel[grid](*arguments, num_warps=num_warps, num_stages=1, enable_fp_fusion=True, **constants)

@@ -1,0 +1,92 @@
+"""The calling convention of `torch.nn.RNN`, kept once: batched, unbatched, batch first, packed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+#: x (T, B, I), h0 (B, H) or None, return_sequence → sequence (T, B, H) or None, last state (B, H)
+Run = Callable[[Tensor, Tensor | None, bool], tuple[Tensor | None, Tensor]]
+
+
+def like_rnn(run: Run, input, h0, *, input_size: int, output_size: int, batch_first: bool, return_sequence: bool):
+    """Call `run` as `torch.nn.RNN` is called, and return (output, h_n) in its shapes.
+
+    Without the sequence, `output` holds the last step alone, so that ``output[-1]`` is the same either way.
+    """
+    if isinstance(input, PackedSequence):
+        return _packed(run, input, h0, input_size, output_size, return_sequence)
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input must be a Tensor or a PackedSequence, got {type(input).__name__}")
+    if input.dim() not in (2, 3):
+        raise ValueError(f"input must be (T, I), or (T, B, I) with batches, got shape {tuple(input.shape)}")
+    batched = input.dim() == 3
+    batch_axis = 0 if batch_first else 1
+    x = input if batched else input.unsqueeze(batch_axis)
+    x = x.transpose(0, 1) if batch_first else x
+    check_input(x, input_size)
+    state = _initial(h0, x.shape[1], output_size, batched)
+    output, last = run(x, state, return_sequence)
+    output = last.unsqueeze(0) if output is None else output
+    output = output.transpose(0, 1) if batch_first else output
+    if not batched:
+        return output.squeeze(batch_axis), last
+    return output, last.unsqueeze(0)
+
+
+def last_step(output, h_n: Tensor, batch_first: bool):
+    """Cut the output of an RNN down to its last step, in the shape that `like_rnn` gives it."""
+    if isinstance(output, PackedSequence):
+        last = h_n[-1] if output.sorted_indices is None else h_n[-1, output.sorted_indices]
+        return _one_step(output, last)
+    return h_n[-1:] if output.dim() == 2 else h_n[-1].unsqueeze(1 if batch_first else 0)
+
+
+def check_input(x: Tensor, input_size: int) -> None:
+    """Refuse inputs (T, B, I) of another size, and sequences without a step."""
+    if x.shape[-1] != input_size:
+        raise ValueError(f"input must have input_size={input_size} features on its last axis, got {x.shape[-1]}")
+    if x.shape[0] == 0:
+        raise ValueError("input must have at least one time step, got an empty sequence")
+
+
+def _packed(run, input, h0, input_size, output_size, return_sequence):
+    """A packed batch is a row of full batches, each of as many steps as there are samples of at least that length."""
+    sizes = input.batch_sizes
+    batch = int(sizes[0])
+    state = _initial(h0, batch, output_size, batched=True)
+    if state is not None and input.sorted_indices is not None:
+        state = state[input.sorted_indices]
+    outputs, finished, start, alive = [], [], 0, batch
+    for size, steps in zip(*(a.tolist() for a in torch.unique_consecutive(sizes, return_counts=True)), strict=True):
+        x = input.data[start : start + size * steps].view(steps, size, -1)
+        check_input(x, input_size)
+        if size < alive:
+            finished.append(state[size:])
+            state = state[:size]
+        output, state = run(x, state, return_sequence)
+        if return_sequence:
+            outputs.append(output.flatten(0, 1))
+        start, alive = start + size * steps, size
+    last = torch.cat([state, *reversed(finished)])
+    output = input._replace(data=torch.cat(outputs)) if return_sequence else _one_step(input, last)
+    last = last if input.unsorted_indices is None else last[input.unsorted_indices]
+    return output, last.unsqueeze(0)
+
+
+def _one_step(packed, last):
+    return packed._replace(data=last, batch_sizes=torch.tensor([len(last)]))
+
+
+def _initial(h0, batch, output_size, batched):
+    if h0 is None:
+        return None
+    expected = (1, batch, output_size) if batched else (1, output_size)
+    if not isinstance(h0, Tensor):
+        raise TypeError(f"h0 must be a Tensor of shape {expected}, got {type(h0).__name__}")
+    if tuple(h0.shape) != expected:
+        raise ValueError(f"h0 must have shape {expected}, got {tuple(h0.shape)}")
+    return h0[0] if batched else h0

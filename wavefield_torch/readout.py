@@ -1,0 +1,72 @@
+"""What reads the hidden state: a linear map or an MLP, and a recurrence with its readout as one model."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+from torch.nn.utils import skip_init
+from torch.nn.utils.rnn import PackedSequence
+
+
+def linear_readout(features: int, outputs: int, *, generator=None) -> nn.Linear:
+    """Return y = W h + b from `features` units, with PyTorch's initial values, U(±1/√features)."""
+    layer = skip_init(nn.Linear, features, outputs)
+    bound = 1 / math.sqrt(features)
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer
+
+
+def mlp_readout(features: int, outputs: int, *, hidden: int = 100, generator=None) -> nn.Sequential:
+    """Return a readout with one hidden layer of ReLU units, 100 of them in the paper ("wRNN + MLP")."""
+    return nn.Sequential(
+        linear_readout(features, hidden, generator=generator),
+        nn.ReLU(),
+        linear_readout(hidden, outputs, generator=generator),
+    )
+
+
+class SequenceModel(nn.Module):
+    """A recurrence and the readout of its hidden state, at every step or of the last state alone.
+
+        h[t] = recurrence(x[t], h[t−1]),        y = readout(h[T])  or  y[t] = readout(h[t])
+
+    Parameters
+    ----------
+    recurrence : nn.Module
+        `WaveRNN` or any of the baselines: called as ``recurrence(input, h0, return_sequence=…)``.
+    readout : nn.Module
+        From ``recurrence.output_size`` features, e.g. `linear_readout` or `mlp_readout`.
+    every_step : bool
+        Read out at every step (the copy task) instead of at the end.
+
+    Shapes
+    ------
+    input (T, B, I) → (B, O), or (T, B, O) with `every_step`; unbatched, batch-first and packed input as the
+    recurrence takes it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from wavefield_torch.model import WaveRNN
+    >>> net = WaveRNN(1, 64, channels=2)
+    >>> model = SequenceModel(net, linear_readout(net.output_size, 10))
+    >>> model(torch.zeros(7, 3, 1)).shape
+    torch.Size([3, 10])
+    """
+
+    def __init__(self, recurrence: nn.Module, readout: nn.Module, *, every_step: bool = False):
+        super().__init__()
+        self.recurrence = recurrence
+        self.readout = readout
+        self.every_step = every_step
+
+    def forward(self, input, h0=None):
+        output, last = self.recurrence(input, h0, return_sequence=self.every_step)
+        if not self.every_step:
+            hidden = last if isinstance(last, Tensor) else last[0]  # an LSTM's (h, c)
+            return self.readout(hidden[0])
+        if isinstance(output, PackedSequence):
+            return output._replace(data=self.readout(output.data))
+        return self.readout(output)
