@@ -1,0 +1,42 @@
+"""Files that appear under their name only when they are whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a scratch path beside `path`: it takes that name when the block ends well and vanishes when it does not.
+
+    The scratch file is created at once, so that a place that cannot be written is found before anything is computed.
+
+    Raises
+    ------
+    OSError
+        Naming `path`, of the subclass that fits (``FileNotFoundError``, ``PermissionError``, …), when the scratch file
+        cannot be created or written (missing folder, no permission, full disk).
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file to write", str(path))
+    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    except OSError as error:
+        raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
+    try:
+        yield scratch
+        with open(scratch, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException as error:
+        scratch.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename != str(path):
+            raise OSError(error.errno or errno.EIO, f"could not be written: {error}", str(path)) from error
+        raise
