@@ -37,6 +37,18 @@ def like_rnn(run: Run, input, h0, *, input_size: int, output_size: int, batch_fi
     return output, last.unsqueeze(0)
 
 
+def refuse_layers(num_layers: int, dropout: float, bidirectional: bool) -> None:
+    """Refuse what `torch.nn.RNN` has and a single recurrence has not, with what to do instead."""
+    if num_layers != 1:
+        raise ValueError(
+            f"num_layers must be 1, got {num_layers!r}: stack modules, each on the output of the one below"
+        )
+    if dropout != 0:
+        raise ValueError(f"dropout must be 0, got {dropout!r}: put torch.nn.Dropout between modules")
+    if bidirectional:
+        raise ValueError("bidirectional must be False: run a second module on input.flip(0) and join the outputs")
+
+
 def last_step(output, h_n: Tensor, batch_first: bool):
     """Cut the output of an RNN down to its last step, in the shape that `like_rnn` gives it."""
     if isinstance(output, PackedSequence):
