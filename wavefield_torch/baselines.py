@@ -23,6 +23,7 @@ class _OneLayer:
     """What one layer of PyTorch's recurrent modules needs to share the interface: `output_size`, `return_sequence`."""
 
     channels = 1
+    position_order = "none"  # units are exchangeable
 
     @property
     def output_size(self) -> int:
@@ -97,6 +98,8 @@ class IdentityRNN(_OneLayer, nn.RNN):
             dtype=dtype,
         )
         self.bias_kind = kind
+        if recurrence == "shift":
+            self.position_order = "ring"
         with torch.no_grad():
             self.weight_hh_l0.copy_(drawn)
             self.weight_ih_l0.copy_(entering[0])
@@ -187,6 +190,7 @@ class LocallyConnectedRNN(nn.Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.channels, self.kernel_size = channels, kernel_size
         self.nonlinearity, self.batch_first = nonlinearity, batch_first
+        self.position_order = "ring"
         kernels = [
             initialization.initial_kernel(operator, channels, kernel_size, generator=generator)
             for _ in range(hidden_size if operator == "uniform" else 1)
@@ -266,6 +270,7 @@ class Tape(nn.Module):
         if min(input_size, hidden_size) < 1:
             raise ValueError(f"input_size and hidden_size must be at least 1, got {input_size} and {hidden_size}")
         self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
+        self.position_order = "line"
 
     @property
     def channels(self) -> int:

@@ -252,6 +252,11 @@ class WaveRNN(nn.Module):
         """Units of the state, channels · hidden_size."""
         return self.channels * self.hidden_size
 
+    @property
+    def position_order(self) -> str:
+        """Whether positions are those of a "ring" or of a "line"."""
+        return "ring" if self.boundary == "periodic" else "line"
+
     def total_bias(self) -> Tensor | None:
         """Return b of the recurrence, (C, N), the sum of the two where there are two; None without."""
         if self.bias_kind == "reference":
