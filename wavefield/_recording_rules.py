@@ -52,10 +52,12 @@ def validate_recording(dataset: xr.Dataset) -> None:
 
     Examples
     --------
-    >>> validate_recording(xr.Dataset())
+    >>> from wavefield.recording import recording
+    >>> validate_recording(recording(np.zeros((3, 8))).rename(position="place"))
     Traceback (most recent call last):
         ...
-    ValueError: not a valid recording: the variable 'activity' is missing (there are none); attrs has no Conventions …
+    ValueError: not a valid recording: activity has the dims ('time', 'place'); accepted are (trial, time, channel, \
+position), (trial, time, channel, y, x), (trial, time, electrode), trial and channel optional
     """
     if not isinstance(dataset, xr.Dataset):
         raise TypeError(f"a recording is an xarray.Dataset, got {type(dataset).__name__}")
