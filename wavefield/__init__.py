@@ -1,6 +1,34 @@
 """Wave fields: simulate them, read their memory back from one snapshot, record them, see them."""
 
+from wavefield.drive import load_drive, spike_trains, spikes
+from wavefield.encoder import encoder_at
+from wavefield.energy import energy
 from wavefield.equations import courant_limit, second_difference, static, transport, wave
 from wavefield.operator import Stability, WaveOperator
+from wavefield.recording import open_recording, recording, save_recording, validate_recording
+from wavefield.recording_writer import RecordingWriter
+from wavefield.simulate import DivergenceError, operator_of, reverse, simulate
 
-__all__ = ["Stability", "WaveOperator", "courant_limit", "second_difference", "static", "transport", "wave"]
+__all__ = [
+    "DivergenceError",
+    "RecordingWriter",
+    "Stability",
+    "WaveOperator",
+    "courant_limit",
+    "encoder_at",
+    "energy",
+    "load_drive",
+    "open_recording",
+    "operator_of",
+    "recording",
+    "reverse",
+    "save_recording",
+    "second_difference",
+    "simulate",
+    "spike_trains",
+    "spikes",
+    "static",
+    "transport",
+    "validate_recording",
+    "wave",
+]

@@ -1,0 +1,338 @@
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import wavefield as wf
+
+
+def stepped(operator, drive, weights, *, start=None, nonlinearity=lambda h: h, bias=0.0):
+    """The definition: h[t+1] = σ(M h[t] + V x[t] + b), written with the one-step matrix."""
+    rings, size, inputs = weights.shape
+    operator = operator.with_rings(rings)
+    matrix = operator.matrix(size)
+    encoder = np.zeros((rings, operator.levels, size, inputs))
+    encoder[:, 0] = weights
+    constant = np.zeros((rings, operator.levels, size))
+    constant[:, 0] = bias
+    state = np.zeros(rings * operator.levels * size) if start is None else start
+    states = []
+    for x in drive:
+        state = nonlinearity(matrix @ state + encoder.reshape(state.size, inputs) @ x + constant.ravel())
+        states.append(state.reshape(rings, operator.levels, size)[:, 0])
+    return np.array(states)
+
+
+def own(rings, size):
+    weights = np.zeros((rings, size, rings))
+    weights[np.arange(rings), 0, np.arange(rings)] = 1
+    return weights
+
+
+coupled = wf.WaveOperator(np.random.default_rng(7).normal(0, 0.15, (3, 3, 5)))
+
+OPERATORS = {
+    "shift": wf.transport(-1.0),
+    "upwind": wf.transport(0.7, gain=0.99),
+    "per-ring speeds": wf.transport([0.3, -0.8, 1.0]),
+    "profile": wf.transport(0.9, profile=np.linspace(0.2, 1, 16)),
+    "outflow": wf.transport(0.6, boundary="absorbing"),
+    "static": wf.static(),
+    "coupled": coupled,
+    "two-way": wf.wave(1.0),
+    "two-way damped": wf.wave(0.8, 0.1),
+    "two-way order 6": wf.wave(0.7, order=6, boundary="free"),
+    "two-way fixed": wf.wave(0.9, boundary="fixed"),
+    "two-way absorbing": wf.wave(0.9, 0.02, boundary="absorbing"),
+    "two-way absorbing order 4": wf.wave(0.7, order=4, boundary="absorbing"),
+    "two-way profile": wf.wave(0.9, 0.05, profile=np.linspace(0.3, 1, 16)),
+    "two-way absorbing profile": wf.wave(0.9, boundary="absorbing", profile=np.linspace(0.3, 1, 16)),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("trials", [None, 2])
+def test_every_step_is_the_one_step_matrix(name, trials):
+    operator, rng = OPERATORS[name], np.random.default_rng(0)
+    drive = rng.standard_normal((trials or 1, 40, 3))
+    weights = rng.standard_normal((3, 16, 3))
+    rec = wf.simulate(operator, drive if trials else drive[0], encoder=weights, source="force", allow_growth=True)
+    expected = np.array([stepped(operator, x, weights) for x in drive])
+    assert rec.activity.dims == ("trial",) * bool(trials) + ("time", "channel", "position")
+    np.testing.assert_allclose(rec.activity, expected if trials else expected[0], rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize(("nonlinearity", "function"), [("relu", lambda h: np.maximum(h, 0)), ("tanh", np.tanh)])
+def test_nonlinear_fields_follow_the_same_update(name, nonlinearity, function):
+    operator, rng = OPERATORS[name], np.random.default_rng(1)
+    drive, weights, bias = rng.standard_normal((20, 3)), rng.standard_normal((3, 16, 3)), rng.standard_normal((3, 16))
+    rec = wf.simulate(operator, drive, encoder=weights, source="force", nonlinearity=nonlinearity, bias=bias)
+    expected = stepped(operator, drive, weights, nonlinearity=function, bias=bias)
+    np.testing.assert_allclose(rec.activity, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_driven_end_repeats_the_history_of_its_line():
+    row = np.zeros((1, 1, 6))
+    row[0, 0, 0] = 1.0  # the oldest value, at the far end, is fed back into the last position
+    operator = wf.WaveOperator([0.0, 0.0, 1.0], "open", boundary_row=row)
+    start = np.arange(6.0)[None]
+    rec = wf.simulate(operator, initial=start, steps=12)
+    np.testing.assert_array_equal(rec.activity[5, 0], start[0])
+    np.testing.assert_array_equal(rec.activity[:, 0, -1], np.tile(np.arange(6.0), 2))
+
+
+def test_an_input_stands_where_its_age_puts_it():
+    drive = wf.spikes([[(3, 2.0)]], steps=10)
+    moving = wf.simulate(wf.transport(1.0), drive, size=16).activity
+    assert moving.time[3] == 4
+    assert moving[3, 0, 0] == 2.0
+    assert moving[9, 0, 6] == 2.0
+    assert wf.simulate(wf.transport(-1.0), drive, size=16).activity[9, 0, 16 - 6] == 2.0
+    assert wf.simulate(wf.static(), drive, size=16).activity[9, 0, 0] == 2.0
+
+
+def test_time_is_in_the_units_of_dt_and_position_in_those_of_dx():
+    rec = wf.simulate(wf.wave(2.0, dx=0.5, dt=0.25), np.ones((8, 1)), size=10, save_every=2)
+    np.testing.assert_allclose(rec.time, [0.5, 1.0, 1.5, 2.0])
+    np.testing.assert_allclose(rec.position, 0.5 * np.arange(10))
+    np.testing.assert_allclose(rec.step, 0.25 * np.arange(8))
+
+
+@pytest.mark.parametrize("end", ["absorbing", "fixed"])
+def test_inputs_enter_a_line_at_its_upstream_end(end):
+    drive = wf.spikes([[(0, 1.0)]], steps=3)
+    assert wf.simulate(wf.transport(-1.0, boundary=end), drive, size=8).activity[2, 0, 5] == 1.0
+    assert wf.simulate(wf.transport(1.0, boundary=end), drive, size=8).activity[2, 0, 2] == 1.0
+
+
+def test_the_papers_encoder_feeds_unit_zero_of_every_ring():
+    rec = wf.simulate(wf.transport([1.0, -1.0]), [[1.0, 0.5, 0.25]], size=4, encoder="first")
+    np.testing.assert_array_equal(rec.activity[0], [[1.75, 0, 0, 0], [1.75, 0, 0, 0]])
+
+
+def test_a_pulse_leaves_two_pulses_and_a_force_a_plateau():
+    drive = wf.spikes([[(0, 1.0)]], steps=11)
+    pulse = wf.simulate(wf.wave(1.0), drive, size=64).activity[-1, 0].values
+    force = wf.simulate(wf.wave(1.0), drive, size=64, source="force").activity[-1, 0].values
+    np.testing.assert_array_equal(np.flatnonzero(pulse), [10, 54])
+    np.testing.assert_array_equal(np.flatnonzero(force), sorted(np.arange(-10, 11, 2) % 64))
+    assert set(force[force != 0]) == {1.0}
+
+
+def test_a_force_on_a_ring_drifts_and_a_pulse_does_not():
+    drive = wf.spikes([[(0, 1.0)]], steps=20)
+    force = wf.simulate(wf.wave(0.8), drive, size=32, source="force").activity.sum("position")[:, 0]
+    pulse = wf.simulate(wf.wave(0.8), drive, size=32).activity.sum("position")[:, 0]
+    np.testing.assert_allclose(force, np.arange(1, 21), rtol=1e-12)
+    np.testing.assert_allclose(pulse[1:], 2.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("source", ["pulse", "force"])
+@pytest.mark.parametrize("operator", [wf.transport(0.7), wf.wave(0.9, 0.01)], ids=["one-way", "two-way"])
+def test_what_is_saved_does_not_change_what_is_computed(operator, source, tmp_path):
+    drive = np.random.default_rng(0).standard_normal((60, 2))
+    whole = wf.simulate(operator, drive, size=32, source=source)
+    every = wf.simulate(operator, drive, size=32, source=source, save_every=7)
+    last = wf.simulate(operator, drive, size=32, source=source, save_every=None, method="step")
+    with wf.simulate(operator, drive, size=32, source=source, save_every=7, path=tmp_path / "field.nc") as streamed:
+        xr.testing.assert_equal(streamed.drop_vars("drive"), every.drop_vars("drive"))
+    np.testing.assert_array_equal(every.activity, whole.activity[6::7])
+    np.testing.assert_array_equal(last.activity[0], whole.activity[-1])
+    first = wf.simulate(operator, drive, size=32, source=source, save_initial=True)
+    assert first.time[0] == 0
+    assert not first.activity[0].any()
+    np.testing.assert_array_equal(first.activity[1:], whole.activity)
+
+
+@pytest.mark.parametrize("operator", [wf.transport(0.7), wf.wave(0.9, 0.01)], ids=["one-way", "two-way"])
+@pytest.mark.parametrize("cut", [1, 2, 17])
+def test_a_recording_is_continued_as_if_it_had_never_stopped(operator, cut):
+    drive = np.random.default_rng(0).standard_normal((40, 2))
+    whole = wf.simulate(operator, drive, size=32)
+    rest = wf.simulate(operator, drive[cut:], initial=wf.simulate(operator, drive[:cut], size=32))
+    np.testing.assert_array_equal(rest.activity, whole.activity[cut:])
+    np.testing.assert_array_equal(rest.time, whole.time[cut:])
+
+
+def test_a_callable_drive_equals_the_same_series():
+    series = np.random.default_rng(0).standard_normal((30, 2))
+    for operator in (wf.transport(1.0), wf.wave(1.0)):
+        expected = wf.simulate(operator, series, size=16).activity
+        called = wf.simulate(operator, lambda t: series[t], size=16, steps=30).activity
+        np.testing.assert_array_equal(called, expected)
+
+
+@pytest.mark.parametrize("source", ["pulse", "force"])
+@pytest.mark.parametrize(
+    "operator",
+    [wf.transport(1.0), wf.transport(0.7, gain=0.999), coupled, wf.wave(1.0), wf.wave(0.8, 0.01, boundary="fixed")],
+    ids=["shift", "upwind", "coupled", "two-way", "fixed damped"],
+)
+def test_a_jump_lands_where_stepping_does(operator, source):
+    rng = np.random.default_rng(0)
+    trains = [sorted((int(t), 1.0) for t in rng.choice(2000, 4, replace=False)) for _ in range(3)]
+    drive, weights = wf.spikes(trains, steps=2000), rng.standard_normal((3, 64, 3))
+    options = {"encoder": weights, "source": source, "save_every": None, "allow_growth": True}
+    step = wf.simulate(operator, drive, method="step", **options)
+    jump = wf.simulate(operator, drive, method="jump", **options)
+    scale = float(np.abs(step.activity).max())
+    np.testing.assert_allclose(jump.activity, step.activity, rtol=0, atol=1e-10 * scale)
+    if "previous" in step:
+        np.testing.assert_allclose(jump.previous, step.previous, rtol=0, atol=1e-10 * scale)
+
+
+def test_reversal_recovers_the_beginning():
+    rng = np.random.default_rng(0)
+    initial = rng.standard_normal((1, 64))
+    for operator in (wf.wave(0.7), wf.wave(0.9, boundary="fixed"), wf.wave(0.8, boundary="free")):
+        drive = wf.spikes([[(100, 1.0), (7000, -2.0)]], steps=10_000)
+        rec = wf.simulate(operator, drive, initial=initial, save_every=None, method="step")
+        back = wf.reverse(rec)
+        assert back.time == 0
+        np.testing.assert_allclose(back.activity[0], initial, atol=1e-9)
+
+
+def test_reversal_is_exact_on_integers_at_courant_one():
+    initial = np.random.default_rng(0).integers(-9, 9, (1, 32)).astype(float)
+    rec = wf.simulate(wf.wave(1.0), initial=initial, previous=np.roll(initial, 1), steps=1000, save_every=None)
+    np.testing.assert_array_equal(wf.reverse(rec).activity[0], initial)
+
+
+def test_what_was_written_is_erased_by_its_negative_in_reversed_time():
+    # a walker that retraces its path and writes the negative erases its own waves (Perrard et al. 2016)
+    drive = np.zeros((50, 1))
+    drive[[3, 20, 31], 0] = [1.0, -0.5, 2.0]
+    out = wf.simulate(wf.wave(0.9), drive, size=64, source="force")
+    now, before = out.activity[-1].values, out.previous.values
+    back = wf.simulate(wf.wave(0.9), drive[::-1], initial=before, previous=now, source="force")
+    np.testing.assert_allclose(back.activity[-1], 0, atol=1e-12)
+
+
+def test_float32_stays_float32_and_close():
+    drive = np.random.default_rng(0).standard_normal((100, 2))
+    for operator in (wf.transport(0.9), wf.wave(0.9)):
+        single = wf.simulate(operator, drive, size=32, dtype="float32").activity
+        assert single.dtype == np.float32
+        double = wf.simulate(operator, drive, size=32).activity
+        np.testing.assert_allclose(single, double, atol=3e-5 * float(np.abs(double).max()))
+
+
+def test_divergence_names_the_step_and_keeps_what_came_before(tmp_path):
+    operator = wf.WaveOperator([0.0, 1e10, 0.0])
+    options = {"initial": np.ones((1, 8)), "steps": 100, "allow_growth": True}
+    with pytest.raises(wf.DivergenceError, match="step 31") as caught:
+        wf.simulate(operator, **options)
+    assert caught.value.step == 31  # 10^(10·31) is beyond float64
+    assert (caught.value.recording.activity.max() < np.inf).all()
+    with pytest.raises(wf.DivergenceError, match="step 31"):
+        wf.simulate(operator, path=tmp_path / "field.nc", **options)
+    assert not (tmp_path / "field.nc").exists()
+
+
+def test_a_killed_run_leaves_a_readable_part_and_no_final_file(tmp_path):
+    code = (
+        "import sys, numpy as np, wavefield as wf\n"
+        "wf.simulate(wf.wave(0.9), lambda t: [np.sin(t)], 256, steps=3_000_000, path=sys.argv[1])\n"
+    )
+    path, partial = tmp_path / "field.nc", tmp_path / "field.partial.nc"
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            if partial.exists():
+                with wf.open_recording(partial) as rec:
+                    if rec.sizes["time"] > 0:
+                        break
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not path.exists()
+    with wf.open_recording(partial) as rec:
+        count = min(rec.sizes["time"], 2000)
+        assert count > 0
+        expected = wf.simulate(wf.wave(0.9), np.sin(np.arange(count))[:, None], 256)
+        np.testing.assert_allclose(rec.activity[:count], expected.activity, atol=1e-12)
+
+
+BAD = {
+    "no size": (dict(drive=np.ones((3, 1))), "size"),
+    "negative size": (dict(drive=np.ones((3, 1)), size=-4), "size"),
+    "tiny size": (dict(drive=np.ones((3, 1)), size=2), "size"),
+    "real size": (dict(drive=np.ones((3, 1)), size=8.0), "size"),
+    "no drive, no steps": (dict(size=8), "steps"),
+    "negative steps": (dict(size=8, steps=-1), "steps"),
+    "steps of another drive": (dict(drive=np.ones((3, 1)), size=8, steps=4), "steps"),
+    "flat drive": (dict(drive=np.ones(3), size=8), "drive"),
+    "NaN in the drive": (dict(drive=[[np.nan]], size=8), "drive"),
+    "text drive": (dict(drive="loud", size=8), "drive"),
+    "no inputs": (dict(drive=np.ones((3, 0)), size=8), "drive"),
+    "encoder of another size": (dict(drive=np.ones((3, 1)), size=8, encoder=np.ones((1, 9, 1))), "positions"),
+    "encoder of other inputs": (dict(drive=np.ones((3, 1)), size=8, encoder=np.ones((1, 8, 2))), "encoder"),
+    "encoder NaN": (dict(drive=np.ones((3, 1)), size=8, encoder=np.full((1, 8, 1), np.nan)), "encoder"),
+    "unknown encoder": (dict(drive=np.ones((3, 1)), size=8, encoder="theirs"), "encoder"),
+    "unknown source": (dict(drive=np.ones((3, 1)), size=8, source="shove"), "source"),
+    "unknown nonlinearity": (dict(drive=np.ones((3, 1)), size=8, nonlinearity="gelu"), "nonlinearity"),
+    "integer dtype": (dict(drive=np.ones((3, 1)), size=8, dtype="int32"), "dtype"),
+    "dtype that is none": (dict(drive=np.ones((3, 1)), size=8, dtype="blue"), "dtype"),
+    "save_every 0": (dict(drive=np.ones((3, 1)), size=8, save_every=0), "save_every"),
+    "initial of another shape": (dict(steps=3, initial=np.ones((2, 2, 2, 8))), "initial"),
+    "initial NaN": (dict(steps=3, initial=np.full((1, 8), np.nan)), "initial"),
+    "previous of a one-way field": (dict(steps=3, initial=np.ones((1, 8)), previous=np.ones((1, 8))), "previous"),
+    "bias of another shape": (dict(drive=np.ones((3, 1)), size=8, bias=np.ones(5)), "bias"),
+    "unknown method": (dict(drive=np.ones((3, 1)), size=8, method="teleport"), "method"),
+    "jump that saves": (dict(drive=np.ones((3, 1)), size=8, method="jump"), "jump"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named(name):
+    arguments, word = BAD[name]
+    with pytest.raises((ValueError, TypeError), match=word):
+        wf.simulate(wf.transport(1.0), **arguments)
+
+
+def test_an_operator_that_grows_is_refused_unless_wanted():
+    operator = wf.transport(0.5, gain=1.01)
+    with pytest.raises(ValueError, match=r"1\.01 per step"):
+        wf.simulate(operator, np.ones((3, 1)), size=8)
+    assert wf.simulate(operator, np.ones((3, 1)), size=8, allow_growth=True).sizes["time"] == 3
+
+
+def test_a_result_larger_than_memory_asks_for_a_file():
+    with pytest.raises(ValueError, match="path="):
+        wf.simulate(wf.wave(1.0), size=10**6, steps=10**9, initial=None)
+
+
+def test_an_unwritable_place_is_found_before_the_work(tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        wf.simulate(wf.transport(1.0), np.ones((3, 1)), 8, path=tmp_path / "nowhere" / "field.nc")
+    assert not list(tmp_path.iterdir())
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    drive=st.one_of(
+        st.none(),
+        st.floats(),
+        st.lists(st.floats(allow_nan=True), max_size=4),
+        st.lists(st.lists(st.floats(-10, 10), min_size=1, max_size=3), max_size=4),
+    ),
+    size=st.one_of(st.none(), st.integers(-3, 20), st.floats()),
+    steps=st.one_of(st.none(), st.integers(-2, 5)),
+    save_every=st.one_of(st.none(), st.integers(-1, 6)),
+)
+def test_nonsense_gives_an_error_that_says_so_or_a_finite_recording(drive, size, steps, save_every):
+    try:
+        rec = wf.simulate(wf.transport(0.5), drive, size, steps=steps, save_every=save_every)
+    except (ValueError, TypeError) as error:
+        assert any(name in str(error) for name in ("drive", "size", "steps", "save_every", "positions", "encoder"))  # noqa: PT017
+    else:
+        assert np.isfinite(rec.activity).all()

@@ -1,0 +1,299 @@
+"""Simulation of a wave field: drive in, recording out."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import xarray as xr
+
+from wavefield._checks import positive_int
+from wavefield._inputs import read_inputs
+from wavefield._run import DivergenceError, Run, jump, jumps, run_in_memory, run_to_file
+from wavefield._state import first_levels, last_levels
+from wavefield._stepping import NONLINEARITIES
+from wavefield.encoder import resolve_encoder
+from wavefield.operator import WaveOperator
+from wavefield.recording import open_recording, save_recording
+
+SOURCES = ("pulse", "force")
+METHODS = ("auto", "step", "jump")
+
+__all__ = ["DivergenceError", "operator_of", "reverse", "simulate"]
+
+
+def simulate(
+    operator: WaveOperator,
+    drive=None,
+    size: int | None = None,
+    *,
+    initial=None,
+    previous=None,
+    steps: int | None = None,
+    encoder="own",
+    source: str = "pulse",
+    nonlinearity: str = "identity",
+    bias=None,
+    dtype="float64",
+    save_every: int | None = 1,
+    save_initial: bool = False,
+    method: str = "auto",
+    path: str | os.PathLike | None = None,
+    allow_growth: bool = False,
+) -> xr.Dataset:
+    """Move a wave field under a drive and record it.
+
+        h[t+1] = σ( u ⋆ h[t] + V x[t] + b ),      h[0] = 0 unless given
+
+    T inputs give T states; ``activity[t]`` is the state after ``x[t]`` has arrived, at time (t + 1)·dt.
+
+    A two-way field takes an input in one of two ways. ``source="pulse"`` adds x[t] − x[t−2], the derivative of a
+    push: each input leaves two travelling pulses and nothing else. ``source="force"`` adds x[t], the push itself:
+    it leaves a plateau that spreads behind the wave front, and on a ring the mean of the field drifts for ever. A
+    one-way field takes x[t] as it is.
+
+    Parameters
+    ----------
+    operator : WaveOperator
+        With one ring, or with as many as the encoder asks for.
+    drive : array_like, DataArray or callable, optional
+        Inputs ``(steps, inputs)``, or ``(trial, steps, inputs)`` for a batch; `spikes` and `load_drive` make one.
+        A callable is called with each step index and returns the inputs of that step, ``(inputs,)``.
+    size : int
+        Positions N of each ring or line. Known from `initial`, an encoder array or a speed profile if one is given.
+    initial : array_like or recording, optional
+        State to start from, ``(rings, N)`` or ``(trial, rings, N)``. A recording is continued from its last state.
+    previous : array_like, optional
+        The level before `initial`, for a two-way field; without it the field starts at rest (v₀ = 0, to second
+        order).
+    steps : int, optional
+        Steps to make where there is no drive, or a callable one.
+    encoder : {"own", "first"} or array_like, shape (rings, N, inputs)
+        ``"own"``: every input has a ring of its own, entered at position 0 (on a line: at the upstream end).
+        ``"first"``: every input enters unit 0 of every ring.
+    source : {"pulse", "force"}
+    nonlinearity : {"identity", "relu", "tanh"}
+    bias : array_like, shape (rings,) or (rings, N), optional
+    dtype : {"float64", "float32"}
+    save_every : int or None
+        Store every so many steps; None stores the last state only.
+    save_initial : bool
+        Store the initial state, at time 0, too.
+    method : {"auto", "step", "jump"}
+        ``"jump"`` computes the last state without stepping (linear fields; needs ``save_every=None``);
+        ``"auto"`` does so where it is faster, except at Courant 1, where stepping is exact and stays so.
+    path : path, optional
+        Stream to this netCDF file, for results larger than memory, and return it opened lazily. Until it is whole it
+        is ``NAME.partial.nc``, readable up to the last block.
+    allow_growth : bool
+        Run a linear operator although it grows without bound.
+
+    Returns
+    -------
+    xarray.Dataset
+        A recording: `activity` (trial, time, channel, position), `drive`, `encoder`, `kernel`, and for a two-way
+        field `previous`, the level before the last stored one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as above.
+    DivergenceError
+        If the field grows beyond the range of its dtype; it carries what was computed before.
+
+    Examples
+    --------
+    >>> import wavefield as wf
+    >>> rec = wf.simulate(wf.transport(1.0), wf.spikes([[(0, 2.0)]], steps=4), size=8)
+    >>> rec.activity[-1, 0].values.tolist()
+    [0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    if not isinstance(operator, WaveOperator):
+        raise TypeError(f"operator must be a WaveOperator, got {type(operator).__name__}")
+    _one_of(source=(source, SOURCES), nonlinearity=(nonlinearity, NONLINEARITIES), method=(method, METHODS))
+    dtype = _float_dtype(dtype)
+    if save_every is not None:
+        positive_int(save_every, "save_every")
+    first_step, earlier = 0, None
+    if isinstance(initial, xr.Dataset):
+        first_step, earlier = _steps_and_inputs(initial)
+        initial, previous = last_levels(initial)
+    inputs = read_inputs(drive, steps, earlier)
+    trials = inputs.trials if initial is None or np.ndim(initial) < 3 else np.shape(initial)[0]
+    size = _settle_size(size, initial, encoder, operator)
+    weights, operator = _encode(encoder, operator, size, inputs.count, initial)
+    if nonlinearity == "identity" and not allow_growth:
+        _refuse_growth(operator)
+    run = Run(
+        operator=operator,
+        inputs=inputs,
+        weights=weights,
+        start=first_levels(operator, size, trials, initial, previous, dtype),
+        pulse=source == "pulse" and operator.levels == 2,
+        nonlinearity=nonlinearity,
+        bias=_checked_bias(bias, operator, size),
+        save_every=save_every,
+        save_initial=save_initial,
+        first_step=first_step,
+        trials=trials,
+    )
+    if not jumps(run, method):
+        return run_in_memory(run) if path is None else run_to_file(run, path)
+    levels = jump(run)
+    result = run.describe(levels[0][None], levels)
+    if path is None:
+        return result
+    save_recording(result, path)
+    return open_recording(path)
+
+
+def operator_of(rec: xr.Dataset) -> WaveOperator:
+    """Return the operator that a recording was made with, from the kernel and attributes it carries.
+
+    Raises
+    ------
+    ValueError
+        Naming what the recording lacks.
+    """
+    lacking = ["kernel"] * ("kernel" not in rec) + [name for name in ("boundary", "dx", "dt") if name not in rec.attrs]
+    if lacking:
+        raise ValueError(f"the recording does not say what moved it: it has no {', '.join(lacking)}")
+    optional = {name: rec[name].values for name in ("profile", "boundary_row") if name in rec}
+    return WaveOperator(
+        rec["kernel"].values,
+        rec.attrs["boundary"],
+        float(rec.attrs["dx"]),
+        float(rec.attrs["dt"]),
+        levels=int(rec.attrs.get("levels", 1)),
+        driven_end=int(rec.attrs.get("driven_end", -1)),
+        **optional,
+    )
+
+
+def reverse(rec: xr.Dataset) -> xr.Dataset:
+    """Run an undamped two-way field back from its last state to its beginning, taking out its inputs on the way.
+
+        h[t−1] = a ⋆ h[t] − h[t+1] + V x[t],
+
+    the leapfrog scheme with its levels exchanged: it is its own inverse.
+
+    Parameters
+    ----------
+    rec : recording
+        Made by `simulate` with a linear, undamped two-way operator whose ends absorb nothing.
+
+    Returns
+    -------
+    xarray.Dataset
+        A recording of one state, at the time at which `rec` began; `previous` is the level before it.
+    """
+    op = operator_of(rec)
+    if (
+        op.levels != 2
+        or (op.memory != 1).any()
+        or op.boundary == "absorbing"
+        or rec.attrs["nonlinearity"] != "identity"
+    ):
+        raise ValueError(f"rec must be of a linear, undamped two-way field with ends that absorb nothing, got {op!r}")
+    steps = int(rec.attrs["steps"])
+    now, before = last_levels(rec)
+    drive, encoder = None, "own"
+    if "drive" in rec:
+        inputs = read_inputs(rec["drive"], None, _steps_and_inputs(rec)[1])
+        drive = inputs.block(0, steps, pulse=rec.attrs["source_kind"] == "pulse", dtype=now.dtype)[:, ::-1]
+        drive, encoder = drive if inputs.trials else drive[0], rec["encoder"].values
+    back = simulate(
+        op, drive, initial=before, previous=now, steps=steps, encoder=encoder, source="force", dtype=now.dtype,
+        save_every=None, method="step",
+    )  # fmt: skip
+    began = op.dt * int(rec.attrs["first_step"])
+    start = back.assign(
+        activity=back["previous"].expand_dims(time=back["time"], axis=back["activity"].get_axis_num("time"))
+    )
+    start["activity"].attrs = back["activity"].attrs
+    return start.assign(previous=back["activity"].isel(time=0, drop=True)).assign_coords(
+        time=back["time"].copy(data=[began])
+    )
+
+
+# ---- checks -------------------------------------------------------------------------------------------------------
+
+
+def _one_of(**options):
+    for name, (given, accepted) in options.items():
+        if given not in accepted:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {given!r}")
+
+
+def _float_dtype(dtype):
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be 'float64' or 'float32', got {dtype!r}") from None
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be 'float64' or 'float32', got {dtype}")
+    return dtype
+
+
+def _settle_size(size, initial, encoder, operator):
+    """Return the number of positions, which everything that has positions must agree on."""
+    known = {
+        "size": size,
+        "initial": None if initial is None else np.shape(initial)[-1] if np.ndim(initial) else 0,
+        "encoder": None if isinstance(encoder, str) else np.shape(encoder)[1] if np.ndim(encoder) == 3 else None,
+        "profile": None if operator.profile is None else operator.profile.size,
+        "boundary_row": None if operator.boundary_row is None else operator.boundary_row.shape[2],
+    }
+    known = {name: value for name, value in known.items() if value is not None}
+    if not known:
+        raise ValueError("size, the number of positions, must be given")
+    if size is not None:
+        positive_int(size, "size")
+    if len(set(known.values())) > 1:
+        raise ValueError("the number of positions must agree, got " + ", ".join(f"{n} {v}" for n, v in known.items()))
+    size = next(iter(known.values()))
+    operator.check_size(size)
+    return size
+
+
+def _encode(encoder, operator, size, inputs, initial):
+    if inputs:
+        return resolve_encoder(encoder, operator, size, inputs)
+    rings = operator.rings if initial is None or np.ndim(initial) < 2 else np.shape(initial)[-2]
+    operator = operator.with_rings(rings)
+    return np.zeros((rings, size, 0)), operator
+
+
+def _checked_bias(bias, operator, size):
+    if bias is None:
+        return None
+    bias = np.asarray(bias, dtype=float)
+    if bias.shape not in ((operator.rings,), (operator.rings, size)) or not np.isfinite(bias).all():
+        raise ValueError(
+            f"bias must be finite of shape ({operator.rings},) or ({operator.rings}, {size}), got {bias.shape}"
+        )
+    return np.broadcast_to(bias[:, None] if bias.ndim == 1 else bias, (operator.rings, size)).copy()
+
+
+def _refuse_growth(operator):
+    if operator.boundary != "periodic" or operator.profile is not None:
+        return
+    stability = operator.stability(256)
+    if stability.kind == "growing":
+        raise ValueError(
+            f"operator grows by a factor {stability.growth:g} per step at wavenumber {stability.wavenumber:g}: the "
+            "linear field has no bound. Pass allow_growth=True to run it all the same"
+        )
+
+
+def _steps_and_inputs(rec):
+    """Return the steps that a recording has behind it and its last two inputs (B, 2, I), to continue it from."""
+    done = int(rec.attrs.get("first_step", 0)) + int(rec.attrs["steps"]) if "steps" in rec.attrs else 0
+    if "drive" not in rec:
+        return done, None
+    drive = rec["drive"].transpose(..., "step", "input").values
+    drive = drive[..., : int(rec.attrs.get("steps", drive.shape[-2])), :]
+    drive = drive if drive.ndim == 3 else drive[None]
+    last = np.zeros((drive.shape[0], 2, drive.shape[2]))
+    last[:, 2 - min(2, drive.shape[1]) :] = drive[:, -2:]
+    return done, last
