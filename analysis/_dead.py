@@ -1,0 +1,67 @@
+"""Dead positions (NaN, or named by a mask) and how they are filled from their living neighbours."""
+
+import numpy as np
+import xarray as xr
+
+from analysis._axes import space_dims
+
+
+def dead_positions(array, mask) -> np.ndarray | None:
+    """Which positions are dead, True = dead, in the shape of the space dims; None where nothing is masked.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        What `activity` returned.
+    mask : None, "nan", or boolean array
+        ``"nan"`` looks for positions that hold a NaN anywhere (one pass over lazy data); an array or DataArray names
+        the dead positions; None masks nothing, so that a NaN is an error later.
+
+    Raises
+    ------
+    ValueError
+        A mask of another shape, or one that leaves fewer than two positions.
+    """
+    if mask is None:
+        return None
+    dims = space_dims(array)
+    shape = tuple(array.sizes[dim] for dim in dims)
+    if isinstance(mask, str):
+        if mask != "nan":
+            raise ValueError(f"mask is {mask!r}: None, 'nan' or a boolean array (True = dead) is needed")
+        dead = np.isnan(array).any([dim for dim in array.dims if dim not in dims]).transpose(*dims).values
+    else:
+        dead = mask.transpose(*dims).values if isinstance(mask, xr.DataArray) else np.asarray(mask)
+        if dead.dtype != bool or dead.shape != shape:
+            raise ValueError(f"mask has dtype {dead.dtype} and shape {dead.shape}: boolean and {shape} are needed")
+    if dead.size - dead.sum() < 2:
+        raise ValueError(f"mask leaves {dead.size - dead.sum()} of {dead.size} positions: at least 2 must live")
+    return dead if dead.any() else None
+
+
+def fill_weights(dead: np.ndarray, periodic: tuple[bool, ...]) -> np.ndarray:
+    """Weights W, shape (dead, living), so that ``u[dead] = W @ u[living]``, both in C order.
+
+    Each dead position becomes the mean of its grid neighbours (the discrete Laplace equation): linear interpolation
+    along a line or ring, a constant beyond the last living position of an open end, a harmonic surface on a sheet.
+    """
+    index = np.arange(dead.size).reshape(dead.shape)
+    neighbours = np.zeros((dead.size, dead.size))
+    for axis, wraps in enumerate(periodic):
+        ahead, here = np.roll(index, -1, axis), index
+        if not wraps:
+            keep = [slice(None)] * dead.ndim
+            keep[axis] = slice(0, -1)
+            ahead, here = ahead[tuple(keep)], here[tuple(keep)]
+        neighbours[here.ravel(), ahead.ravel()] = neighbours[ahead.ravel(), here.ravel()] = 1.0
+    gone = dead.ravel()
+    laplacian = np.diag(neighbours.sum(axis=1)) - neighbours
+    return np.linalg.solve(laplacian[np.ix_(gone, gone)], neighbours[np.ix_(gone, ~gone)])
+
+
+def fill(values: np.ndarray, dead: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`values` (…, *space) with the dead positions filled; the input is left as it was."""
+    flat = values.reshape(*values.shape[: values.ndim - dead.ndim], dead.size).copy()
+    gone = dead.ravel()
+    flat[..., gone] = flat[..., ~gone] @ weights.T.astype(values.dtype)
+    return flat.reshape(values.shape)
