@@ -139,28 +139,30 @@ def recording(
     >>> rec.activity.dims, rec.time.values.tolist(), rec.attrs["boundary"]
     (('time', 'channel', 'position'), [0.5, 1.0, 1.5], 'periodic')
     """
-    arrays = {"activity": _labelled("activity", activity, _activity_dims(activity, dims, coords or {}))}
+    coords, units = _mapping("coords", coords), _mapping("units", units)
+    field = _array("activity", activity)
+    arrays = {"activity": _labelled("activity", field, _activity_dims(field, dims, coords))}
     field_dims = arrays["activity"].dims
     per_sample = tuple(dim for dim in ("trial", "time") if dim in field_dims)
-    companions = {
-        "drive": (drive, ("trial",) * (np.ndim(drive) == 3) + DIMS["drive"]),
-        "kernel": (kernel, DIMS["kernel"]),
-        "encoder": (encoder, DIMS["encoder"]),
-        "bias": (bias, DIMS["bias"]),
-        "profile": (profile, DIMS["profile"]),
-        "previous": (previous, tuple(dim for dim in field_dims if dim != "time")),
-        "label": (label, per_sample[: np.ndim(label)]),
-        "loss": (loss, per_sample[: np.ndim(loss)]),
-    }
-    arrays |= {name: _labelled(name, value, names) for name, (value, names) in companions.items() if value is not None}
+    companions = dict(drive=drive, kernel=kernel, encoder=encoder, bias=bias, profile=profile)
+    companions |= dict(previous=previous, label=label, loss=loss)
+    companions = {name: _array(name, value) for name, value in companions.items() if value is not None}
+    for name, array in companions.items():
+        names = {
+            "drive": ("trial", *DIMS["drive"])[-max(array.ndim, 2) :],
+            "previous": tuple(dim for dim in field_dims if dim != "time"),
+            "label": per_sample[: array.ndim],
+            "loss": per_sample[: array.ndim],
+        }
+        arrays[name] = _labelled(name, array, (DIMS | names)[name])
     arrays |= {name: value for name, value in more.items() if isinstance(value, xr.DataArray)}
     sizes = _common_sizes(arrays)
 
-    known = _known_coords(arrays, coords or {}, sizes)
+    known = _known_coords(arrays, coords, sizes)
     save_every = positive_int(save_every, "save_every")
     dt = _spacing("dt", dt, needed="time" not in known)
     dx = _spacing("dx", dx, needed=not known.keys() & {"position", "x", "y"})
-    regular = _regular_coords(sizes, known, dt, dx, save_every, (units or {}).get("time", "1"))
+    regular = _regular_coords(sizes, known, dt, dx, save_every, units.get("time", "1"))
 
     attributes = {
         "Conventions": CONVENTIONS,
@@ -171,7 +173,7 @@ def recording(
         "dt": dt,
         "dx": dx,
         "save_every": save_every if save_every > 1 else None,
-        "config": json.dumps(config) if isinstance(config, Mapping) else config,
+        "config": _json(config),
         **{name: value for name, value in more.items() if not isinstance(value, xr.DataArray)},
     }
     dataset = xr.Dataset(
@@ -179,7 +181,7 @@ def recording(
         {**regular, **known},
         {name: value for name, value in attributes.items() if value is not None},
     )
-    dataset = _described(dataset, units or {})
+    dataset = _described(dataset, units)
     validate_recording(dataset)
     return dataset
 
@@ -273,10 +275,30 @@ def open_recording(path: str | os.PathLike, *, chunks=None) -> xr.Dataset:
     return dataset
 
 
+def _mapping(name, value):
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping from names, such as {{'time': …}}, got {value!r}")
+    return dict(value or {})
+
+
+def _array(name, value):
+    """The value as an array of numbers or text; arrays of NumPy, dask and xarray stay what they are."""
+    if not hasattr(value, "__array_function__") and not isinstance(value, xr.DataArray):
+        try:
+            value = np.asarray(value)
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ValueError(f"{name} is no array: {error}") from error
+    if value.dtype.kind not in "iufUO":
+        raise ValueError(f"{name} has dtype {value.dtype}; accepted are real numbers, for labels and names text too")
+    return value
+
+
 def _activity_dims(activity, dims, coords):
     if dims is not None:
-        if isinstance(dims, str) or not all(isinstance(dim, str) for dim in dims):
+        if not isinstance(dims, (list, tuple)) or not all(isinstance(dim, str) for dim in dims):
             raise TypeError(f"dims must be a sequence of names such as ('time', 'position'), got {dims!r}")
+        if len(set(dims)) < len(dims):
+            raise ValueError(f"dims must be different names, got {dims!r}")
         return tuple(dims)
     if isinstance(activity, xr.DataArray):
         return activity.dims
@@ -284,19 +306,18 @@ def _activity_dims(activity, dims, coords):
         layouts = {2: LAYOUTS[2][1:], 3: LAYOUTS[2]}
     else:
         layouts = {2: ("time", "position"), 3: LAYOUTS[0][1:], 4: LAYOUTS[0]}
-    if np.ndim(activity) not in layouts:
+    if activity.ndim not in layouts:
         accepted = list(layouts.values())
-        raise ValueError(f"activity has shape {np.shape(activity)}; accepted are {accepted}, others with dims=…")
-    return layouts[np.ndim(activity)]
+        raise ValueError(f"activity has shape {activity.shape}; accepted are {accepted}, others with dims=…")
+    return layouts[activity.ndim]
 
 
-def _labelled(name, value, dims):
-    """The value as a DataArray with these dims; a DataArray keeps its own, a lazy array stays lazy."""
-    if isinstance(value, xr.DataArray):
-        if name == "activity" and value.dims != dims:
-            raise ValueError(f"activity has the dims {value.dims}, but dims={dims}: rename or transpose it")
-        return value
-    array = value if hasattr(value, "__array_function__") else np.asarray(value)
+def _labelled(name, array, dims):
+    """The array as a DataArray with these dims; a DataArray keeps its own."""
+    if isinstance(array, xr.DataArray):
+        if name == "activity" and array.dims != dims:
+            raise ValueError(f"activity has the dims {array.dims}, but dims={dims}: rename or transpose it")
+        return array
     if array.ndim != len(dims):
         raise ValueError(f"{name} has shape {array.shape}; accepted is {dims}")
     return xr.DataArray(array, dims=dims)
@@ -321,9 +342,9 @@ def _known_coords(arrays, coords, sizes):
                 known.setdefault(name, coord.variable)
     for name, value in coords.items():
         dim = "electrode" if name in ("x", "y") and name not in sizes else name
-        coord = _labelled(f"the coordinate {name}", value, (dim,)).variable
+        coord = _labelled(f"coordinate {name}", _array(f"coordinate {name}", value), (dim,)).variable
         if wrong := [dim for dim in coord.dims if sizes.get(dim) != coord.sizes[dim]]:
-            raise ValueError(f"the coordinate {name} has {dict(coord.sizes)}, but the arrays have {sizes}: see {wrong}")
+            raise ValueError(f"coordinate {name} has {dict(coord.sizes)}, but the arrays have {sizes}: see {wrong}")
         known[name] = coord
     return known
 
@@ -379,6 +400,17 @@ def _package() -> str:
 def _software_versions() -> list[str]:
     libraries = [f"{library.__name__} {library.__version__}" for library in (np, xr, h5netcdf)]
     return [_package(), f"python {platform.python_version()}", *libraries]
+
+
+def _json(config):
+    if not isinstance(config, Mapping):
+        return config
+    try:
+        return json.dumps(config)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"config must be of what JSON knows (text, numbers, bool, None, lists, dicts): {error}"
+        ) from error
 
 
 def _builtin(value):
