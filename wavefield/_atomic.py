@@ -11,24 +11,29 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
+def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path]:
     """Yield a scratch path beside `path`: it takes that name when the block ends well and vanishes when it does not.
 
-    The scratch file is created at once, so that a place that cannot be written is found before anything is computed.
+    The scratch file is created at once, and `size` bytes are tried for, so that a place that cannot be written and a
+    disk too full are found before anything is computed.
 
     Raises
     ------
     OSError
         Naming `path`, of the subclass that fits (``FileNotFoundError``, ``PermissionError``, …), when the scratch file
-        cannot be created or written (missing folder, no permission, full disk).
+        cannot be created or written (missing folder, no permission, less than `size` bytes free).
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file to write", str(path))
     scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        os.close(os.open(scratch, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        with open(scratch, "xb") as file:
+            reserve(file, size)
+            file.truncate(0)
     except OSError as error:
+        if scratch.exists():
+            scratch.unlink()
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     try:
         yield scratch
@@ -40,3 +45,13 @@ def whole_or_nothing(path: str | os.PathLike) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename != str(path):
             raise OSError(error.errno or errno.EIO, f"could not be written: {error}", str(path)) from error
         raise
+
+
+def reserve(file, size: int) -> None:
+    """Take `size` bytes of the disk for an open file now; an OSError says that they are not there."""
+    if size and hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # file systems that reserve nothing
+                raise

@@ -12,7 +12,6 @@ file at every flush costs some twenty milliseconds each, and has moments in whic
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 from dataclasses import dataclass
@@ -23,7 +22,10 @@ import h5py
 import numpy as np
 import xarray as xr
 
+from wavefield._atomic import reserve
+
 COPIED_AT_ONCE = 1 << 24  # bytes
+METADATA = 1 << 18  # bytes that names, attributes and the structure of the file take at most, usually
 
 _SUFFIX = ".partial.nc"
 
@@ -107,7 +109,8 @@ def lay_out(path: Path, template: xr.Dataset, room: dict[str, int]) -> dict[str,
             data, axis = file[name], 0 if dim == "previous" else template[name].dims.index(dim)
             shape = (1, *data.shape) if dim == "previous" else data.shape
             places[name] = Place(dim, axis, shape, data.dtype, data.id.get_offset())
-    _reserve(path)
+    with open(path, "r+b") as file:
+        reserve(file, path.stat().st_size)
     return places
 
 
@@ -157,16 +160,11 @@ def _auxiliary(template, variable):
     )
 
 
-def _reserve(path):
-    """Take the file's space on disk now, so that a full disk is found before anything is computed."""
-    if not hasattr(os, "posix_fallocate"):
-        return
-    with open(path, "r+b") as file:
-        try:
-            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # file systems that cannot reserve
-                raise
+def size_on_disk(template: xr.Dataset, room: dict[str, int]) -> int:
+    """About how many bytes the file will have."""
+    sizes = {**template.sizes, **room}
+    counts = {name: math.prod(sizes[dim] for dim in variable.dims) for name, variable in template.variables.items()}
+    return METADATA + sum(count * template[name].dtype.itemsize for name, count in counts.items())
 
 
 def _write_all(file, data):

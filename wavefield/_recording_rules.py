@@ -68,7 +68,9 @@ position), (trial, time, channel, y, x), (trial, time, electrode), trial and cha
 
 def regular_times(numbers: np.ndarray, interval: float, units: str) -> np.ndarray:
     """Return numbers·interval, as integers where they count steps (units ``1`` and a whole interval)."""
-    return numbers * (int(interval) if units == "1" and float(interval).is_integer() else float(interval))
+    times = np.asarray(numbers) * float(interval)
+    exact = units == "1" and float(interval).is_integer() and np.max(times, initial=0) < 2**53
+    return times.astype(np.int64) if exact else times
 
 
 def _layout_problems(dataset):

@@ -39,7 +39,14 @@ import xarray as xr
 
 from wavefield._atomic import whole_or_nothing
 from wavefield._checks import positive, positive_int
-from wavefield._partial_file import cut_to_written, is_partial, partial_path, target_path, without_torn_previous
+from wavefield._partial_file import (
+    cut_to_written,
+    is_partial,
+    partial_path,
+    size_on_disk,
+    target_path,
+    without_torn_previous,
+)
 from wavefield._recording_rules import CONVENTIONS, DIMS, LAYOUTS, SCHEMA, regular_times, validate_recording
 from wavefield.recording_writer import RecordingWriter
 
@@ -224,7 +231,7 @@ def save_recording(dataset: xr.Dataset, path: str | os.PathLike) -> Path:
         raise ValueError(f"the recording for {path} holds no times: there is nothing to save")
     plain = dataset.drop_encoding()  # the packing or chunks of a file it came from would change values or layout
     floats = {name: {"_FillValue": None} for name, variable in plain.variables.items() if variable.dtype.kind == "f"}
-    with whole_or_nothing(path) as scratch:
+    with whole_or_nothing(path, size=size_on_disk(plain, {})) as scratch:
         plain.to_netcdf(scratch, engine="h5netcdf", encoding=floats)
     return path
 

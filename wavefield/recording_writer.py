@@ -10,7 +10,7 @@ import xarray as xr
 
 from wavefield._atomic import whole_or_nothing
 from wavefield._checks import positive_int
-from wavefield._partial_file import lay_out, partial_path, target_path, unwritten
+from wavefield._partial_file import lay_out, partial_path, size_on_disk, target_path, unwritten
 from wavefield._recording_rules import regular_times, validate_recording
 
 FIRST_ROOM = 64  # times; doubled whenever they are used up, where their number is not known beforehand
@@ -242,7 +242,7 @@ class RecordingWriter:
 
     def _move_to(self, room):
         """Make the partial file anew with this much room, and carry over what is written."""
-        with whole_or_nothing(self.partial) as scratch:
+        with whole_or_nothing(self.partial, size=size_on_disk(self._template, room)) as scratch:
             places = lay_out(scratch, self._template, room)
             file = open(scratch, "r+b", buffering=0)  # noqa: SIM115 (lives as long as the writer)
             try:

@@ -1,5 +1,9 @@
 import doctest
 import importlib
+import signal
+import subprocess
+import sys
+import tracemalloc
 
 import dask.array
 import netCDF4
@@ -328,3 +332,170 @@ def test_bad_input_gives_a_valid_recording_or_an_error_that_names_it(values, dim
         assert any(word in refusal for word in ("activity", "dims", "coord", "dt", "drive"))
     else:
         validate_recording(rec)
+
+
+def folder(tmp_path):
+    return sorted(path.name for path in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["r", "r.h5", "r.partial.nc", ".nc"])
+def test_other_names_than_nc_are_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r"file name ends in \.nc"):
+        save_recording(simulated(), tmp_path / name)
+    assert not folder(tmp_path)
+
+
+def test_a_recording_without_times_is_not_saved(tmp_path):
+    with pytest.raises(ValueError, match=r"r\.nc holds no times"):
+        save_recording(recording(np.empty((0, 8))), tmp_path / "r.nc")
+    assert not folder(tmp_path)
+
+
+def uncomputable():
+    """A recording that fails when its activity is computed."""
+
+    def compute(block):
+        raise ZeroDivisionError("computed")
+
+    rec = recording(np.zeros((4, 8)))
+    rec["activity"] = rec.activity.copy(
+        data=dask.array.zeros((4, 8), chunks=(2, 8)).map_blocks(compute, meta=np.empty(0))
+    )
+    return rec
+
+
+@pytest.mark.parametrize("place", ["missing/r.nc", "file.txt/r.nc", "folder.nc"])
+def test_an_unwritable_path_is_refused_before_anything_is_computed(tmp_path, place):
+    (tmp_path / "file.txt").write_text("")
+    (tmp_path / "folder.nc").mkdir()
+    before = folder(tmp_path)
+    with pytest.raises(OSError, match=rf"(cannot be written|is a folder).*{place}"):
+        save_recording(uncomputable(), tmp_path / place)
+    assert folder(tmp_path) == before
+
+
+def test_a_failure_while_saving_leaves_the_older_file_and_no_other(tmp_path):
+    save_recording(simulated(), tmp_path / "r.nc")
+    with pytest.raises(ZeroDivisionError):
+        save_recording(uncomputable(), tmp_path / "r.nc")
+    assert folder(tmp_path) == ["r.nc"]
+    with open_recording(tmp_path / "r.nc") as rec:
+        assert rec.attrs["seed"] == 7
+
+
+def test_a_recording_can_be_saved_over_the_file_it_was_opened_from(tmp_path):
+    save_recording(simulated(), tmp_path / "r.nc")
+    with open_recording(tmp_path / "r.nc") as rec:
+        save_recording(rec.assign(activity=rec.activity.copy(data=rec.activity.values * 2)), tmp_path / "r.nc")
+    with open_recording(tmp_path / "r.nc") as rec:
+        np.testing.assert_array_equal(rec.activity, 2 * simulated().activity)
+
+
+def test_packing_and_chunks_of_a_foreign_file_are_not_carried_over(tmp_path):
+    rec = recording(RNG.standard_normal((6, 8)))
+    packing = {"dtype": "i2", "scale_factor": 0.1, "_FillValue": -1, "chunksizes": (1, 8), "zlib": True}
+    rec.to_netcdf(tmp_path / "packed.nc", engine="h5netcdf", encoding={"activity": packing})
+    with open_recording(tmp_path / "packed.nc") as packed:
+        finer = packed.assign(activity=packed.activity.copy(data=rec.activity.values))
+        save_recording(finer, tmp_path / "r.nc")
+    with open_recording(tmp_path / "r.nc") as again:
+        np.testing.assert_array_equal(again.activity, rec.activity)
+
+
+def limited(code, directory, megabytes):
+    """Run Python code in a process that cannot write files larger than so many megabytes, as if the disk were full."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({megabytes << 20}, {megabytes << 20}))"
+    return subprocess.run(
+        [sys.executable, "-c", f"{limit}\n{code}"], cwd=directory, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_full_disk_while_saving_gives_an_error_and_leaves_nothing(tmp_path):
+    result = limited(
+        "import numpy as np\n"
+        "from wavefield.recording import recording, save_recording\n"
+        "save_recording(recording(np.ones((1000, 1000))), 'r.nc')",
+        tmp_path,
+        megabytes=4,
+    )
+    assert result.returncode == 1
+    assert "OSError" in result.stderr
+    assert "cannot be written: File too large" in result.stderr
+    assert "r.nc" in result.stderr.splitlines()[-1]
+    assert not folder(tmp_path)
+
+
+def test_a_kill_while_saving_leaves_the_older_file_under_its_name(tmp_path):
+    save_recording(simulated(), tmp_path / "r.nc")
+    code = """
+import os, signal, dask.array, numpy as np
+from wavefield.recording import recording, save_recording
+def die(block):
+    os.kill(os.getpid(), signal.SIGKILL)
+rec = recording(np.zeros((4, 8)))
+array = dask.array.zeros((4, 8), chunks=(2, 8)).map_blocks(die, meta=np.empty(0))
+save_recording(rec.assign(activity=rec.activity.copy(data=array)), "r.nc")
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert result.returncode == -signal.SIGKILL
+    with open_recording(tmp_path / "r.nc") as rec:
+        assert_same(rec.load(), simulated().assign_attrs(history=rec.attrs["history"]))
+
+
+# --- files that are no recordings -------------------------------------------------------------------------------------
+
+
+def test_a_missing_file_is_named_and_so_is_the_partial_one_beside_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no such file: .*r\.nc"):
+        open_recording(tmp_path / "r.nc")
+    (tmp_path / "r.partial.nc").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"interrupted recording is at .*r\.partial\.nc"):
+        open_recording(tmp_path / "r.nc")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        open_recording(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "named"),
+    [
+        (xr.Dataset({"temperature": ("t", [1.0])}), r"'activity' is missing \(there are \['temperature'\]\)"),
+        (xr.Dataset({"activity": (("time", "lat"), np.zeros((2, 2)))}), "activity has the dims .*'lat'"),
+        (xr.Dataset({"activity": (("time", "position"), np.zeros((2, 2)))}), "coordinate time.* is missing.*no units"),
+        (recording(np.zeros((2, 2))).assign_attrs(wavefield_schema=2), "newer version"),
+    ],
+)
+def test_a_foreign_netcdf_file_is_refused_with_what_is_missing(tmp_path, dataset, named):
+    dataset.to_netcdf(tmp_path / "f.nc", engine="h5netcdf")
+    with pytest.raises(ValueError, match=rf"f\.nc is not a valid recording: .*{named}"):
+        open_recording(tmp_path / "f.nc")
+
+
+def test_other_formats_are_refused(tmp_path):
+    (tmp_path / "text.nc").write_text("time,position\n")
+    (tmp_path / "empty.nc").write_text("")
+    simulated()[["bias"]].drop_attrs().to_netcdf(tmp_path / "three.nc", engine="scipy")
+    for name in ("text.nc", "empty.nc", "three.nc"):
+        with pytest.raises(ValueError, match=rf"{name} is not a netCDF 4 file, or is damaged or cut off"):
+            open_recording(tmp_path / name)
+
+
+@ONE_FILE
+@given(st.data())
+def test_a_file_cut_off_anywhere_is_refused(tmp_path, data):
+    whole = tmp_path / "whole.nc"
+    if not whole.exists():
+        save_recording(simulated(), whole)
+    content = whole.read_bytes()
+    (tmp_path / "cut.nc").write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(ValueError, match=r"cut\.nc is not a netCDF 4 file, or is damaged or cut off"):
+        open_recording(tmp_path / "cut.nc")
+
+
+def test_opening_reads_no_activity(tmp_path):
+    save_recording(recording(np.zeros((1000, 2000))), tmp_path / "r.nc")  # 16 MB
+    tracemalloc.start()
+    with open_recording(tmp_path / "r.nc") as rec:
+        rec.activity[-1].load()
+        peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2e6
