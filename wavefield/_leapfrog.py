@@ -149,7 +149,8 @@ def _run(now, before, physics, drive, entries, steps, every, saved):
     if faces.shape[1]:  # faces beyond the tile, for the cells of its halo
         mode = "wrap" if physics[0] == w.PERIODIC else "edge"
         inner = faces[:, :-1] if mode == "wrap" else faces
-        faces = np.pad(inner, ((0, 0), (tiles.halo, tiles.halo + (mode == "wrap"))), mode=mode)
+        origin = w.margin_of(now) + tiles.halo
+        faces = np.pad(inner, ((0, 0), (origin, tiles.halo + (mode == "wrap"))), mode=mode)
         physics = (*physics[:5], faces)
     edges = [w.empty_edges(2, rows, tiles, now.dtype) for _ in range(2)]
     if tiles.count > 1:
@@ -283,7 +284,7 @@ def _one_step(
         w.extend(now, origin, cells, reach, boundary, left, right)
     if start < stop:
         if faces.size:
-            _varying(now, before, start, stop, faces[a + halo - origin :], memory)
+            _varying(now, before, start, stop, faces[a:], memory)
         else:
             whole = (stop - start) // lanes * lanes if reach <= WIDEST else 0
             if whole:
