@@ -1,0 +1,55 @@
+"""What a decoder gives back: one row for each past event, or for each of the alternatives for one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """Rows of decoded events and what is to be said about all of them."""
+
+    onset: np.ndarray
+    input: np.ndarray
+    amplitude: np.ndarray
+    error: np.ndarray  # standard deviation of the amplitude
+    confidence: np.ndarray
+    period: np.ndarray  # 0: the onset is known; p: it is known modulo p
+    ambiguous: np.ndarray  # 0: no; else the group whose rows are alternatives
+    facts: dict = field(default_factory=dict)  # numbers and text for the attributes
+    warnings: list = field(default_factory=list)
+
+    def __len__(self):
+        return self.onset.size
+
+    def sorted(self) -> Events:
+        """Return the rows by onset, then input, with groups numbered as they appear."""
+        order = np.lexsort((self.input, self.onset))
+        groups = self.ambiguous[order]
+        seen, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+        rank = np.empty(seen.size, np.int64)
+        rank[np.argsort(first + groups.size * (seen != 0))] = np.arange(seen.size)
+        number = rank + (0 if (seen == 0).any() else 1)
+        rows = {name: getattr(self, name)[order] for name in ROWS[:-1]}
+        renumbered = number[inverse] if groups.size else groups
+        return Events(**rows, ambiguous=renumbered, facts=self.facts, warnings=self.warnings)
+
+
+ROWS = ("onset", "input", "amplitude", "error", "confidence", "period", "ambiguous")
+
+
+def joined(parts: list[Events], facts: dict, warnings: list) -> Events:
+    """Return the rows of several decoders in one table, their groups kept apart."""
+    shift, groups = 0, []
+    for part in parts:
+        groups.append(np.where(part.ambiguous > 0, part.ambiguous + shift, 0))
+        shift += int(part.ambiguous.max(initial=0))
+    empty = {name: np.zeros(0, np.int64) for name in ("onset", "input", "period", "ambiguous")}
+    rows = {
+        name: np.concatenate([empty.get(name, np.zeros(0)), *(getattr(part, name) for part in parts)])
+        for name in ROWS[:-1]
+    }
+    ambiguous = np.concatenate([empty["ambiguous"], *groups]).astype(np.int64)
+    return Events(**rows, ambiguous=ambiguous, facts=facts, warnings=warnings)
