@@ -1,0 +1,30 @@
+"""The tasks of the papers: one module each, generator in, tensors out."""
+
+from wavefield_torch.tasks.adding import AddingBatch, adding_batch
+from wavefield_torch.tasks.copying import CopyBatch, copy_batch, sequence_length
+from wavefield_torch.tasks.images import (
+    ImageSequences,
+    cifar_noise,
+    data_folder,
+    mnist,
+    ns_cifar10,
+    pixel_permutation,
+    small_digits,
+    split,
+)
+
+__all__ = [
+    "AddingBatch",
+    "CopyBatch",
+    "ImageSequences",
+    "adding_batch",
+    "cifar_noise",
+    "copy_batch",
+    "data_folder",
+    "mnist",
+    "ns_cifar10",
+    "pixel_permutation",
+    "sequence_length",
+    "small_digits",
+    "split",
+]
