@@ -6,10 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from wavefield._convolve import convolve, transport
-from wavefield._leapfrog import leapfrog
+from wavefield._kernels import convolve, injection, leapfrog, transport
 from wavefield._matrix import conductance, local_taps, near_end_taps
-from wavefield._windows import injection
 
 NONLINEARITIES = ("identity", "relu", "tanh")
 _ACTIVATIONS = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh, "identity": lambda h: h}

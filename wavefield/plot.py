@@ -1,0 +1,205 @@
+"""Pictures of wave fields: space–time diagrams, snapshots with what was decoded, dispersion and memory curves.
+
+Every function draws into the axes it is given, or makes its own, and returns them. Signed fields are drawn in a
+diverging colour map centred on zero, non-negative ones in one of rising lightness; both read in grey and to
+colour-blind eyes, and inputs take the colours of Okabe and Ito in a fixed order.
+"""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.animation import FuncAnimation, PillowWriter
+
+from wavefield._atomic import whole_or_nothing
+
+INPUT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+
+
+def label(array: xr.DataArray) -> str:
+    """Axis label of a coordinate or variable: its long name and, where it has one, its unit."""
+    name = array.attrs.get("long_name", str(array.name))
+    units = array.attrs.get("units", "1")
+    return name if units in ("1", "") else f"{name} ({units})"
+
+
+def colour_of(number: int) -> str:
+    """Colour of an input or ring."""
+    return INPUT_COLOURS[number % len(INPUT_COLOURS)]
+
+
+def space_time(activity: xr.DataArray, *, ax=None, colorbar: bool = True):
+    """Space–time diagram of one ring or line: time to the right, position upwards.
+
+    Parameters
+    ----------
+    activity : DataArray, dims (time, position)
+        Select a channel and a trial first: ``rec.activity.isel(channel=0)``.
+    """
+    if set(activity.dims) != {"time", "position"}:
+        raise ValueError(
+            f"activity must have the dims time and position, got {activity.dims}: select one channel and one trial"
+        )
+    ax = plt.subplots(figsize=(6, 3), layout="constrained")[1] if ax is None else ax
+    field = activity.transpose("position", "time")
+    limit = float(np.abs(field).max()) or 1.0
+    signed = float(field.min()) < 0
+    mesh = ax.pcolormesh(
+        _edges(field["time"]),
+        _edges(field["position"]),
+        field.values,
+        cmap="RdBu_r" if signed else "magma_r",
+        vmin=-limit if signed else 0,
+        vmax=limit,
+        rasterized=True,
+    )
+    ax.set(xlabel=label(field["time"]), ylabel=label(field["position"]))
+    if colorbar:
+        ax.figure.colorbar(mesh, ax=ax, label=label(activity), pad=0.01)
+    return ax
+
+
+def space_times(activity: xr.DataArray):
+    """Figure of one space–time diagram per channel, one above the other. dims (time, channel, position)."""
+    rows = activity if "channel" in activity.dims else activity.expand_dims("channel", 1)
+    count = rows.sizes["channel"]
+    figure, axes = plt.subplots(
+        count, 1, figsize=(6, 1.2 + 1.3 * count), sharex=True, squeeze=False, layout="constrained"
+    )
+    for number, ax in enumerate(axes[:, 0]):
+        space_time(rows.isel(channel=number), ax=ax)
+        ax.set_title(f"ring {number}", fontsize="small", loc="left")
+        if number < count - 1:
+            ax.set_xlabel("")
+    return figure
+
+
+def snapshot(activity: xr.DataArray, events: xr.Dataset | None = None, *, ax=None):
+    """One instant of the field: activity against position, a line per ring; decoded inputs named where they stand.
+
+    Parameters
+    ----------
+    activity : DataArray, dims (channel, position) or (position,)
+    events : Dataset, optional
+        What `wavefield.decode` found: they are listed under the curve with onset and amplitude.
+    """
+    ax = plt.subplots(figsize=(6, 3), layout="constrained")[1] if ax is None else ax
+    rows = activity.expand_dims("channel") if "channel" not in activity.dims else activity
+    position = rows["position"].values
+    for number, row in enumerate(rows.transpose("channel", "position").values):
+        ax.plot(position, row, color=colour_of(number), lw=1.2, label=f"ring {number}")
+    ax.axhline(0, color="0.7", lw=0.6, zorder=0)
+    ax.set(xlabel=label(rows["position"]), ylabel=label(activity))
+    if rows.sizes["channel"] > 1:
+        ax.legend(loc="upper right", frameon=False, ncols=2)
+    if events is not None:
+        found = [
+            f"input {int(e.input)} at step {int(e.onset)}: {float(e.amplitude):.2f}"
+            for _, e in events.groupby("event", squeeze=True)
+        ]
+        ax.set_title("read back: " + ("; ".join(found) or "nothing"), fontsize="small", loc="left", wrap=True)
+    return ax
+
+
+def drive_raster(drive: xr.DataArray, *, ax=None, events: xr.Dataset | None = None):
+    """Inputs against time, a row per input; what was decoded is drawn over them as open circles.
+
+    An event whose onset cannot be told is drawn as a bar over all the steps at which it may have come.
+    """
+    ax = plt.subplots(figsize=(6, 2), layout="constrained")[1] if ax is None else ax
+    values = drive.transpose("step", "input").values
+    scale = 0.8 / (np.abs(values).max() or 1.0)
+    for number in range(values.shape[1]):
+        when = np.flatnonzero(values[:, number])
+        ax.vlines(when, number, number + scale * values[when, number], color=colour_of(number), lw=2)
+        ax.axhline(number, color="0.85", lw=0.6, zorder=0)
+    if events is not None:
+        for k in range(events.sizes["event"]):
+            event = events.isel(event=k)
+            number, onset, height = int(event["input"]), float(event["onset"]), scale * float(event["amplitude"])
+            ax.plot(onset, number + height, "o", mfc="none", mec="black", ms=7)
+    ax.set(
+        xlim=(-1, values.shape[0]),
+        ylim=(-0.3, values.shape[1]),
+        yticks=range(values.shape[1]),
+        xlabel="step",
+        ylabel="input",
+    )
+    return ax
+
+
+def dispersion(relation: xr.Dataset, *, ax=None, label: str | None = None, color: str = INPUT_COLOURS[0]):
+    """Frequency against wavenumber of every branch of `WaveOperator.dispersion_relation`."""
+    ax = plt.subplots(figsize=(4.5, 3.5), layout="constrained")[1] if ax is None else ax
+    for branch, frequency in enumerate(relation["frequency"].transpose("branch", "wavenumber").values):
+        ax.plot(relation["wavenumber"], frequency, ".", ms=2, color=color, label=label if branch == 0 else None)
+    ax.axhline(0, color="0.8", lw=0.6, zorder=0)
+    ax.axvline(0, color="0.8", lw=0.6, zorder=0)
+    ax.set(xlabel=_label(relation["wavenumber"]), ylabel=_label(relation["frequency"]))
+    if label is not None:
+        ax.legend(frameon=False)
+    return ax
+
+
+def memory_curve(capacity: xr.DataArray, *, ax=None, label: str | None = None, color: str = INPUT_COLOURS[0]):
+    """Memory capacity against lag, as `wavefield.memory_capacity` gives it."""
+    ax = plt.subplots(figsize=(5, 3), layout="constrained")[1] if ax is None else ax
+    ax.plot(capacity["lag"], capacity, color=color, lw=1.4, label=label)
+    ax.set(xlabel=_label(capacity["lag"]), ylabel=_label(capacity), ylim=(-0.03, 1.05))
+    if label is not None:
+        ax.legend(frameon=False)
+    return ax
+
+
+def animate(activity: xr.DataArray, path, *, frames_per_second: int = 20, every: int = 1):
+    """Write an animation (GIF) of the field against position, a line per ring.
+
+    Parameters
+    ----------
+    activity : DataArray, dims (time, channel, position) or (time, position)
+    path : path
+        The file appears when it is whole.
+    every : int
+        Draw every so many stored states.
+    """
+    rows = activity if "channel" in activity.dims else activity.expand_dims("channel", 1)
+    states = rows.transpose("time", "channel", "position").values[::every]
+    times = rows["time"].values[::every]
+    fig, ax = plt.subplots(figsize=(6, 2.6), layout="constrained")
+    low, high = min(states.min(), 0.0), max(states.max(), 0.0)
+    margin = 0.05 * (high - low) or 1.0
+    lines = [
+        ax.plot(rows["position"], states[0, number], color=colour_of(number), lw=1.4)[0]
+        for number in range(states.shape[1])
+    ]
+    ax.set(ylim=(low - margin, high + margin), xlabel=_label(rows["position"]), ylabel=_label(activity))
+
+    def draw(frame):
+        for line, row in zip(lines, states[frame], strict=True):
+            line.set_ydata(row)
+        ax.set_title(f"{_label(rows['time'])} = {times[frame]:g}", fontsize="small", loc="left")
+        return lines
+
+    animation = FuncAnimation(fig, draw, frames=len(states))
+    with whole_or_nothing(path) as scratch:
+        animation.save(scratch, writer=PillowWriter(fps=frames_per_second))
+    plt.close(fig)
+
+
+def save_figure(figure, path) -> None:
+    """Write a figure to `path` (its ending says the format); the file appears when it is whole."""
+    with whole_or_nothing(path) as scratch:
+        figure.savefig(scratch, format=str(path).rsplit(".", 1)[-1], dpi=150)
+    plt.close(figure)
+
+
+_label = label  # where a parameter of that name stands in the way
+
+
+def _edges(coordinate):
+    centres = coordinate.values.astype(float)
+    if centres.size == 1:
+        return np.array([centres[0] - 0.5, centres[0] + 0.5])
+    inner = (centres[1:] + centres[:-1]) / 2
+    return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
