@@ -79,7 +79,8 @@ def record(
     if getattr(net, "bidirectional", False):
         raise ValueError("model must not be bidirectional: its states have no single direction of time")
     x, labels = batch if isinstance(batch, (tuple, list)) else (batch, None)
-    x, labels = _checked_input(net, x), _checked_labels(net, labels, x)
+    x = _checked_input(net, x)
+    labels = _checked_labels(net, labels, x)
     channels = getattr(net, "channels", 1)
     units = getattr(net, "output_size", net.hidden_size)
     trials = () if x.dim() == 2 else (x.shape[1],)
@@ -142,7 +143,7 @@ def _checked_input(net, x):
 
 
 def _checked_labels(net, labels, x):
-    """Labels as an array, one per trial or (trial, time)."""
+    """Labels of the time-first input x as an array, one per trial or (trial, time)."""
     if labels is None:
         return None
     labels = labels.numpy(force=True) if isinstance(labels, Tensor) else np.asarray(labels)
