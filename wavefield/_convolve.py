@@ -17,7 +17,7 @@ from numba import njit
 
 from wavefield import _windows as w
 from wavefield._denormals import flush_denormals, restore_denormals
-from wavefield._stencil import OPTIONS, fma
+from wavefield._stencil import OPTIONS, VECTOR_BYTES, fma
 
 _BOUNDARY = {
     "periodic": w.PERIODIC,
@@ -74,11 +74,7 @@ def transport(
     """
     now = np.asarray(now)
     rings, size = now.shape[1:]
-    taps = np.asarray(taps)
-    if taps.ndim < 3:
-        taps = np.broadcast_to(taps, (rings, taps.shape[-1]))[..., None]
-    if taps.shape[0] != rings or taps.shape[2] not in (1, size) or taps.shape[1] % 2 == 0:
-        raise ValueError(f"taps must have shape (K,), (C={rings}, K) or (C, K, N={size}), K odd, got {taps.shape}")
+    taps = _taps_of_rings(taps, rings, size)
     ring, tap = np.nonzero(taps.any(axis=2))
     terms = _terms(ring, np.zeros_like(ring), tap - taps.shape[1] // 2, taps[ring, tap], rings)
     return _advance(now, 1, terms, None, 0, boundary, nonlinearity, bias, steps, drive, injection, every, out)
@@ -130,6 +126,15 @@ def convolve(
     end = size - 1 if driven_end == -1 else 0
     row = boundary_row
     return _advance(now, channels, terms, row, end, boundary, nonlinearity, bias, steps, drive, injection, every, out)
+
+
+def _taps_of_rings(taps, rings, size):
+    """Taps (C, K, 1), or (C, K, N) where they depend on the position."""
+    taps = np.asarray(taps)
+    width = 0 if taps.ndim == 0 else taps.shape[min(taps.ndim - 1, 1)]
+    if width % 2 == 0 or taps.shape not in ((width,), (rings, width), (rings, width, size)):
+        raise ValueError(f"taps must have shape (K,), (C={rings}, K) or (C, K, N={size}), K odd, got {taps.shape}")
+    return taps if taps.ndim == 3 else np.broadcast_to(taps, (rings, width))[..., None]
 
 
 def _terms(output, ring, shift, weight, outputs) -> Terms:
@@ -193,7 +198,7 @@ def _advance_tiles(
     """Advance tiles first…last−1, counted through all groups of rings, by `steps` steps after `done` ones."""
     flags = flush_denormals()
     rings, tiles, size = terms.start.size - 1, bounds.size - 1, now.shape[1]
-    origin = w.margin_of(now) + halo
+    origin, lanes = w.margin_of(now) + halo, VECTOR_BYTES // now.itemsize
     buffers = w.windows(now, 2 * joined, -(-size // tiles) + 2 * origin)
     shifts = np.zeros((joined, 3, 2), np.int64)
     for index in range(first, last):
@@ -205,11 +210,12 @@ def _advance_tiles(
         right = tiles == 1 or (tile == tiles - 1 and boundary != w.PERIODIC)
         current, following = buffers[:joined], buffers[joined:]
         low, high = a if left else a - halo, b if right else b + halo
+        input_now = drive[trial]
         for r in range(joined):
             w.load(current[r], origin, now[row0 + r, a:b], tile, tiles, edges_in[row0 + r], left, right)
             w.entries_within(entries, ring0 + r, low, high, shifts[r], boundary, size)
         for step in range(steps):
-            start = origin if left else origin - halo + (step + 1) * reach
+            start = origin if left else origin - halo + (step + 1) * reach // lanes * lanes
             stop = origin + b - a if right else origin + b - a + halo - (step + 1) * reach
             for r in range(joined):
                 w.extend(current[r], origin, b - a, reach, boundary, left, right)
@@ -221,8 +227,9 @@ def _advance_tiles(
                 if bias.shape[1]:
                     _add(new[start:stop], bias[ring0 + r, start + a + halo - origin :])
                 if drive.size:
-                    w.inject(new, origin - a, size, entries, shifts[r], drive[trial, done + step])
-                _bend(new[start:stop], nonlinearity)
+                    w.inject(new, origin - a, size, entries, shifts[r], input_now[done + step])
+                if nonlinearity:
+                    _bend(new[start:stop], nonlinearity)
             current, following = following, current
             if every and (done + step + 1) % every == 0:
                 for r in range(joined):
