@@ -32,7 +32,7 @@ _ACCEPTED_DIMS = {
     for layout in LAYOUTS
     for absent in ((), ("trial",), ("channel",), ("trial", "channel"))
 }
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,250}")
 _RESERVED = {"coordinates", "missing_value", "scale_factor", "add_offset", "dtype"}  # CF and xarray act upon these
 _RESERVED |= {"CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST"}  # and HDF5 upon these
 _INT64 = np.iinfo(np.int64)

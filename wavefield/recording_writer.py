@@ -108,6 +108,8 @@ class RecordingWriter:
         ValueError
             Naming the variable that is missing, unknown or does not fit, or if there is no more room. Nothing of the
             block is then written.
+        OSError
+            If the disk fills up; the partial file holds the blocks before.
         """
         if self._file is None:
             raise ValueError(f"{self.path} is closed: nothing can be appended")
@@ -171,7 +173,10 @@ class RecordingWriter:
 
     def _write(self, name, rows):
         place = self._places[name]
-        place.write(self._file, self._written.get(place.dim, 0), rows)
+        try:
+            place.write(self._file, self._written.get(place.dim, 0), rows)
+        except OSError as error:  # a full disk, where the file system could not reserve
+            raise OSError(error.errno, f"could not be written: {error.strerror}", str(self.partial)) from error
 
     def _collected(self, block, variables):
         """The rows to write, by name: of the block, of the keywords, and the times and steps that follow."""

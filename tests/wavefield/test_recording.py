@@ -277,7 +277,7 @@ ATTRIBUTES = TEXT | NUMBERS | st.lists(TEXT, min_size=2, max_size=4) | st.lists(
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,8}", fullmatch=True).map(lambda name: f"my_{name}")
 
 
-@settings(ONE_FILE, max_examples=60)
+@settings(ONE_FILE, max_examples=30)
 @given(
     npst.arrays(st.sampled_from(["f4", "f8", "i2", "u8"]), npst.array_shapes(min_dims=2, max_dims=4)),
     st.dictionaries(NAMES, ATTRIBUTES, max_size=4),
@@ -300,7 +300,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(ONE_FILE, max_examples=150)
+@settings(ONE_FILE, max_examples=100)
 @given(JUNK, st.text(max_size=4))
 def test_an_attribute_is_refused_or_can_be_saved(tmp_path, value, name):
     rec = recording(np.zeros((2, 3)))

@@ -35,8 +35,11 @@ def simulated(steps=12, trials=None, dtype=np.float64, **more):
         label="wave",
         loss=np.random.default_rng(2).random(shape[:-2]),
         epoch=xr.DataArray(np.arange(steps, dtype=np.int32), dims="time"),
+        words=xr.DataArray(["", "ü"], dims="word"),
         boundary="periodic",
         seed=7,
+        speeds=[0.5, -1.0],
+        names=["left", "rechts"],
         **more,
     )
 
@@ -49,7 +52,7 @@ def test_examples_in_the_docstring_are_true():
     assert doctest.testmod(importlib.import_module("wavefield.recording_writer")).failed == 0
 
 
-@settings(ONE_FILE, max_examples=25)
+@settings(ONE_FILE, max_examples=15)
 @given(
     steps=st.integers(1, 200),
     trials=st.none() | st.integers(1, 3),
@@ -83,7 +86,7 @@ def test_the_finished_file_is_plain_netcdf(tmp_path, engine, steps):
         assert file.data_model == "NETCDF4"
         assert file["activity"].dimensions == ("time", "channel", "position")
         assert file["activity"].coordinates == "x_of_electrode"
-        assert (file["time"].units, file.boundary, file.seed) == ("s", "periodic", 7)
+        assert (file["time"].units, file.boundary, file.seed, file.names) == ("s", "periodic", 7, ["left", "rechts"])
         np.testing.assert_array_equal(file["activity"][:], rec.activity)
 
 
@@ -246,8 +249,9 @@ for number in range(int(sys.argv[1])):
 """
 
 
+@pytest.mark.validate
 def test_a_kill_at_any_moment_leaves_a_file_readable_up_to_the_last_block(tmp_path, draws):
-    kills = draws(12, 300)
+    kills = draws(8, 300)
     result = subprocess.run(
         [sys.executable, "-c", KILLED, str(kills)],
         cwd=tmp_path,
