@@ -31,17 +31,14 @@ _PROJECTED_BYTES = 2**28  # size of a piece of projected drive
 _PARTS = 512  # programs of the weight kernel; fixed, not read from the device, so that sums keep their order
 
 
-def refusal(x, kernel) -> str | None:
-    """Say why the kernels cannot run on these tensors, or None where they can."""
-    channels, kernel_size = kernel.shape[1:]
-    if x.device.type != "cuda" and not triton.knobs.runtime.interpret:
-        return f"Triton runs on GPUs, and x is on {x.device}"
+def refusal(device: str, channels: int, taps: int) -> str | None:
+    """Say why the kernels cannot run with so many channels and taps on such a device, or None where they can."""
+    if device != "cuda" and not triton.knobs.runtime.interpret:
+        return f"Triton runs on GPUs; x is on {device}"
     if channels > _LARGEST_CHANNELS:
-        return (
-            f"the Triton kernels keep the weights of at most {_LARGEST_CHANNELS} channels in registers, not {channels}"
-        )
-    if kernel_size > _LARGEST_KERNEL:
-        return f"the Triton kernels keep at most {_LARGEST_KERNEL} taps in registers, not {kernel_size}"
+        return f"the kernels keep the weights of at most {_LARGEST_CHANNELS} channels in registers; got {channels}"
+    if taps > _LARGEST_KERNEL:
+        return f"the kernels keep at most {_LARGEST_KERNEL} taps in registers; got {taps}"
     return None
 
 

@@ -22,7 +22,7 @@ from wavefield_torch import _parallel, _reference
 logger = logging.getLogger(__name__)
 
 BOUNDARIES = ("periodic", "open")
-BACKENDS = ("auto", "reference", "cpu", "triton")
+BACKENDS = ("auto", "reference", "cpu", "triton", "triton-tf32x3", "triton-tf32")
 MEMORY_BUDGET = {"cpu": 2e9, "cuda": 8e9}  # bytes of stored states above which segments are recomputed
 
 
@@ -73,9 +73,11 @@ def wave_scan(
     parallel : bool
         With the identity nonlinearity only: Fourier transform over positions and an associative scan over time, of
         depth O(log T).
-    backend : {"auto", "reference", "cpu", "triton"}
+    backend : {"auto", "reference", "cpu", "triton", "triton-tf32x3", "triton-tf32"}
         `reference` is plain PyTorch, on any device and differentiable any number of times; `cpu` and `triton` are
-        fused over time and differentiable once. `auto` takes the fused one of the device where it applies.
+        fused over time and differentiable once. `auto` takes the fused one of the device where it applies. The products
+        of `triton` are IEEE float32; those of `triton-tf32x3` are nearly (three products on tensor cores), those of
+        `triton-tf32` have 10 bits, with which a shift drifts over many steps.
 
     Returns
     -------
@@ -114,7 +116,7 @@ def wave_scan(
     bias, h0 = _checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity)
     if parallel:
         return _parallel_scan(x, encoder, kernel, bias, h0, boundary, nonlinearity, return_sequence)
-    backend = _choose(backend, x, boundary)
+    backend = _choose(backend, x, kernel, boundary)
     if backend == "reference":
         with torch.autocast(x.device.type, enabled=False):
             return _reference.scan(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, boundary, boundary_row)
@@ -185,35 +187,56 @@ def _checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity)
     return bias, h0
 
 
-def _choose(backend, x, boundary):
+def _choose(backend, x, kernel, boundary):
     """The backend to run: the one asked for if it can, or the fused one of the device."""
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {list(BACKENDS)}; got {backend!r}")
-    if backend in ("cpu", "triton") and boundary != "periodic":
+    if backend not in ("auto", "reference") and boundary != "periodic":
         raise ValueError(f"backend {backend!r} runs rings only; use backend='reference' with boundary={boundary!r}")
-    if backend == "cpu" and x.device.type != "cpu":
-        raise ValueError(f"backend 'cpu' takes tensors on the CPU; x is on {x.device}")
+    channels, taps = kernel.shape[1:]
     if backend == "auto":
-        fused = {"cpu": "cpu", "cuda": "triton"}.get(x.device.type, "reference")
-        backend = fused if boundary == "periodic" and _available(fused) else "reference"
-        logger.debug("wave_scan: backend %s for x %s on %s", backend, tuple(x.shape), x.device)
+        return _fused(x.device.type, int(channels), int(taps)) if boundary == "periodic" else "reference"
+    if backend != "reference":
+        obstacle = _obstacle(backend, x.device.type, int(channels), int(taps))
+        if obstacle:
+            raise ValueError(f"backend {backend!r} cannot run here: {obstacle}")
     return backend
 
 
-@functools.cache
-def _available(backend):
+@torch.compiler.assume_constant_result
+def _fused(device, channels, taps):
+    """The fused backend of a device, or the reference where it cannot run, which is said once."""
+    backend = {"cpu": "cpu", "cuda": "triton"}.get(device, "reference")
+    obstacle = backend != "reference" and _obstacle(backend, device, channels, taps)
+    if obstacle:
+        _say_once(f"wave_scan: backend {backend} cannot run here ({obstacle}); running the reference instead")
+        backend = "reference"
+    logger.debug("wave_scan: backend %s for %d channels and %d taps on %s", backend, channels, taps, device)
+    return backend
+
+
+@torch.compiler.assume_constant_result
+def _obstacle(backend, device, channels, taps):
+    """Why a fused backend cannot run, or None."""
+    if backend == "cpu" and device != "cpu":
+        return f"it takes tensors on the CPU; x is on {device}"
     try:
-        _module(backend)
+        module = _module(backend)
     except ImportError as error:
-        logger.warning("wave_scan: backend %s cannot be used (%s); running the reference instead", backend, error)
-        return False
-    return True
+        return str(error)
+    return module.refusal(device, channels, taps) if backend.startswith("triton") else None
+
+
+@functools.cache
+def _say_once(text):
+    logger.warning(text)
 
 
 def _module(backend):
-    return importlib.import_module(
-        {"reference": "._reference", "cpu": "._cpu", "triton": "._triton"}[backend], __package__
-    )
+    """The module of a backend; "triton-tf32" is "triton" with products of that precision."""
+    name, _, precision = backend.partition("-")
+    module = importlib.import_module(f"._{name}", __package__)
+    return module.Backend(precision) if precision else module
 
 
 def _checkpoints(inputs, every):
