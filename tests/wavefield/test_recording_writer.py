@@ -251,13 +251,13 @@ for number in range(int(sys.argv[1])):
 
 @pytest.mark.validate
 def test_a_kill_at_any_moment_leaves_a_file_readable_up_to_the_last_block(tmp_path, draws):
-    kills = draws(8, 300)
+    kills = draws(8, 100)
     result = subprocess.run(
         [sys.executable, "-c", KILLED, str(kills)],
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=True,
     )
     reports = dict(map(int, line.split()) for line in result.stdout.splitlines())
@@ -326,6 +326,26 @@ with RecordingWriter("w.nc", recording(np.empty((0, 1000)))) as writer:
     result = limited(code, tmp_path, megabytes=4)
     assert result.returncode == 1
     assert "File too large: 'w.partial.nc'" in result.stderr
+    assert folder(tmp_path) == ["w.partial.nc"]
+    with open_recording(tmp_path / "w.partial.nc") as rec:
+        assert rec.sizes["time"] == int(result.stdout.split()[-1])
+        assert (rec.activity == 7).all()
+
+
+def test_a_disk_that_fills_up_under_reserved_room_is_named_and_leaves_the_blocks_before(tmp_path):
+    code = """
+import resource
+writer = RecordingWriter("w.nc", recording(np.empty((0, 1000))), steps=1000)
+writer.append(np.full((10, 1000), 7.0))
+print(writer.written)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+with writer:
+    for _ in range(99):
+        writer.append(np.full((10, 1000), 7.0))
+        print(writer.written)
+"""
+    result = limited(code, tmp_path, megabytes=100)
+    assert "could not be written: File too large: 'w.partial.nc'" in result.stderr
     assert folder(tmp_path) == ["w.partial.nc"]
     with open_recording(tmp_path / "w.partial.nc") as rec:
         assert rec.sizes["time"] == int(result.stdout.split()[-1])
