@@ -1,9 +1,19 @@
 """Wave fields: simulate them, read their memory back from one snapshot, record them, see them."""
 
+from wavefield.conditioning import snapshot_conditioning, snapshot_rank
+from wavefield.decode import decode
 from wavefield.drive import load_drive, spike_trains, spikes
 from wavefield.encoder import encoder_at
 from wavefield.energy import energy
 from wavefield.equations import courant_limit, second_difference, static, transport, wave
+from wavefield.memory import (
+    capacity_against_channels,
+    capacity_against_damping,
+    capacity_against_noise,
+    capacity_against_speed,
+    measured_capacity,
+    memory_capacity,
+)
 from wavefield.operator import Stability, WaveOperator
 from wavefield.recording import open_recording, recording, save_recording, validate_recording
 from wavefield.recording_writer import RecordingWriter
@@ -14,10 +24,17 @@ __all__ = [
     "RecordingWriter",
     "Stability",
     "WaveOperator",
+    "capacity_against_channels",
+    "capacity_against_damping",
+    "capacity_against_noise",
+    "capacity_against_speed",
     "courant_limit",
+    "decode",
     "encoder_at",
     "energy",
     "load_drive",
+    "measured_capacity",
+    "memory_capacity",
     "open_recording",
     "operator_of",
     "recording",
@@ -25,6 +42,8 @@ __all__ = [
     "save_recording",
     "second_difference",
     "simulate",
+    "snapshot_conditioning",
+    "snapshot_rank",
     "spike_trains",
     "spikes",
     "static",

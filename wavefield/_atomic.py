@@ -26,7 +26,9 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file to write", str(path))
-    scratch = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    scratch = path.with_name(
+        f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}"
+    )  # what writes it may go by the ending
     try:
         with open(scratch, "xb") as file:
             reserve(file, size)

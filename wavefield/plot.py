@@ -94,10 +94,7 @@ def snapshot(activity: xr.DataArray, events: xr.Dataset | None = None, *, ax=Non
     if rows.sizes["channel"] > 1:
         ax.legend(loc="upper right", frameon=False, ncols=2)
     if events is not None:
-        found = [
-            f"input {int(e.input)} at step {int(e.onset)}: {float(e.amplitude):.2f}"
-            for _, e in events.groupby("event", squeeze=True)
-        ]
+        found = [f"input {k} at step {onset}: {height:.2f}" for k, onset, height, _ in _rows(events)]
         ax.set_title("read back: " + ("; ".join(found) or "nothing"), fontsize="small", loc="left", wrap=True)
     return ax
 
@@ -105,20 +102,23 @@ def snapshot(activity: xr.DataArray, events: xr.Dataset | None = None, *, ax=Non
 def drive_raster(drive: xr.DataArray, *, ax=None, events: xr.Dataset | None = None):
     """Inputs against time, a row per input; what was decoded is drawn over them as open circles.
 
-    An event whose onset cannot be told is drawn as a bar over all the steps at which it may have come.
+    An event whose onset is known modulo a period only has a circle at every step at which it may have come, or a
+    dashed line over all of them.
     """
     ax = plt.subplots(figsize=(6, 2), layout="constrained")[1] if ax is None else ax
     values = drive.transpose("step", "input").values
-    scale = 0.8 / (np.abs(values).max() or 1.0)
+    highest = max([np.abs(values).max(), *(abs(height) for _, _, height, _ in _rows(events))])
+    scale = 0.8 / (highest or 1.0)
     for number in range(values.shape[1]):
         when = np.flatnonzero(values[:, number])
         ax.vlines(when, number, number + scale * values[when, number], color=colour_of(number), lw=2)
         ax.axhline(number, color="0.85", lw=0.6, zorder=0)
-    if events is not None:
-        for k in range(events.sizes["event"]):
-            event = events.isel(event=k)
-            number, onset, height = int(event["input"]), float(event["onset"]), scale * float(event["amplitude"])
-            ax.plot(onset, number + height, "o", mfc="none", mec="black", ms=7)
+    for number, onset, amplitude, period in _rows(events):
+        if period == 1:
+            ax.hlines(number + scale * amplitude, 0, onset, color="black", lw=1.2, ls=(0, (3, 2)))
+        else:
+            possible = np.arange(onset, -1, -period) if period else [onset]
+            ax.plot(possible, [number + scale * amplitude] * len(possible), "o", mfc="none", mec="black", ms=7)
     ax.set(
         xlim=(-1, values.shape[0]),
         ylim=(-0.3, values.shape[1]),
@@ -143,7 +143,7 @@ def dispersion(relation: xr.Dataset, *, ax=None, label: str | None = None, color
 
 
 def memory_curve(capacity: xr.DataArray, *, ax=None, label: str | None = None, color: str = INPUT_COLOURS[0]):
-    """Memory capacity against lag, as `wavefield.memory_capacity` gives it."""
+    """Memory capacity of one input against lag: ``memory_capacity(…).capacity.isel(input=0)``."""
     ax = plt.subplots(figsize=(5, 3), layout="constrained")[1] if ax is None else ax
     ax.plot(capacity["lag"], capacity, color=color, lw=1.4, label=label)
     ax.set(xlabel=_label(capacity["lag"]), ylabel=_label(capacity), ylim=(-0.03, 1.05))
@@ -203,3 +203,11 @@ def _edges(coordinate):
         return np.array([centres[0] - 0.5, centres[0] + 0.5])
     inner = (centres[1:] + centres[:-1]) / 2
     return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
+
+
+def _rows(events):
+    """(input, onset, amplitude, period) of every decoded event."""
+    if events is None:
+        return []
+    columns = (events[name].values.tolist() for name in ("input", "onset", "amplitude", "period"))
+    return list(zip(*columns, strict=True))

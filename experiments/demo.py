@@ -1,0 +1,50 @@
+"""The main job end to end on two cores in a minute: simulate, decode, measure, draw."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from tqdm import tqdm
+
+import wavefield as wf
+from wavefield import figures, plot
+
+
+def main(argv=None) -> int:
+    """Write a recording, the events read back from it, and the figures, into one folder."""
+    parser = argparse.ArgumentParser(prog="python -m experiments demo", description=__doc__)
+    parser.add_argument("--out", default="demo", help="folder to write (default: demo)")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(argv)
+    folder = Path(options.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(options.seed)
+    stages = [
+        ("simulate and decode", lambda: _field(folder)),
+        (
+            "what a wave remembers",
+            lambda: plot.save_figure(figures.memory_of_a_wave(), folder / "memory-of-a-wave.png"),
+        ),
+        ("a digit read back", lambda: plot.save_figure(figures.digit(rng), folder / "digit.png")),
+        ("dispersion and memory", lambda: plot.save_figure(figures.dispersion_and_memory(), folder / "curves.png")),
+    ]
+    for name, stage in tqdm(stages, desc="demo", disable=None):
+        tqdm.write(name)
+        stage()
+    print(f"wrote {folder}: " + ", ".join(sorted(path.name for path in folder.iterdir())))
+    return 0
+
+
+def _field(folder):
+    drive = wf.spikes(figures.TRAINS, steps=100)
+    with wf.simulate(wf.transport(-1.0), drive, size=128, path=folder / "field.nc") as rec:
+        events = wf.decode(rec)
+        plot.animate(rec.activity.load(), folder / "field.gif", every=2)
+    events.to_dataframe().to_csv(folder / "events.csv")
+    tqdm.write(events.to_dataframe().to_string())

@@ -1,0 +1,190 @@
+"""Command line: ``python -m wavefield simulate | decode | plot | figure | bench``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import wavefield as wf
+
+
+def main(argv=None) -> int:
+    """Run one command. Bad input ends with a message and status 2, an unwritable or missing file likewise."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        options.run(options)
+    except (ValueError, TypeError, OSError, ArithmeticError) as error:
+        print(f"{parser.prog} {options.command}: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="python -m wavefield", description="Simulate wave fields, decode their memory, draw them."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    command = commands.add_parser("simulate", help="drive a wave field and write its recording (netCDF)")
+    command.add_argument("equation", choices=("transport", "wave", "static"))
+    command.add_argument("-o", "--output", required=True, help="recording to write, .nc")
+    command.add_argument("--speed", type=float, help="signed for transport; default 1")
+    command.add_argument("--damping", type=float, default=0.0, help="of the two-way wave")
+    command.add_argument("--gain", type=float, default=1.0, help="per step, of transport")
+    command.add_argument("--order", type=int, default=2, help="of the two-way stencil in space: 2, 4, 6, 8")
+    command.add_argument("--boundary", default="periodic", help="periodic, fixed, free or absorbing")
+    command.add_argument("--dx", type=float, default=1.0)
+    command.add_argument("--dt", type=float, default=1.0)
+    command.add_argument("--size", type=int, required=True, help="positions of each ring")
+    command.add_argument("--steps", type=int, help="steps to make (with --spike)")
+    command.add_argument(
+        "--spike", action="append", metavar="INPUT:ONSET[:AMPLITUDE]", help="an input event; may be repeated"
+    )
+    command.add_argument("--drive", metavar="FILE", help="inputs as CSV, NPY or netCDF, steps × inputs")
+    command.add_argument("--source", default="pulse", help="how a two-way field takes an input: pulse or force")
+    command.add_argument("--nonlinearity", default="identity", help="identity, relu or tanh")
+    command.add_argument("--dtype", default="float64", help="float64 or float32")
+    command.add_argument("--save-every", type=int, default=1)
+    command.add_argument("--last", action="store_true", help="store the last state only")
+    command.set_defaults(run=_simulate)
+
+    command = commands.add_parser("decode", help="read the inputs back from the last snapshot of a recording")
+    command.add_argument("recording")
+    command.add_argument("-o", "--output", help="table of events to write, .csv or .nc")
+    command.add_argument("--horizon", type=int, help="how many steps to look back")
+    command.add_argument("--signed", action="store_true", help="amplitudes may be negative")
+    command.set_defaults(run=_decode)
+
+    command = commands.add_parser("plot", help="draw a recording")
+    command.add_argument("recording")
+    command.add_argument("-o", "--output", required=True, help="picture to write: .png, .pdf, .svg, or .gif to animate")
+    command.add_argument("--what", choices=("space-time", "snapshot", "dispersion"), default="space-time")
+    command.set_defaults(run=_plot)
+
+    command = commands.add_parser("figure", help="draw a figure of the package: waves against the static bump")
+    command.add_argument("name", choices=("memory-of-a-wave", "digit", "curves"))
+    command.add_argument("-o", "--output", required=True)
+    command.add_argument("--seed", type=int, default=0, help="of the noise in the digit's snapshot")
+    command.set_defaults(run=_figure)
+
+    command = commands.add_parser("bench", help="measure the speed of the time loops on this machine")
+    command.add_argument("-o", "--output", help="table to write, .csv")
+    command.set_defaults(run=_bench)
+    return parser
+
+
+def _simulate(options):
+    drive, steps = _drive(options)
+    rec = wf.simulate(
+        _operator(options),
+        drive,
+        options.size,
+        steps=steps,
+        source=options.source,
+        nonlinearity=options.nonlinearity,
+        dtype=options.dtype,
+        save_every=None if options.last else options.save_every,
+        path=options.output,
+    )
+    with rec:
+        sizes = ", ".join(f"{n} {dim}" for dim, n in rec.activity.sizes.items())
+    print(f"wrote {options.output}: activity of {sizes}")
+
+
+def _operator(options):
+    units = {"boundary": options.boundary, "dx": options.dx, "dt": options.dt}
+    speed = 1.0 if options.speed is None else options.speed
+    if options.equation == "transport":
+        return wf.transport(speed, gain=options.gain, **units)
+    if options.equation == "wave":
+        return wf.wave(speed, options.damping, order=options.order, **units)
+    if options.speed is not None:
+        raise ValueError("--speed has no meaning for static, which is no wave")
+    return wf.static(**units)
+
+
+def _drive(options):
+    if options.drive and options.spike:
+        raise ValueError("give --drive or --spike, not both")
+    if options.drive:
+        return wf.load_drive(options.drive), options.steps
+    if not options.spike or options.steps is None:
+        raise ValueError("give --drive FILE, or --spike INPUT:ONSET[:AMPLITUDE] and --steps")
+    trains: dict[int, list] = {}
+    for text in options.spike:
+        try:
+            number, onset, *amplitude = text.split(":")
+            event = (int(onset), float(amplitude[0]) if amplitude else 1.0)
+            trains.setdefault(int(number), []).append(event)
+        except ValueError:
+            raise ValueError(f"--spike must read INPUT:ONSET[:AMPLITUDE], got {text!r}") from None
+    if min(trains) < 0:
+        raise ValueError(f"--spike: inputs are numbered from 0, got {min(trains)}")
+    return wf.spikes([sorted(trains.get(k, [])) for k in range(max(trains) + 1)], steps=options.steps), None
+
+
+def _decode(options):
+    with wf.open_recording(options.recording) as rec:
+        events = wf.decode(rec, horizon=options.horizon, nonnegative=not options.signed)
+    table = events.to_dataframe().reset_index()
+    print(table.to_string(index=False) if len(table) else "no events")
+    if options.output is None:
+        return
+    if Path(options.output).suffix not in (".csv", ".nc"):
+        raise ValueError(f"--output must end in .csv or .nc, got {options.output!r}")
+    from wavefield._atomic import whole_or_nothing
+
+    with whole_or_nothing(options.output) as scratch:
+        if options.output.endswith(".csv"):
+            table.to_csv(scratch, index=False)
+        else:
+            events.to_netcdf(scratch, engine="h5netcdf")
+    print(f"wrote {options.output}")
+
+
+def _plot(options):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from wavefield import plot
+
+    with wf.open_recording(options.recording) as rec:
+        activity = rec.activity.isel(trial=0) if "trial" in rec.activity.dims else rec.activity
+        if options.output.endswith(".gif"):
+            plot.animate(activity.load(), options.output, every=max(1, activity.sizes["time"] // 200))
+        elif options.what == "dispersion":
+            relation = wf.operator_of(rec).dispersion_relation()
+            plot.save_figure(plot.dispersion(relation).figure, options.output)
+        elif options.what == "snapshot":
+            plot.save_figure(plot.snapshot(activity.isel(time=-1).load()).figure, options.output)
+        else:
+            plot.save_figure(plot.space_times(activity.load()), options.output)
+    print(f"wrote {options.output}")
+
+
+def _figure(options):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from wavefield import figures, plot
+
+    if options.name == "digit":
+        figure = figures.digit(np.random.default_rng(options.seed))
+    else:
+        figure = {"memory-of-a-wave": figures.memory_of_a_wave, "curves": figures.dispersion_and_memory}[options.name]()
+    plot.save_figure(figure, options.output)
+    print(f"wrote {options.output}")
+
+
+def _bench(options):
+    from wavefield.bench import bench
+
+    bench(options.output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The figures of the package: what a travelling wave remembers and a static bump loses."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+
+from wavefield import plot
+from wavefield.decode import decode
+from wavefield.drive import spikes
+from wavefield.equations import static, transport, wave
+from wavefield.memory import memory_capacity
+from wavefield.simulate import simulate
+
+TRAINS = [[(12, 1.0), (40, 1.0)], [(25, 1.0)], [(31, 0.5)]]
+
+
+def memory_of_a_wave():
+    """Three inputs, the field that they leave, and the inputs read back from its last instant; beside it the bump.
+
+    After Figure 1 of Keller et al. (ICLR 2024): in the wave field (left) one snapshot tells which input came, when
+    and how strong; in the field without waves (right), where each input stays where it entered, it does not.
+    """
+    drive = spikes(TRAINS, steps=100)
+    rows = {"height_ratios": [1.3, 0.8, 0.8, 0.8, 1.1, 1.3]}
+    figure, axes = plt.subplots(6, 2, figsize=(9, 8.5), layout="constrained", gridspec_kw=rows)
+    for column, operator in zip(axes.T, (transport(1.0), static()), strict=True):
+        rec = simulate(operator, drive, size=128)
+        plot.drive_raster(drive, ax=column[0])
+        for ring in range(3):
+            _trace(rec.activity.isel(channel=ring), column[1 + ring], ring)
+        _stems(rec.activity.isel(time=-1), column[4])
+        plot.drive_raster(drive, ax=column[5], events=decode(rec))
+        titles = {0: "inputs", 1: "the field that they leave, a ring each", 4: "its last instant, all rings"}
+        titles |= {5: "inputs, and what is read back (black)"}
+        for row, title in titles.items():
+            column[row].set_title(title, fontsize="medium", loc="left")
+        for ax in column[:3]:
+            ax.set_xlabel("")
+    axes[0, 0].set_title("TRAVELLING WAVE\ninputs", fontsize="medium", loc="left")
+    axes[0, 1].set_title("NO WAVE: THE STATIC BUMP\ninputs", fontsize="medium", loc="left")
+    return figure
+
+
+def _trace(activity, ax, ring):
+    """Where a sparse field is not zero, in time and position: cells too thin for a picture of all of them."""
+    time, position = np.nonzero(activity.transpose("time", "position").values)
+    ax.plot(activity.time[time], activity.position[position], ".", ms=3, color=plot.colour_of(ring), clip_on=False)
+    ax.set(xlim=(-1, 100), ylim=(0, 128), yticks=[0, 64, 128], ylabel=f"ring {ring}\nposition", xlabel="time (steps)")
+
+
+def _stems(activity, ax):
+    for ring, row in enumerate(activity.transpose("channel", "position").values):
+        where = np.flatnonzero(row)
+        # rings side by side, so that none hides another
+        ax.vlines(where + 1.5 * (ring - 1), 0, row[where], color=plot.colour_of(ring), lw=2.5)
+    ax.set(xlim=(-4, 128), ylim=(0, None), xlabel="position", ylabel="activity")
+
+
+def digit(rng: np.random.Generator, index: int = 3):
+    """A handwritten digit streamed column by column into eight rings, and the picture read back from one snapshot.
+
+    Exact on a ring of Courant number 1; degraded at 0.9 with readout noise; lost by the static bump, which keeps the
+    sum of each row alone. The digits are those bundled with scikit-learn (8 × 8, 17 grey levels).
+    """
+    from sklearn.datasets import load_digits
+
+    picture = load_digits().images[index] / 16.0  # (row, column)
+    drive = xr.DataArray(picture.T, dims=("step", "input"))
+    figure, axes = plt.subplots(2, 4, figsize=(9, 4.6), layout="constrained", height_ratios=[1, 1])
+    _picture(axes[0, 0], picture, "the digit: columns are steps")
+    axes[1, 0].axis("off")
+    cases = [
+        (transport(1.0), 0.0, "wave, Courant 1"),
+        (transport(0.9), 0.02, "wave, Courant 0.9, noise 0.02"),
+        (static(), 0.0, "static bump"),
+    ]
+    for column, (operator, noise, title) in enumerate(cases, start=1):
+        rec = simulate(operator, drive, size=16, save_every=None)
+        rec["activity"] = rec.activity + noise * rng.standard_normal(rec.activity.shape)
+        field = rec.activity.isel(time=0)
+        axes[1, column].imshow(field, cmap="magma_r", vmin=0, aspect="auto")
+        axes[1, column].set(xlabel="position", ylabel="ring", title="snapshot")
+        back = picture_of(decode(rec, noise=noise or None), picture.shape)
+        error = np.abs(back - picture).max()
+        _picture(axes[0, column], back, f"{title}\nlargest error {error:.2g}")
+    return figure
+
+
+def picture_of(events: xr.Dataset, shape) -> np.ndarray:
+    """Return the picture (input, step) of decoded events; one whose onset is not known is spread over all steps."""
+    back = np.zeros(shape)
+    columns = (events[name].values for name in ("input", "onset", "amplitude", "period"))
+    for number, onset, amplitude, period in zip(*columns, strict=True):
+        if period:
+            back[number] += amplitude / shape[1]
+        else:
+            back[number, onset] += amplitude
+    return back
+
+
+def _picture(ax, picture, title):
+    ax.imshow(picture, cmap="magma_r", vmin=0, vmax=1)
+    ax.set_title(title, fontsize="medium")
+    ax.set(xlabel="step (column)", ylabel="input (row)")
+
+
+def dispersion_and_memory():
+    """Dispersion relations of the schemes, and what a line remembers at each lag, with and without readout noise."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    schemes = [
+        (wave(1.0), "two-way, Courant 1"),
+        (wave(0.5), "two-way, Courant 0.5"),
+        (transport(1.0), "one-way, Courant 1"),
+        (transport(0.8), "one-way, Courant 0.8"),
+    ]
+    for number, (operator, name) in enumerate(schemes):
+        plot.dispersion(operator.dispersion_relation(), ax=left, label=name, color=plot.colour_of(number))
+    left.legend(frameon=False, fontsize="small", markerscale=4)
+    cases = [(1.0, 0.0), (0.9, 0.0), (0.9, 0.01), (0.7, 0.01)]
+    for number, (speed, noise) in enumerate(cases):
+        curve = memory_capacity(transport(speed, boundary="absorbing"), 50, max_lag=120, noise=noise)
+        plot.memory_curve(
+            curve["capacity"].isel(input=0),
+            ax=right,
+            label=f"Courant {speed:g}, noise {noise:g}",
+            color=plot.colour_of(number),
+        )
+    right.set_title("line of 50 positions with outflow", fontsize="medium", loc="left")
+    return figure
