@@ -8,16 +8,17 @@ from scipy import sparse
 
 def one_step_matrix(op, size: int) -> sparse.csr_array:
     """Return the step of `op` on `size` positions, shape (C·size, C·size), channel-major."""
-    blocks = [[_block(op, o, i, size) for i in range(op.channels)] for o in range(op.channels)]
-    matrix = sparse.block_array(blocks, format="lil")
+    triplets = []
+    for o, i in zip(*np.nonzero(op.kernel.any(axis=2)), strict=True):
+        rows, columns, values = _block(op, o, i, size)
+        triplets.append((rows + o * size, columns + i * size, values))
+    shape = (op.channels * size,) * 2
+    matrix = _joined(triplets, shape)
     if op.boundary == "absorbing" and op.levels == 2:
-        for ring, ends in enumerate(op.local_courant(size)[:, [0, -1]]):
-            _put_mur_rows(matrix, 2 * ring * size, size, ends)
+        matrix = _with_mur_ends(matrix, op, size)
     if op.boundary_row is not None:
-        end = size - 1 if op.driven_end == -1 else 0
-        for channel in range(op.channels):
-            matrix[channel * size + end] = op.boundary_row[channel].reshape(1, -1)
-    return sparse.csr_array(matrix)
+        matrix = _with_driven_end(matrix, op, size)
+    return matrix
 
 
 def conductance(op, size: int) -> np.ndarray:
@@ -76,38 +77,58 @@ def reflect(index, size: int, boundary: str):
 
 
 def _block(op, o, i, size):
-    """Return the part of the matrix that takes channel i to channel o."""
+    """Return the part of the matrix that takes channel i to channel o: rows, columns, values."""
     on_itself = o == i and o % op.levels == 0
     weights = local_taps(op, size)[o // op.levels] if on_itself else np.repeat(op.kernel[o, i][:, None], size, axis=1)
     half = op.kernel.shape[2] // 2
     here, rows, columns, values = np.arange(size), [], [], []
+    if op.boundary == "absorbing" and op.levels == 2 and on_itself:
+        weights = _low_order_near_ends(weights, near_end_taps(op)[o // 2], half)
     for j, weight in enumerate(weights):
         there, sign = reflect(here + j - half, size, op.boundary)
         use = (sign != 0) & (weight != 0)
         rows.append(here[use])
         columns.append(there[use])
         values.append((sign * weight)[use])
-    places = (np.concatenate(rows), np.concatenate(columns))
-    block = sparse.coo_array((np.concatenate(values), places), shape=(size, size))
-    if op.boundary == "absorbing" and op.levels == 2 and on_itself and half > 1:
-        return _low_order_near_ends(block, near_end_taps(op)[o // 2], half, size)
-    return block
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
 
 
-def _low_order_near_ends(block, near, half, size):
-    """Second order stencil on the cells whose wide one would reach beyond an absorbing end."""
-    block = sparse.lil_array(block)
-    for n in {*range(1, min(half, size - 1)), *range(max(size - half, 1), size - 1)}:
-        block[n] = np.zeros((1, size))
-        block[n, n - 1 : n + 2] = near[None]
-    return block
+def _low_order_near_ends(weights, near, half):
+    """Second order stencil on the cells, short of the ends, whose wide one would reach beyond an absorbing end."""
+    weights = weights.copy()
+    for n in range(1, half):
+        for cell in (n, -1 - n):
+            weights[:, cell] = 0
+            weights[half - 1 : half + 2, cell] = near
+    return weights
 
 
-def _put_mur_rows(matrix, start, size, ends):
+def _with_mur_ends(matrix, op, size):
     """h₀[t+1] = h₁[t] + (r−1)/(r+1)·(h₁[t+1] − h₀[t]) at both ends, h₁[t+1] put in from its own row."""
-    for end, inward, r in ((0, 1, ends[0]), (size - 1, -1, ends[1])):
-        mur = (r - 1) / (r + 1)
-        row = mur * matrix[[start + end + inward]]
-        row[0, start + end + inward] += 1
-        row[0, start + end] -= mur
-        matrix[start + end] = row
+    first = 2 * size * np.arange(op.rings)[:, None]
+    ends, inward = (first + np.array([[0, size - 1], [1, size - 2]])[:, None]).reshape(2, -1)
+    r = op.local_courant(size)[:, [0, -1]].ravel()
+    mur = (r - 1) / (r + 1)
+    taken = _joined([(ends, inward, mur)], matrix.shape)
+    added = _joined([(ends, inward, np.ones(mur.size)), (ends, ends, -mur)], matrix.shape)
+    return _without_rows(matrix, ends) + taken @ matrix + added
+
+
+def _with_driven_end(matrix, op, size):
+    ends = np.arange(op.channels) * size + (size - 1 if op.driven_end == -1 else 0)
+    driving = op.boundary_row.reshape(op.channels, -1)
+    channel, column = np.nonzero(driving)
+    added = _joined([(ends[channel], column, driving[channel, column])], matrix.shape)
+    return _without_rows(matrix, ends) + added
+
+
+def _without_rows(matrix, rows):
+    kept = np.delete(np.arange(matrix.shape[0]), rows)
+    return _joined([(kept, kept, np.ones(kept.size))], matrix.shape) @ matrix
+
+
+def _joined(triplets, shape):
+    """Sparse array of (rows, columns, values) triplets, without zeros."""
+    rows, columns, values = (np.concatenate([*parts, []]) for parts in zip(*triplets, ([], [], []), strict=True))
+    use = values != 0
+    return sparse.csr_array(sparse.coo_array((values[use], (rows[use].astype(int), columns[use].astype(int))), shape))
