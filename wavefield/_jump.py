@@ -16,7 +16,8 @@ class Jump:
 
         Mⁿ = S_n M − q S_{n−1} 1,     S_n = q^{(n−1)/2} sin(nθ)/sin θ,     cos θ = a / (2√q),
 
-    never its eigenvectors: they do not exist at k = 0. The error grows as steps · eps.
+    never its eigenvectors: they do not exist at k = 0. It is written for the sum and difference of the two levels, so
+    that a mode that hardly moves does not lose its digits to n·h[t] − n·h[t−1]. The error grows as steps · eps.
     """
 
     def __init__(self, operator, steps: int):
@@ -96,24 +97,35 @@ def advance_modes(operator, modes, steps, size):
 
 
 def _advance_pairs(operator, modes, steps, alpha, beta):
+    """Multiply the pairs (h[t], h[t−1]) of each mode by the power of the companion matrix.
+
+    With τ = ±1, whichever of h[t] ∓ √q h[t−1] is the slow one, and D_n = S_{n+1} − τ√q S_n,
+
+        S_{n+1} h[t] − q S_n h[t−1] = D_n h[t] + τ√q S_n ( h[t] − τ√q h[t−1] ).
+    """
     if steps == 0:
         return modes
-    later, now, earlier = companion_powers(operator, (steps + 1, steps, steps - 1), alpha, beta)
-    q = operator.memory[:, None]
+    square, turn = half_angles(operator, alpha, beta)
+    root = turn * np.sqrt(operator.memory)[:, None]
     level, before = modes[..., 0::2, :], modes[..., 1::2, :]
+    change = root * (level - root * before)
     moved = np.empty_like(modes)
-    moved[..., 0::2, :] = later * level - q * now * before
-    moved[..., 1::2, :] = now * level - q * earlier * before
+    for which, n in ((0, steps), (1, steps - 1)):
+        ratio, step = (
+            _sine_ratio(n, square, operator.memory[:, None]),
+            _cosine_ratio(n, square, operator.memory[:, None]),
+        )
+        moved[..., which::2, :] = turn**n * step * level + turn ** (n - 1) * ratio * change
     return moved
 
 
-def companion_powers(operator, orders, alpha, beta):
-    """S_n of every ring and mode for each n in `orders`, a list of arrays (rings, k).
+def half_angles(operator, alpha, beta):
+    """sin²(φ/2) and τ = ±1 of every ring and mode, shape (rings, k): the mode turns by φ a step, or by π − φ if τ = −1.
 
-    The angle θ is taken from sin²(θ/2) or cos²(θ/2), whichever is small, so that modes near k = 0 and near the
-    Nyquist wavenumber keep their digits; where a mode is overdamped the square is negative. The sums of the taps are
-    those of the very numbers that a stepping loop multiplies by, in extended precision: what they miss of 2√q by
-    rounding makes the field drift quadratically in time.
+    The angle is taken from sin²(θ/2) or cos²(θ/2), whichever is small, so that modes near k = 0 and near the Nyquist
+    wavenumber keep their digits; where a mode is overdamped the square is negative. The sums of the taps are those of
+    the very numbers that a stepping loop multiplies by, in extended precision: what they miss of 2√q by rounding makes
+    the field drift quadratically in time.
     """
     taps, half = operator.taps, operator.taps.shape[1] // 2
     exact, root = taps.astype(np.longdouble), np.sqrt(operator.memory.astype(np.longdouble))
@@ -125,9 +137,7 @@ def companion_powers(operator, orders, alpha, beta):
     sine = at_zero + 4 * (side * np.sin(harmonic * alpha) ** 2).sum(axis=1)  # 4√q sin²(θ/2)
     cosine = at_pi - 4 * (sign * side * np.sin(harmonic * beta) ** 2).sum(axis=1)  # 4√q cos²(θ/2)
     low = sine <= cosine
-    square = np.where(low, sine, cosine) / (4 * root.astype(float)[:, None])
-    turn = np.where(low, 1.0, -1.0)  # S_n(π − φ) = (−1)^{n−1} S_n(φ)
-    return [turn ** (n - 1) * _sine_ratio(n, square, operator.memory[:, None]) for n in orders]
+    return np.where(low, sine, cosine) / (4 * root.astype(float)[:, None]), np.where(low, 1.0, -1.0)
 
 
 def _sine_ratio(n, square, memory):
@@ -135,9 +145,23 @@ def _sine_ratio(n, square, memory):
     if n == 0:
         return np.zeros(square.shape)
     decay = 0.5 * (n - 1) * np.log(memory)
-    phi = 2 * np.arcsin(np.sqrt(np.maximum(square, 0)))
-    eta = 2 * np.arcsinh(np.sqrt(np.maximum(-square, 0)))
-    with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
+    phi, eta = _angles(square)
+    with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
         turning = np.exp(decay) * np.sin(n * phi) / np.sin(phi)
         growing = np.exp(decay + (n - 1) * eta) * np.expm1(-2 * n * eta) / np.expm1(-2 * eta)  # sinh(nη)/sinh η
     return np.where(phi > 0, turning, np.where(eta > 0, growing, n * np.exp(decay)))
+
+
+def _cosine_ratio(n, square, memory):
+    """q^{n/2} cos((n + ½)φ)/cos(φ/2), which is q^{n/2} (sin((n + 1)φ) − sin(nφ))/sin φ."""
+    decay = 0.5 * n * np.log(memory)
+    phi, eta = _angles(square)
+    with np.errstate(under="ignore", over="ignore"):
+        turning = np.exp(decay) * np.cos((n + 0.5) * phi) / np.cos(phi / 2)
+        growing = np.exp(decay + n * eta) * (1 + np.exp(-(2 * n + 1) * eta)) / (1 + np.exp(-eta))  # cosh for cos
+    return np.where(eta > 0, growing, turning)
+
+
+def _angles(square):
+    """φ and η of sin²(φ/2) = square = −sinh²(η/2), one of them zero."""
+    return 2 * np.arcsin(np.sqrt(np.maximum(square, 0))), 2 * np.arcsinh(np.sqrt(np.maximum(-square, 0)))
