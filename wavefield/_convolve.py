@@ -155,10 +155,12 @@ def _advance(now, joined, terms, row, end, boundary, nonlinearity, bias, steps, 
         )
     if bias is not None and np.shape(bias) != (rings, size):
         raise ValueError(f"bias must have shape {(rings, size)}, got {np.shape(bias)}")
-    now = np.array(now, order="C")
+    now = np.require(now, requirements="CW")  # a read-only array is another type, and compiled for anew
     drive, entries = w.prepare_injection(drive, injection, now.shape, steps, now.dtype)
     every, saved = w.prepare_saving(every, out, now.shape, steps, now.dtype)
-    flat = now.reshape(batch * rings, size)
+    given, ended = now.reshape(batch * rings, size), np.empty((batch * rings, size), now.dtype)
+    if steps == 0:
+        return now.copy()
 
     reach = int(np.abs(terms.shift).max(initial=0))
     whole = row is not None  # the driven end looks at the whole row
@@ -174,25 +176,26 @@ def _advance(now, joined, terms, row, end, boundary, nonlinearity, bias, steps, 
 
     edges = [w.empty_edges(1, batch * rings, tiles, now.dtype)[0] for _ in range(2)]
     if tiles.count > 1:
-        w.first_edges(flat, tiles.bounds, edges[0])
+        w.first_edges(given, tiles.bounds, edges[0])
     with w.crew(float(steps) * batch * size * max(terms.shift.size, 1)) as run:
         for done in range(0, steps, tiles.depth):
             count = min(tiles.depth, steps - done)
 
-            def advance(first, last, done=done, count=count, edges=tuple(edges)):
+            def advance(first, last, done=done, count=count, given=given, edges=tuple(edges)):
                 _advance_tiles(
-                    first, last, done, count, flat, *edges, tiles.bounds, tiles.halo, reach, *rule, drive, entries,
-                    every, saved,
+                    first, last, done, count, given, ended, *edges, tiles.bounds, tiles.halo, reach, *rule, drive,
+                    entries, every, saved,
                 )  # fmt: skip
 
             run(advance, batch * rings // joined * tiles.count)
             edges.reverse()
-    return now
+            given = ended
+    return ended.reshape(batch, rings, size)
 
 
 @njit(**OPTIONS)
 def _advance_tiles(
-    first, last, done, steps, now, edges_in, edges_out, bounds, halo, reach,
+    first, last, done, steps, now, new_now, edges_in, edges_out, bounds, halo, reach,
     joined, boundary, terms, boundary_row, end, nonlinearity, bias, drive, entries, every, saved,
 ):  # fmt: skip
     """Advance tiles first…last−1, counted through all groups of rings, by `steps` steps after `done` ones."""
@@ -237,7 +240,7 @@ def _advance_tiles(
                     for i in range(b - a):
                         target[i] = current[r, origin + i]
         for r in range(joined):
-            w.store(current[r], origin, now[row0 + r, a:b], edges_out[row0 + r, tile])
+            w.store(current[r], origin, new_now[row0 + r, a:b], edges_out[row0 + r, tile])
     restore_denormals(flags)
 
 

@@ -71,7 +71,8 @@ def leapfrog(
     shared out to threads. Neither changes a bit of the result; the strided form changes it by rounding alone, and not
     at all for whole numbers at Courant 1.
     """
-    now, before = (np.array(level, order="C") for level in (now, before))
+    # a read-only array is another type, and compiled for anew
+    now, before = (np.require(level, requirements="CW") for level in (now, before))
     batch, rings, size = now.shape
     dtype = now.dtype
     if boundary not in _BOUNDARY:
@@ -92,11 +93,13 @@ def leapfrog(
     free_running = drive.size == 0 and boundary != "absorbing" and faces.shape[1] == 0
     physics = (_BOUNDARY[boundary], half, memory, near, mur, faces)
     physics = tuple(np.array(p, dtype, order="C") if isinstance(p, np.ndarray) else p for p in physics)
-    flat = now.reshape(batch * rings, size), before.reshape(batch * rings, size)
+    given = [level.reshape(batch * rings, size) for level in (now, before)]
     if levels == 1 and every == 0 and free_running and _STRIDE * (half.shape[1] - 1) <= WIDEST and steps >= 3 * _STRIDE:
-        _strided(*flat, half, memory, physics, steps)
+        ended = _strided(given, half, memory, physics, drive, entries, saved, steps)
     else:
-        _run(*flat, physics, drive, entries, steps, every, saved)
+        ended = [np.empty_like(level) for level in given]
+        _run(given, ended, physics, drive, entries, steps, every, saved)
+    now, before = (level.reshape(batch, rings, size) for level in ended)
     return now, before if levels == 2 else None
 
 
@@ -125,49 +128,52 @@ def dickson(half, memory, stride: int):
     return np.array(rows)
 
 
-def _strided(now, before, half, memory, physics, steps):
-    """Advance `now` by `steps` steps, `_STRIDE` at once; what `before` holds afterwards is of no use.
+def _strided(given, half, memory, physics, drive, entries, saved, steps):
+    """Advance by `steps` steps, `_STRIDE` at once; of the two levels returned the second is of no use.
 
     The strided recurrence joins levels a stride apart; the first two of them are made by single steps.
     """
-    boundary, _, _, near, mur, faces = physics
-    _, entries = w.prepare_injection(None, None, (1, half.shape[0], now.shape[1]), 0, now.dtype)
-    drive, saved = np.zeros((now.shape[0] // half.shape[0], 0, 0), now.dtype), np.empty((0, *now.shape), now.dtype)
-    _run(now, before, physics, drive, entries, steps % _STRIDE, 0, saved)
-    earlier = now.copy()
-    _run(now, before, physics, drive, entries, _STRIDE, 0, saved)
-    wide = dickson(half, memory, _STRIDE).astype(now.dtype)
-    physics = (boundary, wide, (memory**_STRIDE).astype(now.dtype), near, mur, faces)
-    _run(now, earlier, physics, drive, entries, steps // _STRIDE - 1, 0, saved)
+    first = [np.empty_like(level) for level in given]
+    _run(given, first, physics, drive, entries, steps % _STRIDE, 0, saved)
+    second = [np.empty_like(first[0]), first[1]]
+    _run(first, second, physics, drive, entries, _STRIDE, 0, saved)
+    taps, power = dickson(half, memory, _STRIDE).astype(first[0].dtype), (memory**_STRIDE).astype(first[0].dtype)
+    pair = [second[0], first[0]]
+    _run(pair, pair, (physics[0], taps, power, *physics[3:]), drive, entries, steps // _STRIDE - 1, 0, saved)
+    return pair
 
 
-def _run(now, before, physics, drive, entries, steps, every, saved):
-    """Advance both levels (rows, N) in place, block by block of time."""
+def _run(given, ended, physics, drive, entries, steps, every, saved):
+    """Advance the two levels `given` (rows, N) into `ended`, block by block of time; they may be the same."""
+    if steps == 0:
+        for source, target in zip(given, ended, strict=True):
+            np.copyto(target, source)
+        return
     half, faces = physics[1], physics[5]
-    reach, rows = half.shape[1] - 1, now.shape[0]
-    tiles = w.cut(now.shape[1], steps, reach, 2 * now.itemsize)
+    reach, (rows, size), dtype = half.shape[1] - 1, given[0].shape, given[0].dtype
+    tiles = w.cut(size, steps, reach, 2 * dtype.itemsize)
     if faces.shape[1]:  # faces beyond the tile, for the cells of its halo
         mode = "wrap" if physics[0] == w.PERIODIC else "edge"
         inner = faces[:, :-1] if mode == "wrap" else faces
-        origin = w.margin_of(now) + tiles.halo
-        faces = np.pad(inner, ((0, 0), (origin, tiles.halo + (mode == "wrap"))), mode=mode)
+        faces = np.pad(inner, ((0, 0), (tiles.halo, tiles.halo + (mode == "wrap"))), mode=mode)
         physics = (*physics[:5], faces)
-    edges = [w.empty_edges(2, rows, tiles, now.dtype) for _ in range(2)]
+    edges = [w.empty_edges(2, rows, tiles, dtype) for _ in range(2)]
     if tiles.count > 1:
-        w.first_edges(now, tiles.bounds, edges[0][0])
-        w.first_edges(before, tiles.bounds, edges[0][1])
-    with w.crew(float(steps) * now.size) as run:
+        w.first_edges(given[0], tiles.bounds, edges[0][0])
+        w.first_edges(given[1], tiles.bounds, edges[0][1])
+    with w.crew(float(steps) * rows * size) as run:
         for done in range(0, steps, tiles.depth):
             count = min(tiles.depth, steps - done)
 
-            def advance(first, last, done=done, count=count, edges=tuple(edges)):
+            def advance(first, last, done=done, count=count, given=given, edges=tuple(edges)):
                 _advance_tiles(
-                    first, last, done, count, now, before, *edges, tiles.bounds, tiles.halo, *physics, drive, entries,
-                    every, saved,
+                    first, last, done, count, *given, *ended, *edges, tiles.bounds, tiles.halo, *physics, drive,
+                    entries, every, saved,
                 )  # fmt: skip
 
             run(advance, rows * tiles.count)
             edges.reverse()
+            given = ended
 
 
 def _coefficients(taps, conductance, rings, size, dtype):
@@ -199,13 +205,13 @@ def _per_ring(value, rings, shape):
 
 @njit(**OPTIONS)
 def _advance_tiles(
-    first, last, done, steps, now, before, edges_in, edges_out, bounds, halo,
+    first, last, done, steps, now, before, new_now, new_before, edges_in, edges_out, bounds, halo,
     boundary, taps, memory, near, mur, faces, drive, entries, every, saved,
 ):  # fmt: skip
     """Advance tiles first…last−1, counted through all rows, by `steps` steps after `done` ones."""
     flags = flush_denormals()
     rings, tiles, size, reach = taps.shape[0], bounds.size - 1, now.shape[1], taps.shape[1] - 1
-    vector_form = drive.size == 0 and boundary != w.ABSORBING and faces.shape[1] == 0 and reach <= WIDEST
+    vector_form = boundary != w.ABSORBING and faces.shape[1] == 0 and reach <= WIDEST
     origin = w.margin_of(now) + halo
     buffers = w.windows(now, 2, -(-size // tiles) + 2 * origin)
     shifts = np.zeros((3, 2), np.int64)
@@ -225,48 +231,63 @@ def _advance_tiles(
         while step < steps:
             until = steps if every == 0 else min(steps, step + every - (done + step) % every)
             if vector_form:
+                until = _silent_until(input_now, done + step, done + until) - done
+            if until > step and vector_form:
                 current, previous = _advance_free(
                     current, previous, origin, b - a, halo, step, until, own_taps, memory[ring], boundary, left, right
                 )
+                step = until
             else:
-                for t in range(step, until):
-                    _one_step(
-                        current, previous, origin, b - a, a, halo, t, own_taps, memory[ring], own_near, own_mur,
-                        own_faces, boundary, left, right,
-                    )  # fmt: skip
-                    if drive.size:
-                        w.inject(previous, origin - a, size, entries, shifts, input_now[done + t])
-                    current, previous = previous, current
-            step = until
+                _one_step(
+                    current, previous, origin, b - a, a, halo, step, own_taps, memory[ring], own_near, own_mur,
+                    own_faces, boundary, left, right,
+                )  # fmt: skip
+                if drive.size:
+                    w.inject(previous, origin - a, size, entries, shifts, input_now[done + step])
+                current, previous = previous, current
+                step += 1
             if every and (done + step) % every == 0:
                 target = saved[(done + step) // every - 1, row, a:b]
                 for i in range(b - a):
                     target[i] = current[origin + i]
-        w.store(current, origin, now[row, a:b], edges_out[0, row, tile])
-        w.store(previous, origin, before[row, a:b], edges_out[1, row, tile])
+        w.store(current, origin, new_now[row, a:b], edges_out[0, row, tile])
+        w.store(previous, origin, new_before[row, a:b], edges_out[1, row, tile])
     restore_denormals(flags)
+
+
+@njit(**OPTIONS)
+def _silent_until(drive, step, until):
+    """First step from `step` on, and before `until`, at which an input of drive (steps, I) is not zero; or `until`."""
+    for t in range(step, min(until, drive.shape[0])):
+        for value in drive[t]:
+            if value != 0:
+                return t
+    return until
 
 
 @njit(**OPTIONS)
 def _advance_free(current, previous, origin, cells, halo, step, until, taps, memory, boundary, left, right):
     """Steps step…until−1 of a field on which nothing acts, through vectors; returns (current, previous).
 
-    A step leaves p = `reach` cells less of the halo to start from; where the row really ends it is renewed when used
-    up (a cut tile is done before that).
+    A step leaves `reach` cells less of what is known beyond the tile. Where it was cut from its neighbours that is
+    what the steps since the beginning of the window left of the halo; where the row really ends, it is continued for
+    as many steps as are made, or, in a row of a single tile, as the halo has room for.
     """
     reach, lanes = taps.size - 1, VECTOR_BYTES // current.itemsize
-    lasts = halo // reach
     while step < until:
-        phase = step % lasts
-        if phase == 0:
-            w.extend(current, origin, cells, halo, boundary, left, right)
-            w.extend(previous, origin, cells, halo, boundary, left, right)
-        spent = phase * reach // lanes * lanes
-        count = FUSED if reach == 1 and min(until - step, lasts - phase) >= FUSED else 1
-        blocks(current, previous, origin - halo + spent, cells + 2 * (halo - spent), count, taps, memory)
-        if count == 1:
-            current, previous = previous, current
-        step += count
+        run = min(until - step, halo // reach) if left and right else until - step
+        w.extend(current, origin, cells, run * reach, boundary, left, right)
+        w.extend(previous, origin, cells, run * reach, boundary, left, right)
+        known = run * reach if left and right else halo - step * reach
+        step += run
+        while run > 0:
+            rim = (known + lanes - 1) // lanes * lanes
+            count = FUSED if reach == 1 and run >= FUSED else 1
+            blocks(current, previous, origin - rim, cells + 2 * rim, count, taps, memory)
+            if count == 1:
+                current, previous = previous, current
+            run -= count
+            known -= count * reach
     return current, previous
 
 
@@ -284,7 +305,7 @@ def _one_step(
         w.extend(now, origin, cells, reach, boundary, left, right)
     if start < stop:
         if faces.size:
-            _varying(now, before, start, stop, faces[a:], memory)
+            _varying(now, before, start, stop, faces[a + halo + start - origin :], memory)
         else:
             whole = (stop - start) // lanes * lanes if reach <= WIDEST else 0
             if whole:
@@ -307,10 +328,10 @@ def _one_step(
 
 @njit(**OPTIONS)
 def _varying(now, before, start, stop, faces, memory):
-    """The same in a medium of varying speed; faces[i] lies left of cell i of the window."""
+    """The same in a medium of varying speed; faces[0] lies left of cell `start`."""
     old, centre = before[start:stop], now[start:stop]
     left, right = now[start - 1 : stop - 1], now[start + 1 : stop + 1]
-    g_left, g_right = faces[start:stop], faces[start + 1 : stop + 1]
+    g_left, g_right = faces[: stop - start], faces[1 : stop - start + 1]
     number = old.dtype.type  # a bare literal would turn float32 arithmetic into float64
     half, two = number(0.5) * (memory + number(1)), number(2)
     for i in range(old.size):
