@@ -27,9 +27,9 @@ REMEDIES = {
     "no_wave": "no plane wave stands out of the noise; band-pass around the wave, or record longer",
     "aliased": "the wave may be shorter than twice the spacing of the sensors; sample space more densely",
     "ambiguous": "two velocities explain the data alike (a standing wave, two waves, or spatial aliasing); filter one "
-    "direction out first, or narrow the search with slowest=…",
-    "broadband": "the phase of a broadband signal says nothing; give band=(lowest, highest) around the wave's frequency",
-    "too_short": "too few samples are left; record longer, or lower trim",
+    "direction out first, or narrow the search with a higher slowest=…",
+    "broadband": "the phase of a broadband signal says nothing; give band=(lowest, highest) around its frequency",
+    "too_short": "the record is too short for the wave to cross even two sensors' distance within it; record longer",
 }
 
 

@@ -1,0 +1,193 @@
+"""The places a recording was taken at, whatever their layout: positions, neighbours, and which of them are dead.
+
+Phase methods need no regular grid, only to know which places are neighbours and how far apart. `sites` reads that out
+of a line, ring, sheet or electrode array; `traces` hands over the activity as plain ``(time, site)`` blocks, one per
+trial and channel.
+"""
+
+import warnings
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import xarray as xr
+from scipy.spatial import Delaunay, QhullError, cKDTree
+
+from analysis._axes import Axis, activity, check_finite, electrode_positions, even_axis, space_dims, time_axis
+from analysis._dead import dead_positions
+
+SLIVER = 1.5  # Delaunay edges longer than this many median edges join no neighbours: they run along the hull
+
+
+@dataclass(frozen=True)
+class Sites:
+    """Where the living sensors of a recording are, and which are neighbours."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    alive: np.ndarray  # (all sensors,) bool, C order over dims
+    position: np.ndarray  # (site, D): x, or x and y, of the living sensors
+    units: str
+    first: np.ndarray  # (pair,) site indices of neighbours …
+    second: np.ndarray  # (pair,) … and
+    displacement: np.ndarray  # (pair, D): from first to second, across the seam of a ring
+    spacing: np.ndarray  # (D,): typical distance of neighbours along x (and y)
+
+    @property
+    def count(self) -> int:
+        return len(self.position)
+
+    @property
+    def dimension(self) -> int:
+        """1 on rings, lines and probes, 2 on sheets and electrode arrays."""
+        return self.position.shape[1]
+
+    @property
+    def centred(self) -> np.ndarray:
+        return self.position - self.position.mean(axis=0)
+
+    @property
+    def extent(self) -> float:
+        """Distance of the farthest corners of the array."""
+        return float(np.linalg.norm(np.ptp(self.position, axis=0)))
+
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """Values (…, site) laid out over `dims` again, NaN where the sensors are dead."""
+        out = np.full((*values.shape[:-1], self.alive.size), np.nan)
+        out[..., self.alive] = values
+        return out.reshape(*values.shape[:-1], *self.shape)
+
+
+def sites(rec, *, mask=None, minimum: int = 2) -> tuple[xr.DataArray, Axis, Sites]:
+    """The activity of a recording (dims ``…, time, *space``), its time axis and its sites.
+
+    Parameters
+    ----------
+    mask : None, "nan" or array_like of bool
+        Which sensors are dead and to be left out: none; those that hold a NaN anywhere; those that are True
+        (shaped like the space dims).
+
+    Raises
+    ------
+    ValueError
+        Uneven time, fewer than `minimum` living sensors, a mask of another shape, electrodes that all lie on a line.
+    """
+    array = activity(rec)
+    dims = space_dims(array)
+    time = time_axis(array, minimum=4)
+    array = array.transpose(*(dim for dim in array.dims if dim not in ("time", *dims)), "time", *dims)
+    shape = tuple(array.sizes[dim] for dim in dims)
+    dead = dead_positions(array, mask)
+    alive = np.ones(np.prod(shape), dtype=bool) if dead is None else ~dead.ravel()
+    if alive.sum() < minimum:
+        raise ValueError(
+            f"{alive.sum()} of {alive.size} sensors along {dims} are usable: at least {minimum} are needed to see a "
+            "wave pass; loosen the mask or record more positions"
+        )
+    if len(dims) == 2 and min(shape) < 2:
+        raise ValueError(f"the sheet has shape {shape}: a single row is a line; name its axis 'position'")
+    position, units = electrode_positions(array)
+    if dims == ("electrode",) and not {"units"} <= array.x.attrs.keys() & array.y.attrs.keys():
+        warnings.warn("x(electrode) or y(electrode) has no units: taken as '1'; set rec.x.attrs['units']", stacklevel=3)
+    _check_positions(position, dims)
+    if dims == ("electrode",):
+        first, second, displacement = _electrode_pairs(position, alive)
+    else:
+        first, second, displacement = _grid_pairs(array, dims, shape)
+    if len(dims) == 1 and dims[0] == "position":
+        position, displacement = position[:, :1], displacement[:, :1]
+    both = alive[first] & alive[second]
+    renumber = np.cumsum(alive) - 1
+    if dims == ("electrode",):
+        spacing = np.full(2, np.median(cKDTree(position[alive]).query(position[alive], k=2)[0][:, 1]))
+    else:
+        spacing = np.array([np.median(along[along > 0]) if along.any() else np.inf for along in np.abs(displacement).T])
+    found = Sites(
+        dims, shape, alive, position[alive], units, renumber[first[both]], renumber[second[both]], displacement[both],
+        spacing,
+    )  # fmt: skip
+    return array, time, found
+
+
+def traces(array: xr.DataArray, where: Sites):
+    """Yield ``(index, values)`` for each trial and channel: values (time, site), float64 and finite."""
+    batch = array.dims[: array.ndim - 1 - len(where.dims)]
+    for index in product(*(range(array.sizes[dim]) for dim in batch)):
+        block = array.isel(dict(zip(batch, index, strict=True))).values
+        block = block.reshape(block.shape[0], -1)[:, where.alive].astype(np.float64)
+        check_finite(block)
+        yield index, block
+
+
+def batch_coords(array: xr.DataArray, where: Sites) -> dict:
+    """Coordinates of the dims that stay (trial, channel), counted where absent, as a Dataset takes them."""
+    batch = array.dims[: array.ndim - 1 - len(where.dims)]
+    return {
+        dim: array.coords[dim] if dim in array.coords else (dim, np.arange(array.sizes[dim]), {"units": "1"})
+        for dim in batch
+    }
+
+
+def space_coords(array: xr.DataArray, where: Sites) -> dict:
+    """Every coordinate that lies on the space dims alone."""
+    return {
+        name: coord
+        for name, coord in array.coords.items()
+        if coord.ndim and set(coord.dims) <= set(where.dims)
+    }  # fmt: skip
+
+
+def _check_positions(position, dims):
+    if not np.isfinite(position).all():
+        raise ValueError(f"positions along {dims} hold NaN or infinite values: repair the coordinates or drop those")
+    if len(np.unique(position, axis=0)) < len(position):
+        raise ValueError(f"two sensors along {dims} share one position: average them or drop one")
+
+
+def _grid_pairs(array, dims, shape):
+    """Neighbours along each axis of a line or sheet, the seam included where it is closed."""
+    index = np.arange(np.prod(shape)).reshape(shape)
+    firsts, seconds, displacements = [], [], []
+    for axis, dim in enumerate(dims):
+        if shape[axis] < 2:
+            continue
+        coordinate = array.coords[dim].values.astype(float)
+        closed = array.coords[dim].attrs.get("boundary", array.attrs.get("boundary", "open")) == "periodic"
+        step = np.diff(coordinate)
+        first, second = np.take(index, range(shape[axis] - 1), axis), np.take(index, range(1, shape[axis]), axis)
+        if closed and shape[axis] > 2:
+            step = np.append(step, even_axis(array, dim).step)
+            first, second = index, np.roll(index, -1, axis)
+        along = np.zeros((*first.shape, 2))
+        along[..., 1 if dim == "y" else 0] = np.moveaxis(
+            np.broadcast_to(step, np.moveaxis(first, axis, -1).shape), -1, axis
+        )
+        firsts.append(first.ravel())
+        seconds.append(second.ravel())
+        displacements.append(along.reshape(-1, 2))
+    if not firsts:
+        raise ValueError(f"the recording has one position along {dims}: at least two are needed to see a wave pass")
+    return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(displacements)
+
+
+def _electrode_pairs(position, alive):
+    """Edges of the Delaunay triangulation of the living electrodes, the long ones along the hull left out."""
+    living = np.flatnonzero(alive)
+    if len(living) < 3:
+        raise ValueError(f"{len(living)} electrodes are usable: three that span a plane are needed in two dimensions")
+    try:
+        corners = Delaunay(position[living], qhull_options="QJ Pp").simplices
+    except QhullError:
+        corners = None
+    spans = np.linalg.svd(position[living] - position[living].mean(axis=0), compute_uv=False)
+    if corners is None or spans[-1] < 1e-6 * spans[0]:
+        raise ValueError(
+            "all electrodes lie on one line, which shows no direction: give their places along it as the dim "
+            "'position', for example rec.swap_dims(electrode='position') with coordinate position(electrode)"
+        )
+    edges = np.unique(np.sort(np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]], corners[:, [0, 2]]]), 1), axis=0)
+    first, second = living[edges[:, 0]], living[edges[:, 1]]
+    displacement = position[second] - position[first]
+    length = np.linalg.norm(displacement, axis=1)
+    near = length <= SLIVER * np.median(length)
+    return first[near], second[near], displacement[near]
