@@ -83,8 +83,12 @@ def mode_angles(boundary, size):
 
 
 def advance_modes(operator, modes, steps, size):
-    """Multiply the modes (..., C, k) by the power of their symbols."""
-    alpha, beta = mode_angles(operator.boundary, size)
+    """Multiply the modes (..., C, k) by the power of their symbols; what outgrows the numbers comes out not finite."""
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        return _advanced(operator, modes, steps, *mode_angles(operator.boundary, size))
+
+
+def _advanced(operator, modes, steps, alpha, beta):
     if operator.levels == 2:
         return _advance_pairs(operator, modes, steps, alpha, beta)
     # rfft holds modes e^{+2πi k x}, the conjugates of those of `symbol`
@@ -146,7 +150,7 @@ def _sine_ratio(n, square, memory):
         return np.zeros(square.shape)
     decay = 0.5 * (n - 1) * np.log(memory)
     phi, eta = _angles(square)
-    with np.errstate(divide="ignore", invalid="ignore", under="ignore", over="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         turning = np.exp(decay) * np.sin(n * phi) / np.sin(phi)
         growing = np.exp(decay + (n - 1) * eta) * np.expm1(-2 * n * eta) / np.expm1(-2 * eta)  # sinh(nη)/sinh η
     return np.where(phi > 0, turning, np.where(eta > 0, growing, n * np.exp(decay)))
@@ -156,9 +160,8 @@ def _cosine_ratio(n, square, memory):
     """q^{n/2} cos((n + ½)φ)/cos(φ/2), which is q^{n/2} (sin((n + 1)φ) − sin(nφ))/sin φ."""
     decay = 0.5 * n * np.log(memory)
     phi, eta = _angles(square)
-    with np.errstate(under="ignore", over="ignore"):
-        turning = np.exp(decay) * np.cos((n + 0.5) * phi) / np.cos(phi / 2)
-        growing = np.exp(decay + n * eta) * (1 + np.exp(-(2 * n + 1) * eta)) / (1 + np.exp(-eta))  # cosh for cos
+    turning = np.exp(decay) * np.cos((n + 0.5) * phi) / np.cos(phi / 2)
+    growing = np.exp(decay + n * eta) * (1 + np.exp(-(2 * n + 1) * eta)) / (1 + np.exp(-eta))  # cosh for cos
     return np.where(eta > 0, growing, turning)
 
 

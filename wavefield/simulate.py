@@ -137,9 +137,9 @@ def simulate(
         first_step=first_step,
         trials=trials,
     )
-    if not jumps(run, method):
+    levels = jump(run) if jumps(run, method) else None
+    if levels is None or not all(np.isfinite(level).all() for level in levels):  # stepping tells where it diverged
         return run_in_memory(run) if path is None else run_to_file(run, path)
-    levels = jump(run)
     result = run.describe(levels[0][None], levels)
     if path is None:
         return result
