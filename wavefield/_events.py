@@ -26,15 +26,18 @@ class Events:
 
     def sorted(self) -> Events:
         """Return the rows by onset, then input, with groups numbered as they appear."""
-        order = np.lexsort((self.input, self.onset))
+        place = self.onset * (self.input.max(initial=0) + 1) + self.input
+        if (place[1:] >= place[:-1]).all() and not self.ambiguous.any():
+            return self
+        order = np.argsort(place, kind="stable")
         groups = self.ambiguous[order]
-        seen, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-        rank = np.empty(seen.size, np.int64)
-        rank[np.argsort(first + groups.size * (seen != 0))] = np.arange(seen.size)
-        number = rank + (0 if (seen == 0).any() else 1)
+        if groups.any():
+            seen, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+            first[seen == 0] = -1  # no group keeps its 0
+            rank = np.argsort(np.argsort(first))
+            groups = rank[inverse] + int(seen[0] != 0)
         rows = {name: getattr(self, name)[order] for name in ROWS[:-1]}
-        renumbered = number[inverse] if groups.size else groups
-        return Events(**rows, ambiguous=renumbered, facts=self.facts, warnings=self.warnings)
+        return Events(**rows, ambiguous=groups, facts=self.facts, warnings=self.warnings)
 
 
 ROWS = ("onset", "input", "amplitude", "error", "confidence", "period", "ambiguous")

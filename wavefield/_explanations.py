@@ -18,6 +18,7 @@ neighbouring onsets apart whose columns nearly coincide.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from scipy.special import betaln
@@ -29,11 +30,12 @@ _RIVAL = 0.25  # least correlation of columns that may stand for each other
 _ENTANGLED = 0.1  # least correlation of events whose onsets are judged together
 _PARTNERS = 3
 _RIVALS = 40
+_ALL_PRODUCTS = 2048
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """Columns of a design matrix, their scalar products worked out as they are asked for."""
+    """Columns of a design matrix and their scalar products: all where there is room, else as they are needed."""
 
     matrix: np.ndarray  # (R, n)
     _rows: dict = field(default_factory=dict, repr=False)
@@ -43,8 +45,15 @@ class Columns:
         """n."""
         return self.matrix.shape[1]
 
+    @cached_property
+    def squares(self) -> np.ndarray:
+        """Squared norm of every column."""
+        return np.einsum("rn,rn->n", self.matrix, self.matrix)
+
     def products(self, chosen) -> np.ndarray:
         """Scalar products of the chosen columns with all, (len(chosen), n)."""
+        if self._gram is not None:
+            return self._gram[chosen].reshape(-1, self.count)
         missing = [j for j in chosen if j not in self._rows]
         if missing:
             self._rows.update(zip(missing, self.matrix[:, missing].T @ self.matrix, strict=True))
@@ -52,8 +61,14 @@ class Columns:
 
     def among(self, chosen) -> np.ndarray:
         """Scalar products of the chosen columns with each other."""
+        if self._gram is not None:
+            return self._gram[np.ix_(chosen, chosen)]
         part = self.matrix[:, chosen]
         return part.T @ part
+
+    @cached_property
+    def _gram(self):
+        return self.matrix.T @ self.matrix if self.count <= _ALL_PRODUCTS else None
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ class Posterior:
         self.ridge = self.variance / prior.spread**2
         self.cost = prior.mean**2 / (2 * prior.spread**2) - 0.5 * np.log(self.ridge)
         self.heard = columns.matrix.T @ snapshot + self.ridge * prior.mean
-        self.squares = np.einsum("rn,rn->n", columns.matrix, columns.matrix)
+        self.squares = columns.squares
         self.candidates = columns.count if candidates is None else candidates
 
     def size_prior(self, size: int) -> float:
@@ -106,16 +121,24 @@ class Posterior:
         fewer = view.without_negative()
         return None if fewer is None else self.look(fewer)
 
-    def confidence(self, view: View) -> np.ndarray:
-        """Posterior probability of each event of a support, the others far from it held fixed.
+    def settle(self, view: View, rounds: int = 5) -> tuple[View, np.ndarray]:
+        """Return the best explanation found around a view, and the posterior probability of each of its events.
 
-        The sum runs over all explanations found by moves around the event and those entangled with it.
+        The probability of an event sums over all explanations found by moves around it and around the events
+        entangled with it, those far from it held fixed.
         """
-        known = {frozenset(view.support): view}
-        return np.array([self._confidence_of(event, view, known) for event in range(len(view.support))])
+        for _ in range(rounds):
+            known = {frozenset(view.support): view}
+            confidence = [self._confidence_of(event, view, known) for event in range(len(view.support))]
+            best = max(known.values(), key=lambda other: other.score)
+            if best.score <= view.score + 1e-6:
+                break
+            view = best
+        return view, np.array(confidence)
 
     def _confidence_of(self, event, view, known):
-        fixed = frozenset(view.support) - {view.support[k] for k in view.near(event)}
+        free = {view.support[k] for k in view.near(event)}
+        fixed = frozenset(view.support) - free
         scores, searched = {frozenset(view.support): view.score}, set()
         for _ in range(_SEARCHES):
             best = max(scores.values())
@@ -124,8 +147,8 @@ class Posterior:
                 break
             here = max(open_ones, key=scores.get)
             searched.add(here)
-            for support, score in self._known(here, known).neighbours().items():
-                if support >= fixed and support not in scores:
+            for support, score in self._known(here, known).neighbours(here - fixed).items():
+                if support not in scores:
                     # what should be better than the best has lost its digits: it was tried in the climb
                     scores[support] = score if score <= view.score else self._known(support, known).score
         weights = np.exp(np.array(list(scores.values())) - max(scores.values()))
@@ -156,7 +179,7 @@ class View:
         quadratic = self.amplitudes @ p.heard[support] / (2 * p.variance)
         logdet = np.linalg.slogdet(self.inverse)[1]
         self.score = quadratic + 0.5 * logdet - s * p.cost + p.size_prior(s)
-        self._found = None
+        self._moves = {}
 
     @property
     def errors(self) -> np.ndarray:
@@ -209,7 +232,7 @@ class View:
 
     def double_proposals(self) -> list:
         """The best support with up to two events exchanged for up to two others, if it should be better."""
-        found = self.neighbours()
+        found = self.neighbours(self.support)
         best = max(found, key=found.get, default=None)
         return [best] if best is not None and found[best] > self.score + 1e-6 else []
 
@@ -219,14 +242,19 @@ class View:
             return None
         return [j for j, x in zip(self.support, self.amplitudes, strict=True) if x > self.amplitudes.min()]
 
-    def neighbours(self) -> dict:
-        """Supports one move away and their scores, those e⁻¹² as likely left out."""
-        if self._found is None:
-            self._found = {}
-            self._put_single_moves()
-            for block in self._blocks():
-                self._put_double_moves(block)
-        return self._found
+    def neighbours(self, free) -> dict:
+        """Supports one move away that leaves all but the `free` events as they are, and their scores.
+
+        Those e⁻¹² as likely as this one are left out.
+        """
+        places = [k for k, event in enumerate(self.support) if event in free]
+        pairs = {tuple(sorted((i, k))) for i in places for k in self.near(i) if k != i and self.support[k] in free}
+        found = self._additions(places)
+        for block in [(k,) for k in places] + sorted(pairs):
+            if block not in self._moves:
+                self._moves[block] = self._exchanges(block)
+            found.update(self._moves[block])
+        return found
 
     def near(self, event: int) -> list:
         """Places in the support of an event and the few that are most entangled with it."""
@@ -239,51 +267,49 @@ class View:
         norms = np.sqrt(self.posterior.squares)
         return np.abs(self.posterior.columns.products(chosen)) / (norms[chosen][:, None] * norms)
 
-    def _put(self, support, score):
-        if score > self.score - _WIDTH:
-            self._found[frozenset(support)] = float(score)
+    def _additions(self, places):
+        """Supports with one more event, like one of those at the given places if there are any."""
+        gain = self._gain(self.left, self.schur) + self._growth(1)
+        gain[self.support] = -np.inf
+        at = np.flatnonzero(gain > -_WIDTH)
+        if places and at.size:
+            like = self._correlation([self.support[k] for k in places])[:, at].max(axis=0)
+            at = at[like > _RIVAL]
+        return {frozenset((*self.support, int(j))): float(self.score + gain[j]) for j in at}
 
-    def _put_single_moves(self):
-        addition, removal, exchange = self.single_moves()
-        support = set(self.support)
-        for j in np.flatnonzero(addition > -_WIDTH):
-            self._put(support | {int(j)}, self.score + addition[j])
-        for i, event in enumerate(self.support):
-            self._put(support - {event}, self.score + removal[i])
-            for j in np.flatnonzero(exchange[i] > -_WIDTH):
-                self._put((support - {event}) | {int(j)}, self.score + exchange[i, j])
-
-    def _blocks(self):
-        """Single events and entangled pairs of them, as places in the support."""
-        pairs = {tuple(sorted((i, k))) for i in range(len(self.support)) for k in self.near(i) if k != i}
-        return [(i,) for i in range(len(self.support))] + sorted(pairs)
-
-    def _put_double_moves(self, block):
-        """Exchange the events of a block for one (where it is a pair) or two of the columns most like them."""
+    def _exchanges(self, block):
+        """Supports with the events at the places of a block taken out, or exchanged for one or two others."""
         p, block = self.posterior, list(block)
         events = [self.support[k] for k in block]
-        rest = set(self.support) - set(events)
+        rest = frozenset(self.support) - set(events)
+        freed = np.linalg.inv(self.inverse[np.ix_(block, block)])
+        given_up = -self.amplitudes[block] @ freed @ self.amplitudes[block] / (2 * p.variance)
+        base = given_up + 0.5 * np.linalg.slogdet(freed)[1] + len(block) * p.cost  # change of the score without them
+        found = {rest: base + self._growth(-len(block))}
+
+        reach = freed @ self.weights[block]  # (block, n)
+        left = self.left + self.amplitudes[block] @ reach
+        schur = np.maximum(self.schur + np.einsum("bn,bn->n", self.weights[block], reach), p.ridge)
+        single = base + self._gain(left, schur) + self._growth(1 - len(block))
+        single[self.support] = -np.inf
+        found.update((rest | {int(j)}, single[j]) for j in np.flatnonzero(single > -_WIDTH))
+
+        rivals = self._rivals(events, rest)
+        between = p.columns.among(rivals) - self.rows[:, rivals].T @ self.weights[:, rivals]
+        between += self.weights[np.ix_(block, rivals)].T @ reach[:, rivals]
+        between[np.diag_indices(rivals.size)] += p.ridge
+        double = base + self._pair_gain(left[rivals], between) + self._growth(2 - len(block))
+        for k, l in np.argwhere(double > -_WIDTH):
+            found[rest | {int(rivals[k]), int(rivals[l])}] = double[k, l]
+        found.pop(frozenset(self.support), None)
+        return {support: float(self.score + change) for support, change in found.items() if change > -_WIDTH}
+
+    def _rivals(self, events, rest):
+        """The columns most like those of the events, the rest of the support left out."""
         likeness = self._correlation(events).max(axis=0)
         likeness[list(rest)] = 0
-        rivals = np.argsort(-likeness)[:_RIVALS]
-        rivals = rivals[likeness[rivals] > _RIVAL]
-        freed = np.linalg.inv(self.inverse[np.ix_(block, block)])
-        reach = freed @ self.weights[np.ix_(block, rivals)]
-        left = self.left[rivals] + self.amplitudes[block] @ reach
-        schur = p.columns.among(rivals) - self.rows[:, rivals].T @ self.weights[:, rivals]
-        schur += self.weights[np.ix_(block, rivals)].T @ reach
-        schur[np.diag_indices(rivals.size)] += p.ridge
-        given_up = -self.amplitudes[block] @ freed @ self.amplitudes[block] / (2 * p.variance)
-        base = self.score + given_up + 0.5 * np.linalg.slogdet(freed)[1] + len(block) * p.cost
-        if len(block) == 2:
-            self._put(rest, base + self._growth(-2))
-            single = base + self._gain(left, np.maximum(np.diag(schur), p.ridge)) + self._growth(-1)
-            for k in np.flatnonzero(single > self.score - _WIDTH):
-                self._put(rest | {int(rivals[k])}, single[k])
-        both = base + self._pair_gain(left, schur) + self._growth(2 - len(block))
-        for k, l in np.argwhere(both > self.score - _WIDTH):
-            if {rivals[k], rivals[l]} != set(events):
-                self._put(rest | {int(rivals[k]), int(rivals[l])}, both[k, l])
+        order = np.argsort(-likeness)[:_RIVALS]
+        return order[likeness[order] > _RIVAL]
 
     def _pair_gain(self, left, schur):
         """Change of the score when two columns are taken in together, (c, c), each pair once."""

@@ -29,19 +29,24 @@ _NEIGHBOURS = 4  # onsets beside each of those found that may stand for it, wher
 def decode_sparse(blocks, snapshot, noise, positive) -> Events:
     """Return the events of a snapshot (R,), given the blocks of its design and the noise if that is known."""
     problems = [_Problem(block, snapshot[rows], inputs, positive) for block, rows, inputs in blocks]
+    reached = np.concatenate([np.zeros(0, int), *(rows for _, rows, _ in blocks)])
+    beside = np.delete(snapshot, reached)  # rings that no input enters
     scale = float(np.linalg.norm(snapshot))
-    warnings, estimated = [], noise is None
-    least = FLOOR * scale
     if scale == 0:
         return joined([], {"noise": float(noise or 0), "residual": 0.0}, [])
+    least, given = FLOOR * scale, noise
+
+    def left_over(free):
+        """Root mean square of what is not explained, over the values that remain free."""
+        return float(np.sqrt((sum((p.left() ** 2).sum() for p in problems) + (beside**2).sum()) / max(free, 1)))
+
+    def freedom():
+        return snapshot.size - sum(len(p.support) for p in problems)
+
     for problem in problems:
         problem.start(least)
-    free = sum(p.rows - len(p.support) for p in problems)
-    if estimated:
-        noise = _rms_left(problems, free)
-        if free < 5:
-            noise = 0.0
-            warnings.append("as many events as the snapshot has values: its noise cannot be told; give `noise`")
+    estimable = freedom() >= 5
+    noise = given if given is not None else left_over(freedom()) if estimable else 0.0
     for problem in problems:
         problem.drop_small()
     supports = None
@@ -49,15 +54,30 @@ def decode_sparse(blocks, snapshot, noise, positive) -> Events:
         prior = _fitted_prior(problems, max(noise, least), positive)
         for problem in problems:
             problem.improve(prior)
-        if estimated and free >= 5:
-            noise = _rms_left(problems, sum(p.rows - len(p.support) for p in problems))
+        if given is None and estimable:
+            noise = left_over(freedom())
         before, supports = supports, [p.support for p in problems]
         if supports == before:
             break
     prior = _fitted_prior(problems, max(noise, least), positive)
     tables = [problem.events(prior) for problem in problems]
-    facts = {"noise": float(noise), "residual": _rms_left(problems, sum(p.rows for p in problems))}
-    return joined(tables, facts, warnings)
+    residual = left_over(snapshot.size)
+    facts = {"noise": float(noise), "residual": residual}
+    return joined(
+        tables, facts, _doubts(estimable or given is not None, given, residual, least, scale / snapshot.size**0.5)
+    )
+
+
+def _doubts(estimable, given, residual, least, strength):
+    """Warnings where the snapshot is not explained as it should be."""
+    if not estimable:
+        return ["as many events as the snapshot has values: its noise cannot be told; give `noise`"]
+    check = "is it this operator, encoder and number of steps?"
+    if given is not None and residual > 1.5 * max(given, least):
+        return [f"what is left unexplained is {residual:.2g}, the noise given {given:.2g}: {check}"]
+    if given is None and residual > 0.5 * strength:
+        return [f"what is left unexplained is {residual / strength:.0%} of the snapshot: {check}"]
+    return []
 
 
 class _Problem:
@@ -111,17 +131,19 @@ class _Problem:
     def improve(self, prior):
         """Climb to the best support, and fit its amplitudes."""
         if self.columns.count and (self.support or np.linalg.norm(self.snapshot) > 3 * prior.noise):
-            view = self._posterior(prior).climb(self.support)
-            self.support = [int(j) for j in view.support]
-            self.amplitudes = _ridge(self.columns.matrix[:, self.support], self.snapshot, prior)
+            self._fit(self._posterior(prior).climb(self.support), prior)
+
+    def _fit(self, view, prior):
+        self.support = [int(j) for j in view.support]
+        self.amplitudes = _ridge(self.columns.matrix[:, self.support], self.snapshot, prior)
 
     def events(self, prior) -> Events:
         """Rows of the support, every member of a class one, with their probabilities."""
         if not self.support:
             return joined([], {}, [])
         posterior = self._posterior(prior)
-        view = posterior.look(self.support)
-        confidence = posterior.confidence(view)
+        view, confidence = posterior.settle(posterior.look(self.support))
+        self._fit(view, prior)
         ambiguous = confidence < CERTAIN
         if self.block.resolution is not None:
             ambiguous |= self.block.resolution[self.support] < 0.5
@@ -149,10 +171,6 @@ def _fitted_prior(problems, noise, positive) -> Prior:
     mean = float(found.mean()) if positive else 0.0
     typical = mean if positive else np.sqrt((found**2).mean())
     return Prior(noise, mean, float(np.sqrt((((found - mean) ** 2).sum() + typical**2) / (found.size + 1))), positive)
-
-
-def _rms_left(problems, free):
-    return float(np.sqrt(sum((p.left() ** 2).sum() for p in problems) / max(free, 1)))
 
 
 def _ridge(matrix, snapshot, prior):

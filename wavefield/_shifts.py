@@ -40,15 +40,20 @@ class Shifts:
         """Cells (E, ages) where each entry stands at each age, and whether it does (inside, not yet come round)."""
         _, ring, position, _ = self.entries
         place = position[:, None] + self.velocity[ring][:, None] * np.arange(ages)
-        if self.ring:
-            place %= self.size
-            there = np.ones(place.shape, bool)
-        else:
+        there = np.ones(place.shape, bool)
+        if not self.ring:
             there = (place >= 0) & (place < self.size)
+            place[~there] = 0
+        elif np.abs(self.velocity).max() * ages <= self.size:  # once round at most
+            place[place >= self.size] -= self.size
+            place[place < 0] += self.size
+        else:
+            place %= self.size
         period = self.period[ring]
-        if (period > 0).any():
+        if ((period > 0) & (period < ages)).any():
             there &= np.arange(ages) < np.where(period > 0, period, ages)[:, None]
-        return ring[:, None] * self.size + np.where(there, place, 0), there
+        place += (ring * self.size)[:, None]
+        return place, there
 
 
 def shifts_of(op, encoder: np.ndarray) -> Shifts | None:
@@ -75,9 +80,11 @@ def two_way_shifts_of(op, encoder: np.ndarray) -> Shifts | None:
     pure = np.eye(taps.shape[1])[[middle - 1, middle + 1]].sum(axis=0)
     if (np.abs(taps - pure) > 4 * np.finfo(float).eps).any() or (op.memory != 1).any():
         return None
-    one_way = np.repeat([-1, 1], op.rings)
-    doubled = np.concatenate([encoder, encoder])
-    return Shifts(encoder.shape[1], True, one_way, np.ones(2 * op.rings), _entries(doubled), encoder.shape[2])
+    velocity = np.repeat([-1, 1], op.rings)
+    number, ring, position, weight = (np.repeat(values, 2) for values in _entries(encoder))
+    ring = ring + op.rings * (np.arange(ring.size) % 2)
+    entries = number, ring, position, weight
+    return Shifts(encoder.shape[1], True, velocity, np.ones(2 * op.rings), entries, encoder.shape[2])
 
 
 def read_one_way(shifts: Shifts, field: np.ndarray, steps: int, horizon: int, noise, quiet: float) -> Events | None:
@@ -88,33 +95,56 @@ def read_one_way(shifts: Shifts, field: np.ndarray, steps: int, horizon: int, no
     ages = _ages(shifts, steps)
     cells, there = shifts.cells(ages)
     flat = field.ravel()
-    factor = weight[:, None] * shifts.gain[ring][:, None] ** np.arange(ages)  # what is left of 1 at each age
-    traces = np.bincount(cells[there], minlength=flat.size)
-    unreached = flat[traces == 0]
-    noise, warnings = _noise_level(noise, unreached, flat[cells[there]], quiet)
-    probability = np.zeros(cells.shape)
-    probability[there] = _event_or_noise(flat[cells[there]] / factor[there], np.abs(factor[there]), noise, quiet)
-    older = np.unique(cells[:, horizon:][probability[:, horizon:] > 0]).size
-    if older:
-        warnings.append(f"{older} cells hold events older than the horizon of {horizon} steps; they are not listed")
-    loose = int((np.abs(unreached) > max(quiet, 6 * noise)).sum())
-    if loose:
-        warnings.append(f"{loose} cells hold what no input can have left there: is it this operator and encoder?")
-    i, age = np.nonzero(probability[:, :horizon])
+    reached = np.zeros(flat.size, bool)
+    reached[cells[there]] = True
+    unreached = flat[~reached]
+    values = flat[cells]
+    noise, warnings = _noise_level(noise, unreached, flat[reached], quiet)
+    probability = _event_or_noise(values, lambda: _left(shifts, np.arange(ages)), there, noise, quiet)
+    age, i = np.nonzero(np.ascontiguousarray(probability.T[:horizon][::-1]))  # by onset, as they are listed
+    age = min(ages, horizon) - 1 - age
     cell, turn = cells[i, age], shifts.period[ring[i]]
-    rivals = traces[cell]
+    rivals = (
+        np.bincount(cells[there], minlength=flat.size)[cell] if reached.sum() < there.sum() else np.ones(i.size, int)
+    )
     again = (turn > 0) & (age + turn < steps)
+    left = weight[i] * shifts.gain[ring[i]] ** age
+    older = np.unique(cells[:, horizon:][probability[:, horizon:] > 0]).size
+    loose = int((np.abs(unreached) > max(quiet, 6 * noise)).sum())
+    extremes = np.abs(_left(shifts, np.array([0, ages - 1])))
     return Events(
         onset=steps - 1 - age,
         input=number[i],
-        amplitude=flat[cell] / factor[i, age],
-        error=noise / np.abs(factor[i, age]),
+        amplitude=values[i, age] / left,
+        error=noise / np.abs(left),
         confidence=probability[i, age] / rivals,
         period=np.where(again, turn, 0),
         ambiguous=_groups(cell, (rivals > 1) | again),
-        facts={"noise": noise, "residual": _rms(unreached)},
-        warnings=warnings,
+        facts={
+            "noise": noise,
+            "residual": _rms(unreached),
+            "horizon": min(ages, horizon),
+            "columns": int(there.sum()),
+            "rank": int(reached.sum()),
+            "conditioning": float(extremes.max() / extremes.min()) if reached.sum() == there.sum() else float("inf"),
+        },
+        warnings=warnings + _remarks(older, horizon, loose),
     )
+
+
+def _left(shifts, ages):
+    """What is left of one unit of each entry at the given ages, (E, ages)."""
+    _, ring, _, weight = shifts.entries
+    return weight[:, None] * shifts.gain[ring][:, None] ** ages
+
+
+def _remarks(older, horizon, loose):
+    remarks = []
+    if older:
+        remarks.append(f"{older} cells hold events older than the horizon of {horizon} steps; they are not listed")
+    if loose:
+        remarks.append(f"{loose} cells hold what no input can have left there: is it this operator and encoder?")
+    return remarks
 
 
 def read_two_way(
@@ -127,39 +157,82 @@ def read_two_way(
     """
     if noise or steps > shifts.size:
         return None
-    field = np.concatenate([now - np.roll(before, 1, axis=1), now - np.roll(before, -1, axis=1)])
-    cells, there = shifts.cells(steps)
-    number, _, _, weight = shifts.entries
-    values, traces = field.ravel()[cells], np.bincount(cells[there], minlength=field.size)
-    factor = np.broadcast_to(weight[:, None], values.shape)
-    entering = _own_traces(shifts, values, factor, there & (traces[cells] == 1))
-    if entering is None:
+    entering, told = _entering(shifts, _one_way_fields(now, before), steps)
+    level = quiet * max(1.0, np.sqrt(steps))  # rounding adds up along the sum over pulses
+    if entering is None or max(told.max(initial=0), -told.min(initial=0)) > 4 * level:
         return None
-    told = np.abs(np.bincount(cells.ravel(), (factor * entering[number]).ravel(), field.size) - field.ravel())
-    if told.max(initial=0) > 4 * quiet * max(1.0, np.sqrt(steps)):
-        return None
-    entering = entering[:, ::-1]  # by onset
+    drive = entering[:, ::-1].T.copy()  # (steps, inputs)
     if pulse:
         for parity in (0, 1):
-            entering[:, parity::2] = np.cumsum(entering[:, parity::2], axis=1)
-    level = quiet * max(1.0, np.sqrt(steps))
-    i, onset = np.nonzero(np.abs(entering) > level)
-    recent = onset >= steps - horizon
-    warnings = []
-    if not recent.all():
-        warnings.append(f"{(~recent).sum()} events older than the horizon of {horizon} steps were left out")
-        i, onset = i[recent], onset[recent]
-    zeros = np.zeros(i.size)
+            np.cumsum(drive[parity::2], axis=0, out=drive[parity::2])
+    onset, i = np.nonzero(np.abs(drive[steps - horizon :]) > level)
+    onset += steps - horizon
+    older = int((np.abs(drive[: steps - horizon]) > level).sum())
+    none = np.zeros(i.size, np.int64)
     return Events(
-        onset, i, entering[i, onset], zeros, zeros + 1, zeros.astype(np.int64), zeros.astype(np.int64),
-        facts={"noise": 0.0, "residual": _rms(told)}, warnings=warnings,
-    )  # fmt: skip
+        onset=onset,
+        input=i,
+        amplitude=drive[onset, i],
+        error=np.zeros(i.size),
+        confidence=np.ones(i.size),
+        period=none,
+        ambiguous=none,
+        facts={
+            "noise": 0.0,
+            "residual": _rms(told),
+            "horizon": horizon,
+            "columns": steps * shifts.inputs,
+            "rank": steps * shifts.inputs,
+        },
+        warnings=[f"{older} events older than the horizon of {horizon} steps are not listed"] if older else [],
+    )
+
+
+def _one_way_fields(now, before):
+    """The fields q and w of a two-way ring, (2·rings, N)."""
+    rings = len(now)
+    fields = np.empty((2 * rings, now.shape[1]))
+    np.subtract(now[:, 1:], before[:, :-1], out=fields[:rings, 1:])
+    np.subtract(now[:, 0], before[:, -1], out=fields[:rings, 0])
+    np.subtract(now[:, :-1], before[:, 1:], out=fields[rings:, :-1])
+    np.subtract(now[:, -1], before[:, 0], out=fields[rings:, -1])
+    return fields
+
+
+def _entering(shifts, field, steps):
+    """What entered at each age, (inputs, steps), from all traces of it; and what of the field that leaves unexplained.
+
+    None if some input has no trace of its own at some age.
+    """
+    number, _, _, weight = shifts.entries
+    cells, _ = shifts.cells(steps)
+    flat = field.ravel()
+    of_each = np.bincount(number, minlength=shifts.inputs)
+    if of_each.min() == 0:
+        return None, None  # an input that enters nowhere
+    values = flat[cells]
+    reached = np.zeros(flat.size, bool)
+    reached[cells] = True
+    if reached.sum() == cells.size and of_each.min() == of_each.max():  # no trace lies on another
+        values, weight = values.reshape(shifts.inputs, -1, steps), weight.reshape(shifts.inputs, -1)
+        entering = np.einsum("ie,iea->ia", weight / (weight**2).sum(axis=1, keepdims=True), values)
+        values -= weight[:, :, None] * entering[:, None, :]
+        return entering, np.append(values.ravel(), flat[~reached])
+    own = np.bincount(cells.ravel(), minlength=flat.size)[cells] == 1
+    start = np.searchsorted(number, np.arange(shifts.inputs))
+    power = np.add.reduceat(own * (weight**2)[:, None], start)
+    if (power == 0).any():
+        return None, None
+    entering = np.add.reduceat(own * weight[:, None] * values, start) / power
+    return entering, np.bincount(cells.ravel(), (weight[:, None] * entering[number]).ravel(), flat.size) - flat
 
 
 def _entries(encoder):
     """Where inputs enter, sorted by input: arrays (E,) of input, ring, position, weight."""
-    number, ring, position = np.nonzero(encoder.transpose(2, 0, 1))
-    return number, ring, position, encoder[ring, position, number]
+    at = np.flatnonzero((encoder != 0).ravel())
+    ring, position, number = np.unravel_index(at, encoder.shape)
+    order = np.argsort(number, kind="stable")
+    return number[order], ring[order], position[order], encoder.ravel()[at[order]]
 
 
 def _ages(shifts, steps):
@@ -167,15 +240,6 @@ def _ages(shifts, steps):
     speed = np.abs(shifts.velocity)
     reach = np.where(shifts.period > 0, shifts.period, -(-shifts.size // np.maximum(speed, 1)))
     return int(min(steps, reach.max()))
-
-
-def _own_traces(shifts, values, factor, own):
-    """Average over the traces of each input at each age that no other shares, (inputs, ages); None if one has none."""
-    start = np.searchsorted(shifts.entries[0], np.arange(shifts.inputs))
-    if (np.diff(np.append(start, len(values))) == 0).any():
-        return None
-    power = np.add.reduceat(np.where(own, factor**2, 0), start, axis=0)
-    return None if (power == 0).any() else np.add.reduceat(np.where(own, factor * values, 0), start, axis=0) / power
 
 
 def _noise_level(noise, unreached, reached, quiet):
@@ -193,12 +257,15 @@ def _noise_level(noise, unreached, reached, quiet):
     return 0.0, ["every cell is taken: noise, if there is any, cannot be told from events; give `noise`"]
 
 
-def _event_or_noise(amplitude, weight, noise, quiet):
-    """Probability that each amplitude is an event, zero where it is more likely none."""
+def _event_or_noise(values, left, there, noise, quiet):
+    """Probability that each trace is one of an event, zero where it is more likely none."""
     if not noise:
-        return (np.abs(amplitude) * weight > quiet).astype(float)
-    probability = event_probability(amplitude, noise / weight)
-    return np.where(probability > 0.5, probability, 0)
+        return (np.abs(values) > quiet) & there
+    weight = left()[there]
+    probability = event_probability(values[there] / weight, noise / np.abs(weight))
+    certain = np.zeros(there.shape)
+    certain[there] = np.where(probability > 0.5, probability, 0)
+    return certain
 
 
 def _groups(cell, ambiguous):

@@ -225,7 +225,13 @@ def _inverse_reader(task, method):
 
 
 def _told(events, method):
-    return replace(events, facts={"method": method} | events.facts)
+    """Add the method, and what periods mean, to what is told about all events."""
+    remarks = []
+    if (events.period == 1).any():
+        remarks.append("onsets are lost: inputs stay where they entered, an amplitude is the sum of all of its input")
+    if (events.period > 1).any():
+        remarks.append("more steps have passed than the field holds: onsets are known modulo `period` only")
+    return replace(events, facts={"method": method} | events.facts, warnings=events.warnings + remarks)
 
 
 def _blocks_told(blocks, back, steps):
@@ -397,10 +403,10 @@ def _dataset(task, trials: list[Events]) -> xr.Dataset:
     attrs = {
         "method": first["method"],
         "steps": task.steps,
-        "horizon": first.get("horizon", task.horizon),
+        "horizon": first["horizon"],
         "noise": every("noise"),
         "residual": every("residual"),
-        "columns": first.get("columns", task.encoder.shape[2] * task.horizon),
+        "columns": first["columns"],
         "rank": first.get("rank", -1),
         "conditioning": first.get("conditioning", float("nan")),
         "warnings": "; ".join(dict.fromkeys(text for t in trials for text in t.warnings)),
