@@ -201,9 +201,7 @@ class WaveOperator:
 
     def symbol_per_cell(self, cycles_per_cell) -> np.ndarray:
         """`symbol` of the kernel at a wavenumber in cycles per cell, whatever the boundary."""
-        offsets = np.arange(self.kernel.shape[2]) - self.kernel.shape[2] // 2
-        phases = np.exp(-2j * np.pi * np.multiply.outer(cycles_per_cell, offsets))
-        return np.einsum("oij,...j->...oi", self.kernel, phases)
+        return _symbol(self.kernel, cycles_per_cell)
 
     def dispersion_relation(self, wavenumber=None) -> xr.Dataset:
         """Frequency, velocities and growth of every branch, from the eigenvalues λ(k) of the symbol.
@@ -269,7 +267,9 @@ class WaveOperator:
         """
         self._require_convolution("stability")
         cycles = np.arange(size // 2 + 1) / size
-        symbol = self.symbol_per_cell(cycles)
+        kernels = self._uncoupled_kernels()  # (parts, c, c, K)
+        symbol = _symbol(kernels, cycles).reshape(-1, *kernels.shape[1:3])  # (wavenumbers · parts, c, c)
+        cycles = np.repeat(cycles, len(kernels))
         values = np.linalg.eigvals(symbol)
         size_of = np.abs(values)
         worst = np.unravel_index(np.argmax(size_of), size_of.shape)
@@ -282,10 +282,18 @@ class WaveOperator:
         for which, mode in zip(*np.nonzero(size_of > 1 - 1e-7), strict=True):
             value = values[which, mode]
             alike = np.abs(values[which] - value) < 1e-6
-            defect = symbol[which] - values[which][alike].mean() * np.eye(self.channels)
-            if alike.sum() > self.channels - np.linalg.matrix_rank(defect, tol=1e-6):
+            defect = symbol[which] - values[which][alike].mean() * np.eye(alike.size)
+            if alike.sum() > alike.size - np.linalg.matrix_rank(defect, tol=1e-6):
                 return Stability("polynomial", 1.0, float(cycles[which] / self.dx))
         return Stability("marginal", growth, wavenumber)
+
+    def _uncoupled_kernels(self):
+        """Kernels of the parts that do not act on each other, equal ones once, shape (parts, c, c, K)."""
+        if not self.diagonal:
+            return self.kernel[None]
+        blocks = self.kernel.reshape(self.rings, self.levels, self.rings, self.levels, -1)
+        ring = np.arange(self.rings)
+        return np.unique(blocks[ring, :, ring], axis=0)
 
     def power(self, steps: int) -> Jump:
         """`steps` steps at once, O(N log N) whatever their number: a function of the state ``(..., C, N)``.
@@ -337,6 +345,13 @@ class Stability:
     kind: str
     growth: float
     wavenumber: float
+
+
+def _symbol(kernels, cycles_per_cell):
+    """Σ_j u[..., o, i, j] e^{−2πi k (j − K//2)}, shape (wavenumbers, ..., C, C)."""
+    taps = kernels.shape[-1]
+    phases = np.exp(-2j * np.pi * np.multiply.outer(cycles_per_cell, np.arange(taps) - taps // 2))
+    return np.tensordot(phases, kernels, axes=(-1, -1))
 
 
 # ---- checks -------------------------------------------------------------------------------------------------------
