@@ -197,6 +197,8 @@ def klein_gordon(courant, mass):
         (wf.wave(1.0), "polynomial", 0.0),
         (klein_gordon(0.6, 1.6), "polynomial", 0.5),  # C² + m²/4 = 1: the Nyquist mode alone
         (wf.transport(1.0, gain=1.01), "growing", None),
+        (wf.transport([0.5, 0.3, 0.5], gain=[0.9, 1.2, 0.9]), "growing", 0.0),
+        (wf.wave([0.3, 0.9, 0.3], [1.0, 0.0, 1.0]), "polynomial", 0.0),
         (wf.WaveOperator([0.6, -0.6, 0.6]), "growing", 0.5),
         (klein_gordon(0.6, 1.61), "growing", 0.5),
         (wf.WaveOperator([[[1.0], [1.0]], [[0.0], [1.0]]]), "polynomial", 0.0),  # a shear, at every k
