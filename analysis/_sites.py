@@ -11,6 +11,7 @@ from itertools import product
 
 import numpy as np
 import xarray as xr
+from scipy.sparse import csr_array
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from analysis._axes import Axis, activity, check_finite, electrode_positions, even_axis, space_dims, time_axis
@@ -58,7 +59,7 @@ class Sites:
         return out.reshape(*values.shape[:-1], *self.shape)
 
 
-def sites(rec, *, mask=None, minimum: int = 2) -> tuple[xr.DataArray, Axis, Sites]:
+def sites(rec, *, mask=None, minimum: int = 2, steps: int = 4) -> tuple[xr.DataArray, Axis, Sites]:
     """The activity of a recording (dims ``…, time, *space``), its time axis and its sites.
 
     Parameters
@@ -70,11 +71,12 @@ def sites(rec, *, mask=None, minimum: int = 2) -> tuple[xr.DataArray, Axis, Site
     Raises
     ------
     ValueError
-        Uneven time, fewer than `minimum` living sensors, a mask of another shape, electrodes that all lie on a line.
+        Uneven time, fewer than `steps` samples, fewer than `minimum` living sensors, a mask of another shape, a sheet
+        of one row, electrodes that all lie on a line.
     """
     array = activity(rec)
     dims = space_dims(array)
-    time = time_axis(array, minimum=4)
+    time = time_axis(array, minimum=steps)
     array = array.transpose(*(dim for dim in array.dims if dim not in ("time", *dims)), "time", *dims)
     shape = tuple(array.sizes[dim] for dim in dims)
     dead = dead_positions(array, mask)
@@ -191,3 +193,23 @@ def _electrode_pairs(position, alive):
     length = np.linalg.norm(displacement, axis=1)
     near = length <= SLIVER * np.median(length)
     return first[near], second[near], displacement[near]
+
+
+def site_gradient(where: Sites) -> tuple[csr_array, ...]:
+    """Operators (site, pair), one per dimension, that turn differences of neighbours into the gradient at each site.
+
+    The least-squares plane through the differences to all neighbours, Σ d dᵀ g = Σ d Δ: on grids the mean of the
+    differences forwards and backwards. Sites whose neighbours span no plane give NaN.
+    """
+    ends = np.concatenate([where.first, where.second])
+    pairs = np.tile(np.arange(len(where.first)), 2)
+    arms = np.tile(where.displacement, (2, 1))  # seen from either end, displacement and difference both turn round
+    normal = np.zeros((where.count, where.dimension, where.dimension))
+    np.add.at(normal, ends, arms[:, :, None] * arms[:, None, :])
+    spread = np.linalg.eigvalsh(normal)
+    flat = spread[:, 0] <= 1e-9 * max(spread.max(), 1e-300)
+    normal[flat] = np.eye(where.dimension)
+    weights = np.einsum("nde,ne->nd", np.linalg.inv(normal)[ends], arms)
+    weights[flat[ends]] = np.nan
+    shape = (where.count, len(where.first))
+    return tuple(csr_array((weight, (ends, pairs)), shape=shape) for weight in weights.T)
