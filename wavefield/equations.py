@@ -106,7 +106,7 @@ def wave(speed=1.0, damping=0.0, *, order=2, boundary="periodic", dx=1.0, dt=1.0
     kernel = np.zeros((2 * speed.size, 2 * speed.size, order + 1))
     now, before = np.arange(0, 2 * speed.size, 2), np.arange(1, 2 * speed.size, 2)
     kernel[now, now] = taps
-    kernel[now, before] = -centre * (1 - half) / (1 + half)
+    kernel[now, before, order // 2] = -((1 - half) / (1 + half))[:, 0]
     kernel[before, now] = centre
     return WaveOperator(kernel, boundary, dx, dt, levels=2, profile=profile)
 

@@ -153,7 +153,7 @@ class WaveOperator:
         if self.levels == 2:
             return np.sqrt(np.maximum((1 + self.halved_damping) * (self.taps @ offsets**2) / 2, 0.0))
         total = self.taps.sum(axis=1)
-        return -(self.taps @ offsets) / np.where(total == 0, 1.0, total)
+        return (self.taps @ -offsets) / np.where(total == 0, 1.0, total)
 
     def __repr__(self):
         shape = "×".join(map(str, self.kernel.shape))
@@ -303,6 +303,7 @@ class WaveOperator:
 
         Examples
         --------
+        >>> from wavefield import transport
         >>> jump = transport(1.0).power(3)
         >>> jump(np.eye(1, 8)[None]).round(12).tolist()
         [[[0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]]]
