@@ -305,8 +305,8 @@ class WaveOperator:
         --------
         >>> from wavefield import transport
         >>> jump = transport(1.0).power(3)
-        >>> jump(np.eye(1, 8)[None]).round(12).tolist()
-        [[[0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0]]]
+        >>> int(jump(np.eye(1, 8)).argmax())
+        3
         """
         return Jump(self, steps)
 
