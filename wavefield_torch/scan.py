@@ -187,6 +187,14 @@ def _checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity)
     return bias, h0
 
 
+def _constant(function):
+    """Have `torch.compile` call the function and keep its answer, instead of tracing it."""
+    function._dynamo_marked_constant = (
+        True  # torch.compiler.assume_constant_result would import the compiler and Triton
+    )
+    return function
+
+
 def _choose(backend, x, kernel, boundary):
     """The backend to run: the one asked for if it can, or the fused one of the device."""
     if backend not in BACKENDS:
@@ -203,7 +211,7 @@ def _choose(backend, x, kernel, boundary):
     return backend
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def _fused(device, channels, taps):
     """The fused backend of a device, or the reference where it cannot run, which is said once."""
     backend = {"cpu": "cpu", "cuda": "triton"}.get(device, "reference")
@@ -215,7 +223,7 @@ def _fused(device, channels, taps):
     return backend
 
 
-@torch.compiler.assume_constant_result
+@_constant
 def _obstacle(backend, device, channels, taps):
     """Why a fused backend cannot run, or None."""
     if backend == "cpu" and device != "cpu":

@@ -25,7 +25,7 @@ KINDS = {
     "gru": lambda **o: GRU(2, 6, **o),
     "local": lambda **o: LocallyConnectedRNN(2, 6, operator="uniform", **o),
     "tape": lambda **o: Tape(2, 3, **o),
-    "wave": lambda **o: WaveRNN(2, 6, operator="uniform", **o),
+    "wave": lambda **o: WaveRNN(2, 6, operator="uniform", backend="reference", **o),
 }
 
 
@@ -115,7 +115,7 @@ def test_identity_rnn_starts_as_a_static_bump_and_the_shifted_one_as_a_wave():
 
 def test_shifted_identity_rnn_equals_a_wave_rnn_of_one_channel():
     dense = IdentityRNN(2, 9, recurrence="shift", encoder="sparse", dtype=torch.float64)
-    wave = WaveRNN(2, 9, dtype=torch.float64)
+    wave = WaveRNN(2, 9, dtype=torch.float64, backend="reference")
     x = normal(20, 3, 2)
     torch.testing.assert_close(dense(x)[0], wave(x)[0])
 
@@ -166,7 +166,7 @@ def test_gated_networks_are_those_of_pytorch(ours, theirs):
 @pytest.mark.parametrize(("channels", "kernel_size"), [(1, 3), (3, 3), (2, 5)])
 def test_locally_connected_network_with_equal_kernels_is_a_wave_rnn(channels, kernel_size):
     size = {"channels": channels, "kernel_size": kernel_size, "dtype": torch.float64, "nonlinearity": "tanh"}
-    wave = WaveRNN(2, 9, operator="uniform", encoder="uniform", **size)
+    wave = WaveRNN(2, 9, operator="uniform", encoder="uniform", backend="reference", **size)
     local = LocallyConnectedRNN(2, 9, **size)
     with torch.no_grad():
         wave.bias.copy_(normal(channels, 9))

@@ -21,13 +21,14 @@ from wavefield_torch.model import WaveRNN
 from wavefield_torch.parameters import count_parameters
 from wavefield_torch.readout import SequenceModel, linear_readout, mlp_readout
 
+PLAIN = {"backend": "reference"}  # what is tested here does not depend on the backend, and needs no compilation
 SIGMA = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda a: a}
 
 
 def random_net(*args, seed=0, **options):
     """A network far from its structured start, in double precision."""
     generator = torch.Generator().manual_seed(seed)
-    net = WaveRNN(*args, dtype=torch.float64, **options)
+    net = WaveRNN(*args, dtype=torch.float64, **PLAIN, **options)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.normal_(0.0, 0.3, generator=generator)
@@ -64,7 +65,7 @@ def test_output_is_that_of_the_equation(nonlinearity, bias, channels, kernel_siz
 
 
 def test_the_initial_network_is_a_wave_towards_lower_positions_that_wraps():
-    net = WaveRNN(1, 8, channels=2)
+    net = WaveRNN(1, 8, channels=2, **PLAIN)
     pulse = torch.zeros(10, 1)
     pulse[0] = 1.5
     rings = net(pulse)[0].unflatten(1, (2, 8))
@@ -75,7 +76,7 @@ def test_the_initial_network_is_a_wave_towards_lower_positions_that_wraps():
 
 
 def test_identity_start_keeps_the_pulse_where_it_entered():
-    net = WaveRNN(1, 8, operator="identity")
+    net = WaveRNN(1, 8, operator="identity", **PLAIN)
     pulse = torch.zeros(5, 1)
     pulse[0] = 2.0
     assert torch.equal(net(pulse)[0], torch.tensor([2.0] + [0.0] * 7).expand(5, 8))
@@ -153,7 +154,7 @@ def test_counts_with_biases_of_smnist_and_of_the_mlp_readout():
 @pytest.mark.parametrize("shape", [(5, 3, 2), (5, 1, 2), (5, 2), (4, 0, 2), (1, 3, 2)])
 @pytest.mark.parametrize("with_state", [False, True])
 def test_shapes_are_those_of_nn_rnn(batch_first, shape, with_state):
-    ours = WaveRNN(2, 6, channels=2, batch_first=batch_first)
+    ours = WaveRNN(2, 6, channels=2, batch_first=batch_first, **PLAIN)
     theirs = nn.RNN(2, 12, batch_first=batch_first)
     shape = (shape[1], shape[0], shape[2]) if batch_first and len(shape) == 3 else shape
     x = torch.ones(shape)
@@ -311,7 +312,7 @@ def test_network_of_an_operator_is_its_field_over_a_thousand_steps(op, dtype, to
     if op.levels == 2:  # pulses: a force leaves a drift of the mean, which magnifies the rounding of the kernel
         x[2:] = x[2:] - x[:-2].copy()
     x = x.astype(np.float32)
-    net = WaveRNN.from_operator(op, size, 2, dtype=dtype)
+    net = WaveRNN.from_operator(op, size, 2, dtype=dtype, **PLAIN)
     expected = stepped(op.with_rings(2), x, net.encoder.detach().double().numpy(), size)
     output = net(torch.tensor(x, dtype=dtype))[0].detach().numpy()
     assert np.abs(output - expected).max() <= tolerance * np.abs(expected).max()
@@ -410,7 +411,7 @@ def test_frozen_parts_get_no_gradient(bias):
 def test_state_dict_and_deepcopy_carry_everything():
     net = random_net(2, 7, channels=2, bias="reference")
     x = normal(5, 3, 2)
-    other = WaveRNN(2, 7, channels=2, bias="reference", dtype=torch.float64)
+    other = WaveRNN(2, 7, channels=2, bias="reference", dtype=torch.float64, **PLAIN)
     other.load_state_dict(net.state_dict())
     assert torch.equal(other(x)[0], net(x)[0])
     twin = copy.deepcopy(net)
