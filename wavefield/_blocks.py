@@ -13,6 +13,7 @@ from wavefield.design import Design
 DENSE = 2**25  # largest number of entries of a matrix that is written out
 _SVD = 512  # largest rank that is worked out
 _FADED = 1e-13
+_GROWN = 1e8
 _SAME = 1e-6  # columns of norm 1 that differ by less are one
 
 
@@ -121,7 +122,7 @@ def _reach(part):
     start, largest = None, 0.0
     for age, (_, state) in enumerate(part.responses()):
         size = np.linalg.norm(state)
-        if not np.isfinite(size) or size > 1e8 * max(largest, np.linalg.norm(part.entry)):
+        if not np.isfinite(size) or size > _GROWN * np.linalg.norm(part.entry):
             raise ValueError(
                 f"operator grows: after {age} steps inputs have grown to {size:g}, their past cannot be read"
             )

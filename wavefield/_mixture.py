@@ -1,37 +1,45 @@
 """Telling events from noise among values of which each is either nothing but noise or an event with noise.
 
-    z_j = x_j + ε_j,   ε_j ~ N(0, s_j²),   x_j = 0 with probability 1 − π, else x_j ~ N(m, τ²)
+    y_j = w_j x_j + σ ε_j,   x_j = 0 with probability 1 − π, else x_j ~ N(m, τ²)
 
-with π, m and τ fitted to the values themselves (expectation–maximisation).
+with π, m, τ, and σ where it is not known, fitted to the values themselves (expectation–maximisation).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-_ROUNDS = 50
+_ROUNDS = 100
 
 
-def event_probability(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Probability that each value is an event, given the standard deviations of its noise."""
-    clear = np.abs(values) > 4 * errors
-    if not clear.any():
-        clear = np.abs(values) >= np.abs(values).max()
-    share = (clear.sum() + 1) / (values.size + 2)
-    mean, square = values[clear].mean(), _spread(values[clear], errors[clear], np.ones(clear.sum()))
-    probability = clear.astype(float)
+def event_probability(values, weights, noise: float, *, beside=None) -> tuple[np.ndarray, float]:
+    """Probability that each value is an event, and the noise σ.
+
+    `noise` is taken as it is, unless values `beside` are given that are known to be nothing but noise: then it is the
+    first guess, and fitted.
+    """
+    amplitudes, powers = values / weights, weights**2
+    clear = (np.abs(values) > 4 * noise) | (np.abs(values) >= np.abs(values).max())
+    probability = np.where(clear, 1.0, 0.0)
+    mean, spread = amplitudes[clear].mean(), (amplitudes[clear] ** 2).mean()
     for _ in range(_ROUNDS):
-        log_odds = np.log(share / (1 - share)) + _log_normal(values - mean, errors**2 + square)
-        log_odds -= _log_normal(values, errors**2)
+        share = (probability.sum() + 1) / (values.size + 2)
+        log_odds = np.log(share / (1 - share)) + _log_normal(values - weights * mean, noise**2 + powers * spread)
+        log_odds -= _log_normal(values, noise**2)
         before, probability = probability, 1 / (1 + np.exp(-np.clip(log_odds, -700, 700)))
-        total = probability.sum()
-        share = (total + 1) / (values.size + 2)
-        if total > 0.5:
-            mean = (probability @ values) / total
-            square = _spread(values, errors, probability)
-        if np.abs(probability - before).max() < 1e-4:
+        # amplitudes given that they are events, and from them the parameters anew
+        left = noise**2 / (noise**2 + powers * spread)
+        expected = left * mean + (1 - left) * amplitudes
+        total = max(probability.sum(), 1e-300)
+        mean = probability @ expected / total
+        # the square of the mean counts as one value more: a single event has a spread, too
+        spread = (probability @ ((expected - mean) ** 2 + left * spread) + mean**2) / (total + 1)
+        if beside is not None:
+            quiet = (1 - probability) @ values**2 + (beside**2).sum()
+            noise = float(np.sqrt(quiet / ((1 - probability).sum() + beside.size)))
+        if np.abs(probability - before).max() < 1e-3:
             break
-    return probability
+    return probability, noise
 
 
 def separable_noise(values: np.ndarray) -> float:
@@ -46,13 +54,6 @@ def separable_noise(values: np.ndarray) -> float:
     loud = size >= 6 * noise
     apart = loud.any() and (size[loud] > 10 * noise).mean() > 0.5 and ((size >= 4 * noise) ^ loud).mean() < 0.02
     return float(noise) if apart and loud.mean() < 0.5 else 0.0
-
-
-def _spread(values, errors, weights):
-    """Variance of the amplitudes; with the square of their mean as one more value, so that one event has a spread."""
-    mean = (weights @ values) / weights.sum()
-    beyond = np.maximum((values - mean) ** 2 - errors**2, 0)
-    return (weights @ beyond + mean**2) / (weights.sum() + 1) + 1e-300
 
 
 def _log_normal(deviation, variance):

@@ -99,8 +99,12 @@ def read_one_way(shifts: Shifts, field: np.ndarray, steps: int, horizon: int, no
     reached[cells[there]] = True
     unreached = flat[~reached]
     values = flat[cells]
-    noise, warnings = _noise_level(noise, unreached, flat[reached], quiet)
-    probability = _event_or_noise(values, lambda: _left(shifts, np.arange(ages)), there, noise, quiet)
+    level, warnings = _noise_level(unreached, flat[reached], quiet) if noise is None else (noise, [])
+    if level:
+        beside = unreached if noise is None else None
+        probability, noise = _probable(values, _left(shifts, np.arange(ages)), there, level, beside)
+    else:
+        probability, noise = (np.abs(values) > quiet) & there, 0.0
     age, i = np.nonzero(np.ascontiguousarray(probability.T[:horizon][::-1]))  # by onset, as they are listed
     age = min(ages, horizon) - 1 - age
     cell, turn = cells[i, age], shifts.period[ring[i]]
@@ -110,7 +114,7 @@ def read_one_way(shifts: Shifts, field: np.ndarray, steps: int, horizon: int, no
     again = (turn > 0) & (age + turn < steps)
     left = weight[i] * shifts.gain[ring[i]] ** age
     older = np.unique(cells[:, horizon:][probability[:, horizon:] > 0]).size
-    loose = int((np.abs(unreached) > max(quiet, 6 * noise)).sum())
+    loose = int((np.abs(unreached) > max(quiet, 6 * level)).sum())
     extremes = np.abs(_left(shifts, np.array([0, ages - 1])))
     return Events(
         onset=steps - 1 - age,
@@ -242,13 +246,11 @@ def _ages(shifts, steps):
     return int(min(steps, reach.max()))
 
 
-def _noise_level(noise, unreached, reached, quiet):
-    """Return the noise as given, or as it shows where no event can be, or where most values are small; and warnings."""
-    if noise is not None:
-        return float(noise), []
+def _noise_level(unreached, reached, quiet):
+    """Return the noise as it shows where no event can be, or else where most values are small; and warnings."""
     if unreached.size >= 8:
-        level = np.median(np.abs(unreached)) / 0.6745
-        return (float(level) if level > quiet else 0.0), []
+        level = float(np.median(np.abs(unreached)) / 0.6745)
+        return (level if level > quiet else 0.0), []
     if reached.size < 16 or (np.abs(reached) > quiet).mean() < 0.5:
         return 0.0, []
     level = separable_noise(reached)
@@ -257,15 +259,12 @@ def _noise_level(noise, unreached, reached, quiet):
     return 0.0, ["every cell is taken: noise, if there is any, cannot be told from events; give `noise`"]
 
 
-def _event_or_noise(values, left, there, noise, quiet):
-    """Probability that each trace is one of an event, zero where it is more likely none."""
-    if not noise:
-        return (np.abs(values) > quiet) & there
-    weight = left()[there]
-    probability = event_probability(values[there] / weight, noise / np.abs(weight))
+def _probable(values, left, there, noise, beside):
+    """Probability that each trace is one of an event, zero where it is more likely none; and the noise."""
+    probability, noise = event_probability(values[there], left[there], noise, beside=beside)
     certain = np.zeros(there.shape)
     certain[there] = np.where(probability > 0.5, probability, 0)
-    return certain
+    return certain, noise
 
 
 def _groups(cell, ambiguous):
