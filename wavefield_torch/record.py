@@ -59,8 +59,9 @@ def record(
     -------
     xarray.Dataset
         `activity` (trial, time, channel, position), `label`, `drive`, and of a `WaveRNN` the kernel, encoder and bias,
-        from which `wavefield` can continue or analyse it. The attribute ``position_order`` says whether positions are
-        those of a "ring", of a "line", or, as of an LSTM, "none": units without an order, in which no wave can be seen.
+        from which `wavefield` can decode, continue or analyse it. The attribute ``position_order`` says whether
+        positions are those of a "ring", of a "line", or, as of an LSTM, "none": units without an order, in which no
+        wave can be seen.
 
     Raises
     ------
@@ -86,7 +87,7 @@ def record(
     trials = () if x.dim() == 2 else (x.shape[1],)
     dims = ("trial",) * len(trials) + ("time", "channel", "position")
     per_step = labels is not None and labels.ndim == len(dims) - 2
-    about = {"dims": dims, "dt": dt, "dx": dx, "config": config, **_described(net)}
+    about = {"dims": dims, "dt": dt, "dx": dx, "config": config, **_described(net, len(x))}
     about["drive"] = _trials_first(x).numpy(force=True) if keep_drive else None
 
     def recorded(activity, steps):
@@ -164,7 +165,7 @@ def _numpy_dtype(x):
     return x[:0].numpy(force=True).dtype
 
 
-def _described(net):
+def _described(net, steps):
     """What a recording says of the network; of a wave RNN everything that moved it."""
     order = getattr(net, "position_order", "none")
     about = {
@@ -175,7 +176,7 @@ def _described(net):
     }
     if not isinstance(net, WaveRNN):
         return about
-    levels = net.to_operator().levels
+    net.to_operator()  # refuses weights that are not finite
     row = None if net.boundary_row is None else xr.DataArray(
         net.boundary_row.numpy(force=True),
         dims=("channel_out", "channel_in", "position"),
@@ -185,8 +186,11 @@ def _described(net):
     return about | {
         "kernel": net.kernel.numpy(force=True),
         "encoder": net.encoder.numpy(force=True),
-        "bias": None if bias is None else bias.numpy(force=True),
+        "bias": bias.numpy(force=True) if bias is not None and bias.any() else None,
         "boundary_row": row,
-        "levels": levels,
-        "source_kind": "force" if levels == 2 else "direct",
+        "levels": 1,  # the two of a two-way field are channels here, each with its own activity
+        "source_kind": "direct",
+        "driven_end": -1,
+        "steps": steps,
+        "first_step": 0,
     }

@@ -98,10 +98,28 @@ def test_file_alone_holds_the_operator_of_the_network():
     assert rec.position.values.tolist() == [2.0 * n for n in range(8)]
 
 
-def test_two_way_network_says_that_its_channels_are_two_levels():
-    rec = record(AnyWaveRNN.from_operator(wf.wave(0.5), 16, 1, backend="reference"), normal(4, 1, 1))
-    assert (rec.attrs["levels"], rec.attrs["source_kind"]) == (2, "force")
-    assert wf.WaveOperator(rec.kernel.values, levels=2).rings == 1
+def test_recording_of_a_linear_network_can_be_decoded():
+    """Input, onset and strength of three events, read from the last hidden state of the network."""
+    net = AnyWaveRNN.from_operator(wf.transport(1.0), 64, 2, backend="reference", dtype=torch.float64)
+    events = [[(3, 1.0), (9, 2.5)], [(6, 0.5)]]
+    drive = wf.spikes(events, steps=20)
+    rec = record(net, torch.tensor(np.asarray(drive)))
+    found = wf.decode(rec)
+    rows = zip(found.onset.values.tolist(), found.input.values.tolist(), found.amplitude.values.tolist(), strict=True)
+    expected = [(3, 0, 1.0), (6, 1, 0.5), (9, 0, 2.5)]
+    np.testing.assert_allclose(list(rows), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("op", [wf.transport(0.6), wf.wave(0.5)], ids=repr)
+def test_simulation_can_continue_where_the_network_stopped(op):
+    net = AnyWaveRNN.from_operator(op, 16, 1, backend="reference", dtype=torch.float64)
+    rec = record(net, normal(5, 1, 1).double())
+    further = wf.simulate(wf.WaveOperator(rec.kernel.values), initial=rec, steps=7, encoder=rec.encoder.values)
+    output, _ = net(
+        torch.zeros(7, 1, 1, dtype=torch.float64), torch.tensor(rec.activity.values[:, -1].reshape(1, 1, -1))
+    )
+    expected = output.detach().numpy().reshape(further.activity.shape)
+    np.testing.assert_allclose(further.activity, expected, atol=1e-12)
 
 
 def test_streamed_file_is_a_valid_recording_like_the_one_in_memory(tmp_path):

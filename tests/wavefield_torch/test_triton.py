@@ -14,7 +14,7 @@ triton = pytest.importorskip("triton", reason="Triton is not installed: the GPU 
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from wavefield_torch import _triton, _triton_kernels  # noqa: E402
+from wavefield_torch import _triton, _triton_kernels, scan  # noqa: E402
 from wavefield_torch.scan import wave_scan  # noqa: E402
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
@@ -94,6 +94,27 @@ def test_tensors_on_the_cpu_are_refused_outside_the_interpreter():
     tensors = [torch.zeros(shape) for shape in [(2, 1, 1), (1, 8, 1), (1, 1, 3), (1, 8)]]
     with pytest.raises(ValueError, match="Triton runs on GPUs"):
         wave_scan(*tensors, backend="triton")
+
+
+@pytest.fixture
+def warnings_of_scan(caplog):
+    scan._say_once.cache_clear()
+    yield lambda: [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    scan._say_once.cache_clear()
+
+
+def test_without_triton_a_gpu_runs_the_reference_which_is_said_once(monkeypatch, warnings_of_scan):
+    monkeypatch.setitem(sys.modules, "wavefield_torch._triton", None)  # importing it fails
+    assert [scan._fused("cuda", channels, 3) for channels in (1, 4, 4)] == ["reference"] * 3
+    (said,) = warnings_of_scan()
+    assert "backend triton cannot run here" in said
+
+
+def test_networks_too_wide_for_the_kernels_run_the_reference(warnings_of_scan):
+    assert scan._fused("cuda", 64, 3) == "triton"
+    assert not warnings_of_scan()
+    assert scan._fused("cuda", 65, 3) == "reference"
+    assert "64 channels" in warnings_of_scan()[0]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
