@@ -14,6 +14,7 @@ DENSE = 2**25  # largest number of entries of a matrix that is written out
 _SVD = 512  # largest rank that is worked out
 _FADED = 1e-13
 _GROWN = 1e8
+_LONGEST = 100_000  # steps looked back without a period
 _SAME = 1e-6  # columns of norm 1 that differ by less are one
 
 
@@ -48,7 +49,7 @@ class Block:
     members: list
     factors: list
     rank: int | None = None
-    conditioning: float | None = None
+    singular: tuple = ()  # largest and smallest singular value
     resolution: np.ndarray | None = None  # how much of each class the snapshot determines, 0…1
 
     @property
@@ -111,9 +112,9 @@ def _surveyed(part, steps, signed):
     matrix = part.columns()
     members, factors = _classes(matrix, signed)
     matrix = matrix[:, [m[0] for m in members]] if members else matrix[:, :0]
-    rank, conditioning, resolution = _determined(matrix)
+    rank, singular, resolution = _determined(matrix)
     columns = Columns(np.asfortranarray(matrix))
-    return Block(part, steps, period, first, faded, columns, members, factors, rank, conditioning, resolution)
+    return Block(part, steps, period, first, faded, columns, members, factors, rank, singular, resolution)
 
 
 def _reach(part):
@@ -129,6 +130,8 @@ def _reach(part):
         largest = max(largest, size)
         if size <= _FADED * largest:
             return max(age, 1), 0, first, True
+        if age == _LONGEST:
+            raise ValueError(f"steps: {part.steps} are too many to tell apart; look back over fewer with `horizon`")
         if age == first:
             start = state
         elif age > first and _proportional(start, state):
@@ -161,12 +164,9 @@ def _classes(matrix, signed):
 
 
 def _determined(matrix):
-    """Rank, condition number and the diagonal of the resolution matrix V Vᵀ over the rank."""
-    if min(matrix.shape, default=0) == 0:
-        return 0, 1.0, np.zeros(matrix.shape[1])
-    if min(matrix.shape) > _SVD:
-        return None, None, None
+    """Rank, largest and smallest singular value, and the diagonal of the resolution matrix V Vᵀ over the rank."""
+    if min(matrix.shape) == 0 or min(matrix.shape) > _SVD:
+        return None, (), None
     _, s, vt = np.linalg.svd(matrix, full_matrices=False)
     rank = int((s > s[0] * max(matrix.shape) * np.finfo(float).eps).sum())
-    conditioning = float(s[0] / s[-1]) if rank == matrix.shape[1] else float("inf")
-    return rank, conditioning, np.einsum("kn,kn->n", vt[:rank], vt[:rank])
+    return rank, (float(s[0]), float(s[-1])), np.einsum("kn,kn->n", vt[:rank], vt[:rank])

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import nnls
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
 
 from wavefield._blocks import Block
 from wavefield._events import Events, joined
@@ -43,7 +44,7 @@ def decode_sparse(blocks, snapshot, noise, positive) -> Events:
     def freedom():
         return snapshot.size - sum(len(p.support) for p in problems)
 
-    for problem in problems:
+    for problem in tqdm(problems, desc="decode: first guess", delay=2, disable=None, leave=False):
         problem.start(least)
     estimable = freedom() >= 5
     noise = given if given is not None else left_over(freedom()) if estimable else 0.0
@@ -60,19 +61,20 @@ def decode_sparse(blocks, snapshot, noise, positive) -> Events:
         if supports == before:
             break
     prior = _fitted_prior(problems, max(noise, least), positive)
-    tables = [problem.events(prior) for problem in problems]
-    residual = left_over(snapshot.size)
-    facts = {"noise": float(noise), "residual": residual}
-    return joined(
-        tables, facts, _doubts(estimable or given is not None, given, residual, least, scale / snapshot.size**0.5)
-    )
+    shown = tqdm(problems, desc="decode: confidence", delay=2, disable=None, leave=False)
+    tables = [problem.events(prior) for problem in shown]
+    residual, strength = left_over(snapshot.size), scale / snapshot.size**0.5
+    doubts = _doubts(estimable, given, residual, least, strength, positive)
+    return joined(tables, {"noise": float(noise), "residual": residual}, doubts)
 
 
-def _doubts(estimable, given, residual, least, strength):
+def _doubts(estimable, given, residual, least, strength, positive):
     """Warnings where the snapshot is not explained as it should be."""
-    if not estimable:
+    if given is None and not estimable:
         return ["as many events as the snapshot has values: its noise cannot be told; give `noise`"]
-    check = "is it this operator, encoder and number of steps?"
+    check = "is it this operator, encoder and number of steps" + (
+        ", and is no amplitude negative?" if positive else "?"
+    )
     if given is not None and residual > 1.5 * max(given, least):
         return [f"what is left unexplained is {residual:.2g}, the noise given {given:.2g}: {check}"]
     if given is None and residual > 0.5 * strength:

@@ -125,6 +125,7 @@ def read_one_way(shifts: Shifts, field: np.ndarray, steps: int, horizon: int, no
         period=np.where(again, turn, 0),
         ambiguous=_groups(cell, (rivals > 1) | again),
         facts={
+            "method": "exact",
             "noise": noise,
             "residual": _rms(unreached),
             "horizon": min(ages, horizon),
@@ -182,6 +183,7 @@ def read_two_way(
         period=none,
         ambiguous=none,
         facts={
+            "method": "exact",
             "noise": 0.0,
             "residual": _rms(told),
             "horizon": horizon,

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import xarray as xr
+from tqdm import tqdm
 
 from wavefield._blocks import prepare
-from wavefield._checks import positive_int
 from wavefield._events import Events
 from wavefield._inverse import decode_sparse
 from wavefield._shifts import read_one_way, read_two_way, shifts_of, two_way_shifts_of
+from wavefield._task import from_recording, task_of
 from wavefield._tikhonov import decode_tikhonov
 from wavefield.design import design
-from wavefield.encoder import resolve_encoder
 from wavefield.operator import WaveOperator
-from wavefield.simulate import operator_of
 
 METHODS = ("auto", "exact", "sparse", "tikhonov")
 
@@ -104,152 +104,122 @@ def decode(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
     if isinstance(snapshot, xr.Dataset):
-        snapshot, operator, given = _from_recording(snapshot, operator, previous, nonnegative)
+        snapshot, operator, given = from_recording(snapshot, operator, previous, nonnegative)
         steps = given["steps"] if steps is None else steps
         encoder = given["encoder"] if encoder is None else encoder
         source = given["source"] if source is None else source
         previous, bias = given["previous"], given["bias"]
     else:
         bias = None
-    task = _task(snapshot, operator, steps, encoder, source, previous, horizon, nonnegative, noise, bias)
+    task = task_of(snapshot, operator, steps, encoder, source, previous, horizon, nonnegative, noise, bias)
     read = _reader(task, method)
-    trials = [read(now, before).sorted() for now, before in task.snapshots]
-    return _dataset(task, trials)
-
-
-@dataclass(frozen=True, eq=False)
-class _Task:
-    """What is asked, checked and in its usual form."""
-
-    operator: WaveOperator  # with as many rings as the encoder
-    encoder: np.ndarray  # (rings, N, inputs)
-    steps: int
-    horizon: int
-    pulse: bool
-    snapshots: list  # of (now, before or None), each (rings, N)
-    trials: bool
-    nonnegative: bool
-    noise: float | None
-    precision: float  # rounding of the numbers given, relative
-
-    @property
-    def both(self) -> bool:
-        """Whether the level before is seen."""
-        return self.snapshots[0][1] is not None
+    shown = tqdm(task.snapshots, desc="decode", unit="trial", delay=2, disable=None)
+    return _dataset(task, [_scaled(read, task.noise, *levels).sorted() for levels in shown])
 
 
 # ---- ways of reading ----------------------------------------------------------------------------------------------
 
 
 def _reader(task, method):
-    """Return a function of (now, before) that gives Events."""
-    if method in ("auto", "exact"):
-        exact = _exact_reader(task)
-        if exact is not None and method == "exact":
-            return lambda now, before: _or_refuse(exact(now, before))
-        if exact is not None:
-            inverse = _Later(lambda: _inverse_reader(task, "sparse"))
-            return lambda now, before: exact(now, before) or inverse()(now, before)
-        if method == "exact":
-            _or_refuse(None)
-        method = "sparse"
-    return _inverse_reader(task, method)
+    """Return a function of (now, before, noise) that gives Events."""
+    exact = _exact_reader(task) if method in ("auto", "exact") else None
+    inverse = cache(lambda: _inverse_reader(task, "tikhonov" if method == "tikhonov" else "sparse"))
+
+    def read(now, before, noise):
+        events = None if exact is None else exact(now, before, noise)
+        if events is None and method == "exact":
+            raise ValueError(
+                "method='exact' needs a field that only shifts, inputs that enter one cell each, and traces that do "
+                "not hide each other (without noise for a two-way field); use 'auto' or 'sparse'"
+            )
+        return _with_remarks(inverse()(now, before, noise) if events is None else events)
+
+    return read
 
 
-class _Later:
-    """A value that is worked out when it is first called for."""
-
-    def __init__(self, make):
-        self.make, self.made = make, None
-
-    def __call__(self):
-        if self.made is None:
-            self.made = self.make()
-        return self.made
-
-
-def _or_refuse(events):
-    if events is None:
-        raise ValueError(
-            "method='exact' needs a field that only shifts, inputs that enter one cell each, and traces that do not "
-            "hide each other (without noise for a two-way field); use 'auto' or 'sparse'"
-        )
-    return events
+def _scaled(read, noise, now, before):
+    """Read a snapshot, brought near 1 by a power of two where its squares would leave the range of the numbers."""
+    largest = max(np.abs(now).max(), 0.0 if before is None else np.abs(before).max())
+    if largest == 0 or 1e-100 < largest < 1e100:
+        return read(now, before, noise)
+    unit = 2.0 ** np.floor(np.log2(largest))
+    events = read(now / unit, None if before is None else before / unit, None if noise is None else noise / unit)
+    facts = events.facts | {name: events.facts[name] * unit for name in ("noise", "residual")}
+    return replace(events, amplitude=events.amplitude * unit, error=events.error * unit, facts=facts)
 
 
 def _exact_reader(task):
-    op = task.operator
-    shifts = shifts_of(op, task.encoder)
+    """Return what looks events up in the cells of a field that only shifts; None for any other field."""
+    shifts = shifts_of(task.operator, task.encoder)
     if shifts is not None:
         if (np.abs(shifts.gain) > 1).any():
             raise ValueError(f"operator grows: its gain per step is {np.abs(shifts.gain).max():g}, above 1")
 
-        def one_way(now, _):
-            quiet = task.precision * np.abs(now).max(initial=0)
-            events = read_one_way(shifts, now, task.steps, task.horizon, task.noise, quiet)
-            return events and _told(events, "exact")
+        def one_way(now, _, noise):
+            return read_one_way(shifts, now, task.steps, task.horizon, noise, task.precision * np.abs(now).max())
 
         return one_way
-    shifts = two_way_shifts_of(op, task.encoder) if task.both else None
+    shifts = two_way_shifts_of(task.operator, task.encoder) if task.both else None
     if shifts is None:
         return None
 
-    def two_way(now, before):
-        quiet = task.precision * max(np.abs(now).max(initial=0), np.abs(before).max(initial=0))
-        events = read_two_way(shifts, now, before, task.steps, task.horizon, task.pulse, task.noise, quiet)
-        return events and _told(events, "exact")
+    def two_way(now, before, noise):
+        quiet = task.precision * max(np.abs(now).max(), np.abs(before).max())
+        return read_two_way(shifts, now, before, task.steps, task.horizon, task.pulse, noise, quiet)
 
     return two_way
 
 
 def _inverse_reader(task, method):
-    op = task.operator
-    if op.boundary == "periodic" and op.profile is None and op.stability(256).kind == "growing":
-        growth = op.stability(256).growth
-        raise ValueError(f"operator grows by a factor {growth:g} per step: its past cannot be read")
-    back = min(task.steps, task.horizon)
-    source = "pulse" if task.pulse else "force"
-    forward = design(op, task.encoder.shape[1], back, encoder=task.encoder, source=source, previous=task.both)
+    """Return what solves the inverse problem, its design worked out."""
+    _refuse_growth(task.operator)
+    back, source = min(task.steps, task.horizon), "pulse" if task.pulse else "force"
+    forward = design(
+        task.operator, task.encoder.shape[1], back, encoder=task.encoder, source=source, previous=task.both
+    )
     blocks = prepare(forward, task.steps, signed=not task.nonnegative or method == "tikhonov")
-    facts, warnings = _blocks_told(blocks, back, task.steps)
+    facts, warnings = _told_of(blocks, back, task.steps)
 
-    def inverse(now, before):
+    def inverse(now, before, noise):
         flat = now.ravel() if before is None else np.concatenate([now.ravel(), before.ravel()])
         if method == "tikhonov":
-            events = decode_tikhonov(blocks, flat, task.noise)
+            events = decode_tikhonov(blocks, flat, noise)
         else:
-            events = decode_sparse(blocks, flat, task.noise, task.nonnegative)
-        return _told(replace(events, facts=facts | events.facts, warnings=warnings + events.warnings), method)
+            events = decode_sparse(blocks, flat, noise, task.nonnegative)
+        return replace(events, facts={"method": method} | facts | events.facts, warnings=warnings + events.warnings)
 
     return inverse
 
 
-def _told(events, method):
-    """Add the method, and what periods mean, to what is told about all events."""
-    remarks = []
-    if (events.period == 1).any():
-        remarks.append("onsets are lost: inputs stay where they entered, an amplitude is the sum of all of its input")
-    if (events.period > 1).any():
-        remarks.append("more steps have passed than the field holds: onsets are known modulo `period` only")
-    return replace(events, facts={"method": method} | events.facts, warnings=events.warnings + remarks)
+def _refuse_growth(op):
+    if op.boundary != "periodic" or op.profile is not None:
+        return  # growth, if any, shows when inputs are followed
+    kernels = [op.kernel]
+    if op.diagonal:  # ring by ring, each kind once
+        rings = op.kernel.reshape(op.rings, op.levels, op.rings, op.levels, -1)[range(op.rings), :, range(op.rings)]
+        kernels = np.unique(rings, axis=0)
+    for kernel in kernels:
+        stability = WaveOperator(kernel, levels=op.levels).stability(256)
+        if stability.kind == "growing":
+            raise ValueError(f"operator grows by a factor {stability.growth:g} per step: its past cannot be read")
 
 
-def _blocks_told(blocks, back, steps):
+def _told_of(blocks, back, steps):
     """Facts and warnings about the design itself."""
     parts = [block for block, _, _ in blocks]
-    ranks = [block.rank for block in parts]
     count = sum(block.count for block in parts)
     looked = max((block.design.steps for block in parts), default=0)
-    facts = {"horizon": looked, "columns": count}
-    if None not in ranks:
-        facts["rank"] = sum(ranks)
-        facts["conditioning"] = max((block.conditioning for block in parts), default=1.0)
-    warnings = []
-    if None not in ranks and sum(ranks) < count:
-        warnings.append(
-            f"the design is singular, rank {sum(ranks)} of {count} columns: the snapshot alone does not determine the "
-            "inputs, what is given rests on events being few"
-        )
+    facts, warnings = {"horizon": looked, "columns": count}, []
+    if parts and all(block.rank is not None for block in parts):
+        facts["rank"] = sum(block.rank for block in parts)
+        if facts["rank"] < count:
+            facts["conditioning"] = float("inf")
+            warnings.append(
+                f"the design is singular, rank {facts['rank']} of {count} columns: the snapshot alone does not "
+                "determine the inputs, what is given rests on events being few"
+            )
+        else:
+            facts["conditioning"] = max(b.singular[0] for b in parts) / min(b.singular[1] for b in parts)
     faded = [block.design.steps for block in parts if block.faded]
     if faded and max(faded) < back:
         warnings.append(f"inputs older than {max(faded)} steps have left no trace")
@@ -258,124 +228,14 @@ def _blocks_told(blocks, back, steps):
     return facts, warnings
 
 
-# ---- checks -------------------------------------------------------------------------------------------------------
-
-
-def _from_recording(rec, operator, previous, nonnegative):
-    """Return the last state of a recording (…, rings, N), its operator, and what else it says."""
-    if "activity" not in rec:
-        raise ValueError(
-            f"snapshot: the dataset has no activity, only {', '.join(map(str, rec.data_vars)) or 'nothing'}"
-        )
-    activity = rec["activity"]
-    activity = activity.isel(time=-1) if "time" in activity.dims else activity
-    foreign = set(activity.dims) - {"trial", "channel", "position"}
-    if foreign or "position" not in activity.dims:
-        raise ValueError(
-            f"snapshot: activity must have dims (trial, time, channel, position), got {rec['activity'].dims}"
-        )
-    operator = operator_of(rec) if operator is None else operator
-    if previous is None and "previous" in rec:
-        previous = _level(rec["previous"])
-    encoder = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
-    kind = rec.attrs.get("source_kind", "direct")
-    if "steps" not in rec.attrs:
-        raise ValueError("snapshot: the recording does not say how many steps have passed; give `steps`")
-    _refuse_nonlinear(rec.attrs.get("nonlinearity", "identity"), operator, encoder, nonnegative, "bias" in rec)
-    return _level(activity), operator, {
-        "steps": int(rec.attrs["steps"]) + int(rec.attrs.get("first_step", 0)),
-        "encoder": encoder,
-        "source": None if kind == "direct" else kind,
-        "previous": previous,
-        "bias": rec["bias"].values if "bias" in rec else None,
-    }  # fmt: skip
-
-
-def _level(array):
-    if "channel" not in array.dims:
-        array = array.expand_dims("channel")
-    return array.transpose(..., "channel", "position").values
-
-
-def _refuse_nonlinear(nonlinearity, operator, encoder, nonnegative, biased):
-    if nonlinearity == "identity":
-        return
-    if nonlinearity != "relu":
-        raise ValueError(f"snapshot: a field under {nonlinearity} is not linear in its inputs and cannot be decoded")
-    negative = [name for name, values in (("kernel", operator.kernel), ("encoder", encoder)) if np.min(values) < 0]
-    if negative or not nonnegative or biased:
-        why = (
-            f"its {' and '.join(negative)} has negative weights"
-            if negative
-            else "it has a bias"
-            if biased
-            else "nonnegative=False"
-        )
-        raise ValueError(f"snapshot: a field under relu is linear only while nothing in it is negative, but {why}")
-
-
-def _task(snapshot, operator, steps, encoder, source, previous, horizon, nonnegative, noise, bias):
-    if not isinstance(operator, WaveOperator):
-        raise TypeError(f"operator must be a WaveOperator (a recording carries its own), got {type(operator).__name__}")
-    if steps is None:
-        raise ValueError("steps must be given with an array: how long ago the field was at rest")
-    steps = positive_int(steps, "steps")
-    horizon = steps if horizon is None else min(positive_int(horizon, "horizon"), steps)
-    if source not in (None, "pulse", "force"):
-        raise ValueError(f"source must be 'pulse' or 'force', got {source!r}")
-    if noise is not None and not (np.isscalar(noise) and np.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise must be a finite number, not negative, got {noise!r}")
-    now, trials = _checked_level(snapshot, "snapshot")
-    precision = max(1e-12, 64 * np.finfo(now.dtype).eps)
-    rings, size = now.shape[1:]
-    operator.check_size(size)
-    if encoder is None:
-        encoder = "own"
-    inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if np.ndim(encoder) == 3 else 0
-    encoder, operator = resolve_encoder(encoder, operator, size, inputs)
-    if operator.rings != rings:
-        raise ValueError(
-            f"snapshot must have {operator.rings} rings, as operator and encoder have, got shape {now.shape[1:]}"
-        )
-    if inputs == 0:
-        raise ValueError("encoder must have at least one input")
-    before = [None] * len(now)
-    if previous is not None and previous is not False:
-        if operator.levels == 1:
-            raise ValueError("previous: the field of this operator has one level, there is none before it")
-        before, _ = _checked_level(previous, "previous")
-        if before.shape != now.shape:
-            raise ValueError(f"previous must have the shape of the snapshot, {now.shape}, got {before.shape}")
-        before = before.astype(float)
-    snapshots = list(zip(now.astype(float), before, strict=True))
-    if bias is not None:
-        snapshots = _without_bias(snapshots, operator, size, bias, steps)
-    pulse = operator.levels == 2 and source != "force"
-    return _Task(operator, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
-
-
-def _checked_level(values, name):
-    """Return a level as (B, rings, N), its dtype kept if it is of floats, and whether there are trials."""
-    values = np.asarray(values)
-    if values.dtype.kind not in "fiub":
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {values.dtype}")
-    if values.ndim not in (1, 2, 3) or 0 in values.shape:
-        raise ValueError(f"{name} must have shape (rings, N), (N,) or (trial, rings, N), got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite, it holds NaN or infinity")
-    values = values if values.dtype.kind == "f" else values.astype(float)
-    return values.reshape((1,) * (3 - values.ndim) + values.shape), values.ndim == 3
-
-
-def _without_bias(snapshots, operator, size, bias, steps):
-    """Take out of the snapshots what the bias alone has left: a steady drive of every position."""
-    bias = np.broadcast_to(bias if np.ndim(bias) == 2 else np.reshape(bias, (-1, 1)), (operator.rings, size))
-    both = snapshots[0][1] is not None
-    steady = design(operator, size, steps, encoder=bias[:, :, None], source="force", previous=both).forward(
-        np.ones((steps, 1))
-    )
-    levels = steady.reshape(-1, operator.rings, size)
-    return [(now - levels[0], before - levels[1] if both else None) for now, before in snapshots]
+def _with_remarks(events):
+    """Say what the periods of the events mean."""
+    remarks = []
+    if (events.period == 1).any():
+        remarks.append("onsets are lost: inputs stay where they entered, an amplitude is the sum of all of its input")
+    if (events.period > 1).any():
+        remarks.append("more steps have passed than the field holds: onsets are known modulo `period` only")
+    return replace(events, warnings=events.warnings + remarks)
 
 
 # ---- result -------------------------------------------------------------------------------------------------------
@@ -400,6 +260,8 @@ def _dataset(task, trials: list[Events]) -> xr.Dataset:
         table["trial"] = ("event", which, {"units": "1", "long_name": "number of the trial"})
     first = trials[0].facts
     every = lambda name: [float(t.facts[name]) for t in trials] if task.trials else float(first[name])  # noqa: E731
+    silent = np.flatnonzero(~task.encoder.any(axis=(0, 1)))
+    nowhere = [f"input {i} enters nowhere: nothing can be known of it" for i in silent]
     attrs = {
         "method": first["method"],
         "steps": task.steps,
@@ -409,6 +271,6 @@ def _dataset(task, trials: list[Events]) -> xr.Dataset:
         "columns": first["columns"],
         "rank": first.get("rank", -1),
         "conditioning": first.get("conditioning", float("nan")),
-        "warnings": "; ".join(dict.fromkeys(text for t in trials for text in t.warnings)),
+        "warnings": "; ".join(dict.fromkeys(nowhere + [text for t in trials for text in t.warnings])),
     }
     return xr.Dataset(table, attrs=attrs)
