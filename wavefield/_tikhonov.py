@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from wavefield._events import Events, joined
 
@@ -60,5 +60,5 @@ def _most_probable(seen, outside, unseen, noise, scale):
 
 def _rows(block, inputs, x, error):
     listed = np.flatnonzero(np.abs(x) > _STANDS_OUT * error)
-    certain = norm.cdf(np.abs(x[listed]) / error[listed])
+    certain = ndtr(np.abs(x[listed]) / error[listed])
     return block.rows(inputs, listed, x[listed], error[listed], certain, np.zeros(listed.size, np.int64))
