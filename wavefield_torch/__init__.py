@@ -1,0 +1,28 @@
+"""The wave operator as a trainable recurrent network: WaveRNN, its baselines, and the scan that runs it."""
+
+from wavefield_torch import tasks
+from wavefield_torch.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
+from wavefield_torch.interchange import from_reference, to_reference
+from wavefield_torch.model import WaveRNN
+from wavefield_torch.parameters import count_parameters
+from wavefield_torch.readout import SequenceModel, linear_readout, mlp_readout
+from wavefield_torch.record import record
+from wavefield_torch.scan import wave_scan
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "IdentityRNN",
+    "LocallyConnectedRNN",
+    "SequenceModel",
+    "Tape",
+    "WaveRNN",
+    "count_parameters",
+    "from_reference",
+    "linear_readout",
+    "mlp_readout",
+    "record",
+    "tasks",
+    "to_reference",
+    "wave_scan",
+]
