@@ -1,0 +1,142 @@
+"""Pictures of diagnostics: spectrum with the measured speeds, null distribution, direction map, one-page summary."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.colors import LogNorm
+
+ESTIMATOR_COLOURS = {"ridge": "#D55E00", "radon": "#0072B2", "delay": "#009E73", "phase gradient": "#CC79A7"}
+
+
+def spectrum(power: xr.DataArray, *, ax=None, speeds: dict | None = None, relation=None):
+    """Power over wavenumber and frequency, logarithmic, with lines f = speed · k and dispersion relations over it.
+
+    Parameters
+    ----------
+    power : DataArray, dims (frequency, wavenumber)
+    speeds : dict of name to speed, optional
+        Drawn as lines.
+    relation : Dataset, optional
+        With ``frequency`` over ``wavenumber`` (and perhaps ``branch``): a fitted or computed dispersion relation.
+    """
+    ax = plt.subplots(figsize=(5, 4), layout="constrained")[1] if ax is None else ax
+    field = power.transpose("frequency", "wavenumber")
+    top = float(field.max()) or 1.0
+    mesh = ax.pcolormesh(
+        field["wavenumber"],
+        field["frequency"],
+        np.maximum(field.values, top * 1e-6),
+        norm=LogNorm(top * 1e-6, top),
+        cmap="magma",
+        shading="nearest",
+        rasterized=True,
+    )
+    ax.figure.colorbar(mesh, ax=ax, label=_label(power), pad=0.01)
+    k = field["wavenumber"].values
+    for name, speed in (speeds or {}).items():
+        if np.isfinite(speed):
+            ax.plot(k, speed * k, color=ESTIMATOR_COLOURS.get(name, "white"), lw=1.2, ls=(0, (4, 3)), label=name)
+    if relation is not None:
+        for row in np.atleast_2d(relation["frequency"].values):
+            ax.plot(relation["wavenumber"], row, ".", color="#56B4E9", ms=2)
+    ax.set(
+        xlim=(k.min(), k.max()),
+        ylim=(0, float(field["frequency"].max())),
+        xlabel=_label(field["wavenumber"]),
+        ylabel=_label(field["frequency"]),
+    )
+    if speeds and any(np.isfinite(speed) for speed in speeds.values()):
+        ax.legend(loc="upper left", fontsize="x-small", framealpha=0.9)
+    return ax
+
+
+def null_distribution(null_index: xr.DataArray, index: float, p_value: float, *, ax=None):
+    """Histogram of a statistic under its null, the observed value a line."""
+    ax = plt.subplots(figsize=(4, 3), layout="constrained")[1] if ax is None else ax
+    ax.hist(null_index.values.ravel(), bins=40, color="0.7")
+    ax.axvline(index, color="#D55E00", lw=2)
+    ax.set(xlim=(-1.05, 1.05), xlabel="direction index", ylabel="surrogates", yticks=[])
+    ax.set_title(f"observed {index:.2f}, p = {p_value:.3g}", fontsize="medium", loc="left")
+    return ax
+
+
+def space_time(activity: xr.DataArray, *, ax=None):
+    """Space–time diagram of one channel of one trial on a line or ring: time to the right, position upwards."""
+    ax = plt.subplots(figsize=(6, 3), layout="constrained")[1] if ax is None else ax
+    field = activity.transpose("position", "time")
+    limit = float(np.abs(field).max()) or 1.0
+    options = {"cmap": "RdBu_r", "vmin": -limit} if float(field.min()) < 0 else {"cmap": "magma_r", "vmin": 0.0}
+    mesh = ax.pcolormesh(
+        field["time"], field["position"], field.values, vmax=limit, shading="nearest", rasterized=True, **options
+    )
+    ax.figure.colorbar(mesh, ax=ax, label=_label(activity), pad=0.01)
+    ax.set(xlabel=_label(field["time"]), ylabel=_label(field["position"]))
+    return ax
+
+
+def direction_map(direction: xr.DataArray, *, ax=None):
+    """Arrows of the direction of travel (radians, y up) over a grid, dims (y, x)."""
+    ax = plt.subplots(figsize=(4, 4), layout="constrained")[1] if ax is None else ax
+    angle = direction.transpose("y", "x")
+    ax.quiver(
+        angle["x"], angle["y"], np.cos(angle), np.sin(angle), angle, cmap="twilight", pivot="mid", clim=(-np.pi, np.pi)
+    )
+    ax.set(xlabel=_label(angle["x"]), ylabel=_label(angle["y"]), aspect="equal")
+    return ax
+
+
+def summary(activity: xr.DataArray, result: xr.Dataset):
+    """One page: a stretch of the field, its spectrum with the speeds, the null distribution, and the verdict.
+
+    Parameters
+    ----------
+    activity : DataArray
+        Of one channel and trial.
+    result : Dataset
+        What `analysis.diagnose` says of that channel.
+    """
+    figure, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained", width_ratios=[3, 2])
+    one = result.isel(trial=0) if "trial" in result.dims else result
+    if "position" in activity.dims:
+        space_time(activity, ax=axes[0, 0])
+    else:
+        middle = activity.isel({dim: activity.sizes[dim] // 2 for dim in activity.dims if dim == "y"})
+        space_time(middle.rename(x="position"), ax=axes[0, 0])
+        axes[0, 0].set_title("along x, in the middle of y", fontsize="medium", loc="left")
+    power = one["power"]
+    if "wavenumber_x" in power.dims:
+        power = power.sum("wavenumber_y", keep_attrs=True).rename(wavenumber_x="wavenumber")
+    flat = "direction" not in one
+    speeds = dict(zip(one["estimator"].values.tolist(), one["speed"].values.tolist(), strict=True)) if flat else None
+    spectrum(power, ax=axes[1, 0], speeds=speeds)
+    null_distribution(one["null_index"], float(one["index"]), float(one["p_value"]), ax=axes[0, 1])
+    axes[1, 1].axis("off")
+    axes[1, 1].text(0, 1, describe(one), va="top", fontsize="small", wrap=True)
+    return figure
+
+
+def describe(one: xr.Dataset) -> str:
+    """The verdict of one channel in words: what, which way, how fast with its interval, and the p-value."""
+    unit = one["speed"].attrs.get("units", "1")
+    unit = "" if unit == "1" else f" {unit}"
+    lines = [
+        f"verdict: {one['verdict'].values}",
+        f"direction index {float(one['index']):.3f}, p = {float(one['p_value']):.3g}",
+    ]
+    for k, name in enumerate(one["estimator"].values.tolist()):
+        here = one.isel(estimator=k)
+        if int(here["status"]) == 0:
+            low, high = float(here["speed_low"]), float(here["speed_high"])
+            lines.append(f"speed by {name}: {float(here['speed']):.4g}{unit} [{low:.4g}, {high:.4g}]")
+        else:
+            why = here["status"].attrs["flag_meanings"].split()[int(here["status"])].replace("_", " ")
+            lines.append(f"speed by {name}: not given ({why})")
+    lines.append(f"travelling index {float(one['travelling_index']):.2f} (0 standing, 1 travelling)")
+    return "\n".join(lines)
+
+
+def _label(array):
+    name, units = array.attrs.get("long_name", str(array.name)), array.attrs.get("units", "1")
+    return name if units in ("", "1") else f"{name} ({units})"
