@@ -189,7 +189,7 @@ def _symmetry_indices(array, plan, null, draws, rng, average, axis, band):
     if null == "trial":
         total, per_trial = (right + left).sum(core), (right - left).sum(core)
         right, left, core = (total + per_trial) / 2, (total - per_trial) / 2, ["trial"]
-        correlations = (np.ones(1),)
+        correlations = (None,)
     else:
         correlations = _correlations(plan, core)
     return xr.apply_ufunc(
@@ -222,9 +222,9 @@ def _symmetry_null(right, left, null, correlations, draws, rng):
     index, blocks = np.full(batch, np.nan), np.zeros(batch)
     null_index = np.full((*batch, draws), np.nan)
     rho = tuple(np.ones(1) if correlation is None else correlation for correlation in correlations)
-    narrowest = tuple(
-        1 if correlation is None or null == "trial" else max(2, correlation.size) for correlation in correlations
-    )
+    narrowest = [1 if correlation is None else max(2, correlation.size) for correlation in correlations]
+    if null != "trial":  # lines stand in frequency: keep them whole
+        narrowest[0] = max(2, 2 * rho[0].size - 2)
     for at in np.ndindex(batch):
         power, difference = right[at] + left[at], right[at] - left[at]
         total = power.sum()
@@ -233,7 +233,7 @@ def _symmetry_null(right, left, null, correlations, draws, rng):
         index[at] = difference.sum() / total
         if null == "gaussian":
             edges = partition(power, narrowest, enough=np.inf)
-            drawn = redistributed_differences(power, edges, tuple(r.size - 1 for r in rho), draws, rng)
+            drawn = redistributed_differences(power, edges, tuple(r.size for r in rho), draws, rng)
         else:
             edges = partition(power, narrowest)
             drawn = swapped_differences(block_sums(difference, edges), draws, rng) * widening(power, edges, rho)
