@@ -4,8 +4,9 @@ Launches do not depend on the number of steps, unless the drive of many inputs i
 computes segments again. The weight gradients are sums of parts in a fixed order: the same numbers give the same bits.
 
 Products are IEEE float32 (or float64) unless another `Backend` is taken: "tf32x3" (three products on tensor cores,
-about float32) or "tf32" (10 bits of mantissa: a shift repeated a thousand times drifts). Triton is imported here and in
-the kernels only, and these only when they are asked for.
+about float32) or "tf32" (10 bits of mantissa: a shift repeated a thousand times drifts). The products around the loop
+are PyTorch's and follow ``torch.backends.cuda.matmul.allow_tf32``, which is off unless a user sets it. Triton is
+imported here and in the kernels only, and these only when they are asked for.
 """
 
 from __future__ import annotations
