@@ -13,11 +13,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from wavefield import _windows as w
+from wavefield._compiled import compiled
 from wavefield._denormals import flush_denormals, restore_denormals
-from wavefield._stencil import OPTIONS, VECTOR_BYTES, fma
+from wavefield._stencil import VECTOR_BYTES, fma
 
 _BOUNDARY = {
     "periodic": w.PERIODIC,
@@ -193,7 +193,7 @@ def _advance(now, joined, terms, row, end, boundary, nonlinearity, bias, steps, 
     return ended.reshape(batch, rings, size)
 
 
-@njit(**OPTIONS)
+@compiled
 def _advance_tiles(
     first, last, done, steps, now, new_now, edges_in, edges_out, bounds, halo, reach,
     joined, boundary, terms, boundary_row, end, nonlinearity, bias, drive, entries, every, saved,
@@ -244,7 +244,7 @@ def _advance_tiles(
     restore_denormals(flags)
 
 
-@njit(**OPTIONS)
+@compiled
 def correlate(new, field, start, stop, terms, output, offset):
     """new[n] = Σ weight·field[ring, n + shift] over the terms of one output, for n = start…stop−1.
 
@@ -294,13 +294,13 @@ def correlate(new, field, start, stop, terms, output, offset):
             target[i] = fma(a, u[i], target[i])
 
 
-@njit(**OPTIONS)
+@compiled
 def _source(field, terms, e, start, stop):
     """What term e multiplies: its ring, shifted."""
     return field[terms.ring[e], start + terms.shift[e] : stop + terms.shift[e]]
 
 
-@njit(**OPTIONS)
+@compiled
 def _driven(field, origin, weights):
     """Σ_{i,n} weights[i, n]·field[i, n], the value at the driven end of one output."""
     total = weights.dtype.type(0)
@@ -311,13 +311,13 @@ def _driven(field, origin, weights):
     return total
 
 
-@njit(**OPTIONS)
+@compiled
 def _add(row, what):
     for i in range(row.size):
         row[i] += what[i]
 
 
-@njit(**OPTIONS)
+@compiled
 def _bend(row, nonlinearity):
     zero = row.dtype.type(0)
     if nonlinearity == _RELU:

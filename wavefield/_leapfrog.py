@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from wavefield import _windows as w
+from wavefield._compiled import compiled
 from wavefield._denormals import flush_denormals, restore_denormals
-from wavefield._stencil import FUSED, OPTIONS, VECTOR_BYTES, WIDEST, blocks, fma, stepped
+from wavefield._stencil import FUSED, VECTOR_BYTES, WIDEST, fma, fused_steps, one_step, stepped
 
 _BOUNDARY = {"periodic": w.PERIODIC, "fixed": w.FIXED, "free": w.FREE, "absorbing": w.ABSORBING}
 _STRIDE = 4  # steps made at once by the strided form
@@ -203,7 +203,7 @@ def _per_ring(value, rings, shape):
         raise ValueError(f"one value for all rings or one for each of {rings} is needed, got {value.shape}") from None
 
 
-@njit(**OPTIONS)
+@compiled
 def _advance_tiles(
     first, last, done, steps, now, before, new_now, new_before, edges_in, edges_out, bounds, halo,
     boundary, taps, memory, near, mur, faces, drive, entries, every, saved,
@@ -255,7 +255,7 @@ def _advance_tiles(
     restore_denormals(flags)
 
 
-@njit(**OPTIONS)
+@compiled
 def _silent_until(drive, step, until):
     """First step from `step` on, and before `until`, at which an input of drive (steps, I) is not zero; or `until`."""
     for t in range(step, min(until, drive.shape[0])):
@@ -265,7 +265,7 @@ def _silent_until(drive, step, until):
     return until
 
 
-@njit(**OPTIONS)
+@compiled
 def _advance_free(current, previous, origin, cells, halo, step, until, taps, memory, boundary, left, right):
     """Steps step…until−1 of a field on which nothing acts, through vectors; returns (current, previous).
 
@@ -282,16 +282,19 @@ def _advance_free(current, previous, origin, cells, halo, step, until, taps, mem
         step += run
         while run > 0:
             rim = (known + lanes - 1) // lanes * lanes
-            count = FUSED if reach == 1 and run >= FUSED else 1
-            blocks(current, previous, origin - rim, cells + 2 * rim, count, taps, memory)
-            if count == 1:
+            if reach == 1 and run >= FUSED:
+                fused_steps(current, previous, origin - rim, cells + 2 * rim, taps, memory)
+                count = FUSED
+            else:
+                one_step(current, previous, origin - rim, cells + 2 * rim, taps, memory)
                 current, previous = previous, current
+                count = 1
             run -= count
             known -= count * reach
     return current, previous
 
 
-@njit(**OPTIONS)
+@compiled
 def _one_step(
     now, before, origin, cells, a, halo, step, taps, memory, near, mur, faces, boundary, left, right
 ):  # fmt: skip
@@ -309,7 +312,7 @@ def _one_step(
         else:
             whole = (stop - start) // lanes * lanes if reach <= WIDEST else 0
             if whole:
-                blocks(now, before, start, whole, 1, taps, memory)
+                one_step(now, before, start, whole, taps, memory)
             if start + whole < stop:
                 stepped(now, before, start + whole, stop, taps, memory)
     if boundary == w.ABSORBING:
@@ -326,7 +329,7 @@ def _one_step(
             before[last] = now[last - 1] + mur[1] * (before[last - 1] - now[last])
 
 
-@njit(**OPTIONS)
+@compiled
 def _varying(now, before, start, stop, faces, memory):
     """The same in a medium of varying speed; faces[0] lies left of cell `start`."""
     old, centre = before[start:stop], now[start:stop]

@@ -2,9 +2,9 @@
 
     new_i = a₀ h_i + Σ_{k=1…p} a_k (h_{i−k} + h_{i+k}) − m·before_i
 
-`stepped` is that line as it stands, for any p. `blocks` does the same, and to the same bits, with the vectors written
-out, so that nothing hangs on what a compiler makes of a loop: a row is read once, neighbours are shifted between
-registers, and for p = 1 four steps follow each other one vector apart in a single pass over memory,
+`stepped` is that line as it stands, for any p. `one_step` and `fused_steps` do the same, and to the same bits, with
+the vectors written out, so that nothing hangs on what a compiler makes of a loop: a row is read once, neighbours are
+shifted between registers, and for p = 1 four steps follow each other one vector apart in a single pass over memory,
 
     step 1 on vector j,   step 2 on vector j − 1,   step 3 on j − 2,   step 4 on j − 3.
 
@@ -16,11 +16,11 @@ both forms; with taps 1, 0, 1 whole numbers stay exact.
 from __future__ import annotations
 
 from llvmlite import binding, ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
+from wavefield._compiled import compiled
 
 VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
 WIDEST = 4  # largest p with a vector form: order 8 in space, or 4 steps of order 2 at once
@@ -40,7 +40,7 @@ def fma(typing, a, b, c):
     return a(a, a, a), codegen
 
 
-@njit(**OPTIONS)
+@compiled
 def stepped(now, before, start, stop, taps, memory):
     """Put the next level of cells start…stop−1 into `before`; taps (p + 1,) from the centre outwards."""
     old, centre = before[start:stop], now[start:stop]
@@ -54,22 +54,26 @@ def stepped(now, before, start, stop, taps, memory):
             old[i] = fma(a, left[i] + right[i], old[i])
 
 
-def _make_block(p: int, steps: int):
-    """Emit `steps` steps of a stencil of half-width p on whole vectors, given addresses of the first of them.
+def _make_block(p: int, steps: int, undamped: bool = False):
+    """Emit `steps` steps of a stencil of half-width p on whole vectors, the first of them at cell `start`.
 
     Vectors first − steps + 1 … first + vectors are written (`vectors` counts the loop, of which the last step reaches
     only vectors − steps + 1), those up to first + vectors are read; cells within p·steps of either end come out
-    without meaning, as their neighbours are not known.
+    without meaning, as their neighbours are not known. Where memory is 1, an undamped block saves multiplying by it.
     """
 
     @intrinsic
-    def block(typing, now, before, vectors, taps, memory):
+    def block(typing, now, before, start, vectors, taps, memory):
         element = memory
         size = element.bitwidth // 8
         lanes = VECTOR_BYTES // size
 
         def codegen(context, builder, signature, args):
-            now, before, vectors, taps, memory = args
+            now, before, start, vectors, taps, memory = args
+            kinds = signature.args
+            now, before = (_address(context, builder, kinds[i], args[i]) for i in (0, 1))
+            taps = _address(context, builder, kinds[4], taps)
+            now, before = (builder.add(row, builder.mul(start, _INDEX(size))) for row in (now, before))
             scalar = context.get_value_type(element)
             vector = ir.VectorType(scalar, lanes)
             undefined, multiply_add = ir.Constant(vector, ir.Undefined), _fma(builder, vector)
@@ -100,7 +104,8 @@ def _make_block(p: int, steps: int):
                 new, old = load(now_j, VECTOR_BYTES), load(before_j, 0)
                 for step in range(steps):  # `new` is the right neighbour among the values this step starts from
                     x, y, z = builder.load(left[step]), builder.load(here[step]), new
-                    new = builder.call(multiply_add, [a[0], y, builder.fmul(minus_memory, old)])
+                    less = builder.fneg(old) if undamped else builder.fmul(minus_memory, old)
+                    new = builder.call(multiply_add, [a[0], y, less])
                     for k in range(1, p + 1):
                         pair = builder.fadd(window(x, y, lanes - k), window(y, z, k))
                         new = builder.call(multiply_add, [a[k], pair, new])
@@ -113,9 +118,14 @@ def _make_block(p: int, steps: int):
                 builder.store(new, at(target, (1 - steps) * VECTOR_BYTES), align=size)
             return context.get_dummy_value()
 
-        return types.void(types.intp, types.intp, types.intp, types.intp, element), codegen
+        return types.void(now, before, types.intp, types.intp, taps, element), codegen
 
     return block
+
+
+def _address(context, builder, kind, array):
+    """Address of the first element of a contiguous array, without counting a reference to it."""
+    return builder.ptrtoint(context.make_array(kind)(context, builder, array).data, _INDEX)
 
 
 def _fma(builder, kind):
@@ -125,26 +135,38 @@ def _fma(builder, kind):
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.{name}")
 
 
-_four_steps = _make_block(1, FUSED)
+_four_steps, _four_steps_undamped = _make_block(1, FUSED), _make_block(1, FUSED, undamped=True)
 _one, _two, _three, _four = (_make_block(p, 1) for p in range(1, WIDEST + 1))
 
 
-@njit(**OPTIONS)
-def blocks(now, before, start, cells, steps, taps, memory):
-    """Make 1 step, or `FUSED` of them where p = 1, in place on at least `cells` cells from `start`.
+@compiled
+def one_step(now, before, start, cells, taps, memory):
+    """Make a step of a stencil of p ≤ `WIDEST` in place, on at least `cells` cells from `start`.
 
-    Both rows need (FUSED + 1) vectors to spare on either side; cells within p·steps of the ends lose their meaning.
+    Rows need (FUSED + 1) vectors to spare on either side; cells within p of the ends lose their meaning.
     """
-    lanes = VECTOR_BYTES // now.itemsize
-    vectors = (cells + lanes - 1) // lanes
-    h, b, a = now.ctypes.data + start * now.itemsize, before.ctypes.data + start * now.itemsize, taps.ctypes.data
-    if steps == FUSED:
-        _four_steps(h, b, vectors + FUSED - 1, a, memory)
-    elif taps.size == 2:
-        _one(h, b, vectors, a, memory)
+    vectors = _vectors(now, cells)
+    if taps.size == 2:
+        _one(now, before, start, vectors, taps, memory)
     elif taps.size == 3:
-        _two(h, b, vectors, a, memory)
+        _two(now, before, start, vectors, taps, memory)
     elif taps.size == 4:
-        _three(h, b, vectors, a, memory)
+        _three(now, before, start, vectors, taps, memory)
     else:
-        _four(h, b, vectors, a, memory)
+        _four(now, before, start, vectors, taps, memory)
+
+
+@compiled
+def fused_steps(now, before, start, cells, taps, memory):
+    """The same for `FUSED` steps where p = 1; cells within `FUSED` of the ends lose their meaning."""
+    vectors = _vectors(now, cells) + FUSED - 1
+    if memory == 1:
+        _four_steps_undamped(now, before, start, vectors, taps, memory)
+    else:
+        _four_steps(now, before, start, vectors, taps, memory)
+
+
+@compiled
+def _vectors(row, cells):
+    lanes = VECTOR_BYTES // row.itemsize
+    return (cells + lanes - 1) // lanes

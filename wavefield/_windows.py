@@ -24,9 +24,9 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
-from numba import njit
 
-from wavefield._stencil import FUSED, OPTIONS, VECTOR_BYTES
+from wavefield._compiled import compiled
+from wavefield._stencil import FUSED, VECTOR_BYTES
 
 PERIODIC, FIXED, FREE, ABSORBING, ZERO = range(5)
 
@@ -140,13 +140,13 @@ def crew(updates: float) -> Iterator[Callable]:
         yield run
 
 
-@njit(**OPTIONS)
+@compiled
 def margin_of(array):
     """Cells of margin on either side of a window of the array's dtype."""
     return MARGIN_BYTES // array.itemsize
 
 
-@njit(**OPTIONS)
+@compiled
 def windows(like, rows, cells):
     """Return `rows` zeroed rows of `cells` cells that begin on a vector's address, not all at the same cache sets."""
     line, page = VECTOR_BYTES // like.itemsize, 4096 // like.itemsize
@@ -156,7 +156,7 @@ def windows(like, rows, cells):
     return raw[skip : skip + rows * stride].reshape(rows, stride)
 
 
-@njit(**OPTIONS)
+@compiled
 def load(window, origin, cells, tile, tiles, edges, left, right):
     """Put a tile into its window, and the cells of its neighbours into the halo where it was cut from them."""
     for i in range(cells.size):
@@ -172,7 +172,7 @@ def load(window, origin, cells, tile, tiles, edges, left, right):
             window[end + i] = neighbour[i]
 
 
-@njit(**OPTIONS)
+@compiled
 def store(window, origin, cells, edges):
     """Put the tile back, and its outermost cells where the neighbours will look for them."""
     for i in range(cells.size):
@@ -183,7 +183,7 @@ def store(window, origin, cells, edges):
         edges[1, i] = window[last + i]
 
 
-@njit(**OPTIONS)
+@compiled
 def extend(row, origin, cells, reach, boundary, left, right):
     """Fill `reach` cells beyond the ends of a row by the boundary's continuation.
 
@@ -196,7 +196,14 @@ def extend(row, origin, cells, reach, boundary, left, right):
     """
     first, last, zero = origin, origin + cells - 1, row.dtype.type(0)
     if boundary == PERIODIC:
-        if left and right:  # a ring cut into tiles takes its neighbours instead
+        if left and right and reach <= cells:  # a ring cut into tiles takes its neighbours instead
+            before, ending = row[first - reach : first], row[last + 1 - reach : last + 1]
+            after, beginning = row[last + 1 : last + 1 + reach], row[first : first + reach]
+            for j in range(reach):
+                before[j] = ending[j]
+            for j in range(reach):
+                after[j] = beginning[j]
+        elif left and right:
             for j in range(reach):
                 row[first - 1 - j] = row[last - j]
                 row[last + 1 + j] = row[first + j]
@@ -221,7 +228,7 @@ def extend(row, origin, cells, reach, boundary, left, right):
                 row[last + 1 + j] = zero
 
 
-@njit(**OPTIONS)
+@compiled
 def entries_within(entries, ring, low, high, shifts, boundary, size):
     """Find the entries of a ring that fall on cells low…high−1, counted on beyond the ends where it is periodic.
 
@@ -239,7 +246,7 @@ def entries_within(entries, ring, low, high, shifts, boundary, size):
     return shifts
 
 
-@njit(**OPTIONS)
+@compiled
 def inject(row, origin, size, entries, shifts, drive):
     """Add weight·drive at the entries of `shifts`; `origin` is where position 0 of the ring lies in the window."""
     for s in range(3):

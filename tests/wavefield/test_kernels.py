@@ -12,7 +12,7 @@ from scipy.stats import binom
 from wavefield import _windows
 from wavefield._kernels import Injection, convolve, injection, leapfrog, transport
 from wavefield._leapfrog import dickson
-from wavefield._stencil import FUSED, WIDEST, blocks, stepped
+from wavefield._stencil import FUSED, WIDEST, fused_steps, one_step, stepped
 
 DTYPES = (np.float64, np.float32)
 SIZES = (1, 2, 3, 5, 17, 64, 131)
@@ -406,14 +406,14 @@ def test_windows_and_threads_change_no_bit_of_the_one_level_loops(dtype, in_smal
 def test_vectors_give_the_bits_of_the_plain_loop(dtype, reach):
     rng = np.random.default_rng(reach)
     margin, halo, cells = _windows.MARGIN_BYTES // np.dtype(dtype).itemsize, 64, 203
-    for steps in (1, FUSED) if reach == 1 else (1,):
+    for steps, memory in ((1, 0.9), (FUSED, 0.9), (FUSED, 1)) if reach == 1 else ((1, 0.9),):
         now, before = rng.standard_normal((2, 2 * (margin + halo) + cells)).astype(dtype)
-        taps, memory = rng.standard_normal(reach + 1).astype(dtype), dtype(0.9)
+        taps, memory = rng.standard_normal(reach + 1).astype(dtype), dtype(memory)
         plain, vectors = [now.copy(), before.copy()], [now.copy(), before.copy()]
         for step in range(steps):
             stepped(*plain, margin + step + reach, now.size - margin - step - reach, taps, memory)
             plain.reverse()
-        blocks(*vectors, margin, cells + 2 * halo, steps, taps, memory)
+        (one_step if steps == 1 else fused_steps)(*vectors, margin, cells + 2 * halo, taps, memory)
         vectors = vectors[::-1] if steps == 1 else vectors
         known = slice(margin + steps * reach, margin + cells + 2 * halo - steps * reach)
         assert np.array_equal(plain[0][known], vectors[0][known])
