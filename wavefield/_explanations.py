@@ -22,11 +22,12 @@ from functools import cached_property
 
 import numpy as np
 from scipy.special import betaln
+from tqdm import tqdm
 
 _WIDTH = 12.0  # explanations e⁻¹² as likely as the best are left out of the sums
 _DEPTH = 4.0  # those within e⁻⁴ of the best are searched around in turn
 _SEARCHES = 30
-_RIVAL = 0.25  # least correlation of columns that may stand for each other
+RIVAL = 0.25  # least correlation of columns that may stand for each other
 _ENTANGLED = 0.1  # least correlation of events whose onsets are judged together
 _PARTNERS = 3
 _RIVALS = 40
@@ -129,8 +130,9 @@ class Posterior:
         """
         for _ in range(rounds):
             known = {frozenset(view.support): view}
-            confidence = [self._confidence_of(event, view, known) for event in range(len(view.support))]
-            best = max(known.values(), key=lambda other: other.score)
+            shown = tqdm(range(len(view.support)), desc="decode: confidence", delay=2, disable=None, leave=False)
+            confidence = [self._confidence_of(event, view, known) for event in shown]
+            best = max((v for v in known.values() if v.without_negative() is None), key=lambda v: v.score, default=view)
             if best.score <= view.score + 1e-6:
                 break
             view = best
@@ -274,7 +276,7 @@ class View:
         at = np.flatnonzero(gain > -_WIDTH)
         if places and at.size:
             like = self._correlation([self.support[k] for k in places])[:, at].max(axis=0)
-            at = at[like > _RIVAL]
+            at = at[like > RIVAL]
         return {frozenset((*self.support, int(j))): float(self.score + gain[j]) for j in at}
 
     def _exchanges(self, block):
@@ -309,7 +311,7 @@ class View:
         likeness = self._correlation(events).max(axis=0)
         likeness[list(rest)] = 0
         order = np.argsort(-likeness)[:_RIVALS]
-        return order[likeness[order] > _RIVAL]
+        return order[likeness[order] > RIVAL]
 
     def _pair_gain(self, left, schur):
         """Change of the score when two columns are taken in together, (c, c), each pair once."""

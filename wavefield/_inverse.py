@@ -11,20 +11,17 @@ noise and amplitudes are estimated along with it from all rings together, and ev
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import nnls
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from wavefield._blocks import Block
+from wavefield._blocks import DENSE, Block
 from wavefield._events import Events, joined
 from wavefield._explanations import Columns, Posterior, Prior
+from wavefield._pursuit import solve_unwritten, solve_whole
 
 CERTAIN = 0.9  # events less probable are marked as ambiguous
 FLOOR = 1e-6  # noise taken for granted, relative to the snapshot: below it sums lose the digits that decide
-_WHOLE = 1024  # columns up to which nnls takes the matrix as it is
-_ROUNDS = 30
-_NEIGHBOURS = 4  # onsets beside each of those found that may stand for it, where the matrix is not written out
 
 
 def decode_sparse(blocks, snapshot, noise, positive) -> Events:
@@ -61,10 +58,11 @@ def decode_sparse(blocks, snapshot, noise, positive) -> Events:
         if supports == before:
             break
     prior = _fitted_prior(problems, max(noise, least), positive)
-    shown = tqdm(problems, desc="decode: confidence", delay=2, disable=None, leave=False)
-    tables = [problem.events(prior) for problem in shown]
+    tables = [problem.events(prior) for problem in problems]
     residual, strength = left_over(snapshot.size), scale / snapshot.size**0.5
     doubts = _doubts(estimable, given, residual, least, strength, positive)
+    if any(problem.cut for problem in problems):
+        doubts.append("too many onsets leave like traces to weigh them all: `confidence` is an upper bound")
     return joined(tables, {"noise": float(noise), "residual": residual}, doubts)
 
 
@@ -88,7 +86,7 @@ class _Problem:
     def __init__(self, block: Block, snapshot, inputs, positive):
         self.block, self.snapshot, self.inputs, self.positive = block, snapshot, inputs, positive
         self.columns = block.columns
-        self.chosen = None  # columns of the design, where not all are written out
+        self.chosen, self.cut = None, False  # columns of the design, where not all are written out; all their rivals?
         self.rows = snapshot.size
         self.support, self.amplitudes = [], np.zeros(0)
 
@@ -99,17 +97,11 @@ class _Problem:
                 self.columns = Columns(np.zeros((self.rows, 0)))
             return
         if self.columns is None:
-            self.chosen, matrix = _pursue(_Unwritten(self.block.design), self.snapshot, self.positive, least)
-            self.chosen = _with_neighbours(self.chosen, self.block.design)
+            room = max(DENSE // self.rows, 1)
+            self.chosen, x, self.cut = solve_unwritten(self.block.design, self.snapshot, self.positive, least, room)
             self.columns = Columns(np.asfortranarray(self.block.design.columns(self.chosen)))
-            matrix = self.columns.matrix
-            x = _solve(matrix, self.snapshot, self.positive)
-        elif self.columns.count > _WHOLE:
-            found, _ = _pursue(_Written(self.columns.matrix), self.snapshot, self.positive, least)
-            x = np.zeros(self.columns.count)
-            x[found] = _solve(self.columns.matrix[:, found], self.snapshot, self.positive)
         else:
-            x = _solve(self.columns.matrix, self.snapshot, self.positive)
+            x = solve_whole(self.columns.matrix, self.snapshot, self.positive, least)
         self._keep(np.flatnonzero(x), x)
 
     def drop_small(self, share=0.05):
@@ -181,89 +173,3 @@ def _ridge(matrix, snapshot, prior):
     stacked = np.vstack([matrix, lean * np.eye(matrix.shape[1])])
     target = np.concatenate([snapshot, np.full(matrix.shape[1], lean * prior.mean)])
     return np.linalg.lstsq(stacked, target, rcond=None)[0]
-
-
-# ---- first guess --------------------------------------------------------------------------------------------------
-
-
-def _solve(matrix, snapshot, positive):
-    """Return non-negative least squares; or least squares with the penalty (λ Σ|x|)², both on columns of norm 1."""
-    norms = np.linalg.norm(matrix, axis=0)
-    unit = matrix / norms
-    try:
-        if positive:
-            return nnls(unit, snapshot, maxiter=max(10 * norms.size, 100))[0] / norms
-        penalty = np.full((1, 2 * norms.size), 1e-2)
-        both = np.vstack([np.hstack([unit, -unit]), penalty])
-        x = nnls(both, np.append(snapshot, 0.0), maxiter=max(20 * norms.size, 100))[0]
-    except RuntimeError as error:
-        raise ValueError(
-            f"snapshot: non-negative least squares over {norms.size} columns did not converge ({error}); "
-            "look back over fewer steps (`horizon`)"
-        ) from None
-    return (x[: norms.size] - x[norms.size :]) / norms
-
-
-class _Written:
-    """A matrix that is written out, as pursuit sees it."""
-
-    def __init__(self, matrix):
-        self.matrix, self.norms = matrix, np.linalg.norm(matrix, axis=0)
-
-    def heard(self, left):
-        """Products with all columns."""
-        return self.matrix.T @ left
-
-    def columns(self, chosen):
-        """Columns by number."""
-        return self.matrix[:, chosen]
-
-
-class _Unwritten:
-    """A design too large to be written out, as pursuit sees it."""
-
-    def __init__(self, design):
-        self.design, self.norms = design, design.norms().ravel()
-
-    def heard(self, left):
-        """Products with all columns."""
-        return self.design.adjoint(left).ravel()
-
-    def columns(self, chosen):
-        """Columns by number."""
-        return self.design.columns(chosen)
-
-
-def _pursue(matrix, snapshot, positive, least):
-    """Solve on a growing set of columns, those taken in that hear most of what is left; (chosen, their columns).
-
-    It ends where no column hears more of what is left than noise would make it hear.
-    """
-    norms = np.maximum(matrix.norms, 1e-13 * matrix.norms.max())
-    chosen, left = np.zeros(0, int), snapshot
-    columns = np.zeros((snapshot.size, 0))
-    for _ in range(_ROUNDS):
-        heard = matrix.heard(left) / norms
-        heard = heard if positive else np.abs(heard)
-        heard[chosen] = -np.inf
-        heard[matrix.norms < 1e-13 * matrix.norms.max()] = -np.inf
-        level = max(2 * np.sqrt(np.mean(left**2)), least, 0.1 * heard.max())
-        peaks = np.flatnonzero(heard > level)
-        if not peaks.size or heard.max() <= max(2 * np.sqrt(np.mean(left**2)), least):
-            break
-        new = peaks[np.argsort(-heard[peaks])][: max(32, snapshot.size // 16)]
-        chosen = np.concatenate([chosen, new])
-        columns = np.hstack([columns, matrix.columns(new)])
-        x = _solve(columns, snapshot, positive)
-        kept = x != 0
-        chosen, columns, x = chosen[kept], columns[:, kept], x[kept]
-        left = snapshot - columns @ x
-    order = np.argsort(chosen)
-    return chosen[order], columns[:, order]
-
-
-def _with_neighbours(chosen, design):
-    """Add the onsets beside each of the chosen columns."""
-    beside = design.inputs * np.arange(-_NEIGHBOURS, _NEIGHBOURS + 1)
-    wide = np.unique(chosen[:, None] + beside)
-    return wide[(wide >= 0) & (wide < design.shape[1])]
