@@ -34,13 +34,15 @@ def gradient(values: np.ndarray, dt: float, where: Sites, *, band=None) -> Estim
     products = 0.5 * (
         broad[:, where.second] * narrow[:, where.first].conj() + narrow[:, where.second] * broad[:, where.first].conj()
     )  # (time, pair); one factor unfiltered: the same sum over time, a flatter spectrum
-    wavenumber = _wavenumber(products.sum(axis=0), where)
+    wavenumber = mean_wavenumber(products.sum(axis=0), where)
     turned = products * np.exp(2j * np.pi * where.displacement @ wavenumber)
     coherence = np.abs(turned.sum()) / (np.sum(power) / len(narrow) * len(where.first) / where.count)
     chance = np.sqrt(np.sum(power**2) / np.sum(power) ** 2 / len(where.first))
     if coherence < SIGNIFICANT * chance:
         return Estimate("no_wave", explained=coherence)
-    frequency, of_frequency = _frequency(broad, narrow, wavenumber, where, dt)
+    frequency, of_frequency = mean_frequency(np.roll(broad, -1, 0), narrow, wavenumber, where, dt)
+    _, mirrored = mean_frequency(np.roll(narrow, -1, 0), broad, wavenumber, where, dt)
+    of_frequency = (of_frequency + mirrored) / 2
     if np.any(np.abs(wavenumber) * where.spacing > NYQUIST_SHARE * 0.5):
         return Estimate("aliased", frequency=frequency)
     of_wavenumber = _influence(turned, where.displacement)
@@ -73,7 +75,7 @@ def _is_narrow(frequency, power):
     return power[near].sum() >= share * power.sum()
 
 
-def _wavenumber(products, where):
+def mean_wavenumber(products, where):
     """argmax_k Σ Re(C e^{2πi k·d}) by trying a grid, then Newton's method; `products` (pair,)."""
     steps, which = np.unique(np.round(where.displacement, 12), axis=0, return_inverse=True)
     joined = np.zeros(len(steps), dtype=complex)
@@ -97,14 +99,15 @@ def _influence(turned, displacement):
     return -(turned.imag @ displacement) @ np.linalg.pinv(curvature) / (2 * np.pi)
 
 
-def _frequency(broad, narrow, wavenumber, where, dt):
-    """Mean frequency of what neighbours share, and the influence (time,) of each sample on it."""
+def mean_frequency(later, now, wavenumber, where, dt, pairs=None):
+    """Mean frequency of what neighbours share, from z(t + dt) and z(t), and the influence (time,) of each sample on it.
+
+    `pairs` (time, pair) chooses which to count.
+    """
     turn = np.exp(2j * np.pi * where.displacement @ wavenumber)
-    products = np.zeros(len(narrow), dtype=complex)
-    for late, early in ((broad, narrow), (narrow, broad)):
-        later = np.roll(late, -1, axis=0)
-        products += (later[:, where.second] * early[:, where.first].conj()) @ turn
-        products += (later[:, where.first] * early[:, where.second].conj()) @ turn.conj()
+    chosen = 1.0 if pairs is None else pairs
+    products = (later[:, where.second] * now[:, where.first].conj() * chosen) @ turn
+    products += (later[:, where.first] * now[:, where.second].conj() * chosen) @ turn.conj()
     total = products.sum()
     influence = (products * np.conj(total)).imag / np.abs(total) ** 2
-    return np.angle(total) / (2 * np.pi * dt), influence / (2 * np.pi * dt)
+    return float(np.angle(total) / (2 * np.pi * dt)), influence / (2 * np.pi * dt)

@@ -33,6 +33,7 @@ class Sites:
     second: np.ndarray  # (pair,) … and
     displacement: np.ndarray  # (pair, D): from first to second, across the seam of a ring
     spacing: np.ndarray  # (D,): typical distance of neighbours along x (and y)
+    period: np.ndarray | None  # (D,): circumference where space closes on itself (inf where it does not)
 
     @property
     def count(self) -> int:
@@ -106,9 +107,22 @@ def sites(rec, *, mask=None, minimum: int = 2, steps: int = 4) -> tuple[xr.DataA
         spacing = np.array([np.median(along[along > 0]) if along.any() else np.inf for along in np.abs(displacement).T])
     found = Sites(
         dims, shape, alive, position[alive], units, renumber[first[both]], renumber[second[both]], displacement[both],
-        spacing,
+        spacing, _period(array, dims),
     )  # fmt: skip
     return array, time, found
+
+
+def _period(array, dims):
+    """Circumference along x (and y) of rings and closed sheets, inf along open axes, None where nothing closes."""
+    if dims == ("electrode",):
+        return None
+    axes = [array.coords[dim] for dim in reversed(dims)]
+    closed = [c.attrs.get("boundary", array.attrs.get("boundary", "open")) == "periodic" for c in axes]
+    if not any(closed):
+        return None
+    return np.array(
+        [even_axis(array, c.name).length if wraps else np.inf for c, wraps in zip(axes, closed, strict=True)]
+    )
 
 
 def traces(array: xr.DataArray, where: Sites):
