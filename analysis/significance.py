@@ -27,6 +27,7 @@ import numpy as np
 import xarray as xr
 from scipy.stats import false_discovery_control
 from tqdm import tqdm
+from tqdm.dask import TqdmCallback
 
 from analysis._axes import activity, netcdf_attrs
 from analysis._swap import (
@@ -159,10 +160,10 @@ def structure_test(
     average = [dim for dim in array.dims if dim == "trial"]
 
     def peak(activity_):
-        right, left = sides(mapped_power(activity_, plan, average=average), band=band)
+        right, left = sides(_computed(mapped_power(activity_, plan, average=average)), band=band)
         dims = [dim for dim in right.dims if dim.startswith(("frequency", "wavenumber"))]
         mean = (right.mean(dims) + left.mean(dims)) / 2
-        return (np.maximum(right.max(dims), left.max(dims)) / mean.where(mean > 0)).compute()
+        return np.maximum(right.max(dims), left.max(dims)) / mean.where(mean > 0)
 
     observed = peak(array)
     null_peak = _drawn(lambda: peak(surrogate(array, null, seed=rng)), draws)
@@ -184,7 +185,7 @@ def _symmetry_indices(array, plan, null, draws, rng, average, axis, band):
         if array.sizes.get("trial", 1) < FEW_BLOCKS:
             raise ValueError(f"null='trial' needs at least 6 trials: the recording has {array.sizes.get('trial', 1)}")
         average = []
-    right, left = sides(mapped_power(array, plan, average=average), axis=axis, band=band)
+    right, left = sides(_computed(mapped_power(array, plan, average=average)), axis=axis, band=band)
     core = [dim for dim in right.dims if dim.startswith(("frequency", "wavenumber"))]
     if null == "trial":
         total, per_trial = (right + left).sum(core), (right - left).sum(core)
@@ -194,12 +195,20 @@ def _symmetry_indices(array, plan, null, draws, rng, average, axis, band):
         correlations = _correlations(plan, core)
     return xr.apply_ufunc(
         _symmetry_null,
-        right.compute().astype(float),
-        left.compute().astype(float),
+        right.astype(float),
+        left.astype(float),
         input_core_dims=[core, core],
         output_core_dims=[[], ["draw"], []],
         kwargs={"null": null, "correlations": correlations, "draws": draws, "rng": rng},
     )
+
+
+def _computed(power):
+    """A lazy spectrum computed block by block, with a progress bar."""
+    if power.chunks is None:
+        return power
+    with TqdmCallback(desc="spectrum", disable=None, delay=2):
+        return power.compute()
 
 
 def _correlations(plan, core):
@@ -244,11 +253,11 @@ def _symmetry_null(right, left, null, correlations, draws, rng):
 
 def _surrogate_indices(array, plan, null, draws, rng, average, axis, band):
     def index(activity_):
-        right, left = sides(mapped_power(activity_, plan, average=average), axis=axis, band=band)
+        right, left = sides(_computed(mapped_power(activity_, plan, average=average)), axis=axis, band=band)
         dims = [dim for dim in right.dims if dim.startswith(("frequency", "wavenumber"))]
         right, left = right.sum(dims), left.sum(dims)
         both = right + left
-        return ((right - left) / both.where(both > 0)).compute()
+        return (right - left) / both.where(both > 0)
 
     return index(array), _drawn(lambda: index(surrogate(array, null, seed=rng)), draws)
 

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 from scipy import fft, signal
@@ -264,12 +265,14 @@ def _groups(array, plan) -> Iterator[tuple[int, ...]]:
 
 
 def block_chunks(piece, core_dims) -> dict:
-    """Whole core dims; the other dims cut from the left until a block is small enough."""
+    """Chunks with whole core dims; other dims are cut, from the left, until a block is small, and never merged."""
     chunks = {dim: -1 for dim in core_dims}
     room = max(1, BLOCK_BYTES // (piece.dtype.itemsize * math.prod(piece.sizes[dim] for dim in core_dims)))
     for dim in reversed([dim for dim in piece.dims if dim not in core_dims]):
-        chunks[dim] = min(room, piece.sizes[dim])
-        room = max(1, room // piece.sizes[dim])
+        present = max(piece.chunksizes.get(dim, [piece.sizes[dim]]))
+        if present > room or not piece.chunksizes:
+            chunks[dim] = min(room, present)
+        room = max(1, room // present)
     return chunks
 
 
@@ -290,7 +293,37 @@ def _power_of(array, plan, starts, order):
 
 
 def _finish(power, plan, names):
-    return (power.mean(names) if names else power).assign_coords(plan.coords())
+    return (_mean(power, names) if names else power).assign_coords(plan.coords())
+
+
+def _mean(power, names) -> xr.DataArray:
+    """`power.mean(names)`; lazy blocks are added in place as they come, without copies side by side."""
+    if power.chunks is None:
+        return power.mean(names)
+    axes, count = power.get_axis_num(names), math.prod(power.sizes[name] for name in names)
+    options = {"axis": axes, "dtype": power.dtype, "concatenate": False, "split_every": 8}
+    total = da.reduction(power.data, _block_sum, _sum_of_blocks, combine=_add_blocks, **options)
+    return power.isel(dict.fromkeys(names, 0), drop=True).copy(data=total / power.dtype.type(count))
+
+
+def _block_sum(block, axis, keepdims):
+    return block if all(block.shape[a] == 1 for a in axis) else block.sum(axis=axis, keepdims=keepdims)
+
+
+def _add_blocks(blocks, axis, keepdims):
+    """Sum of a nested list of equal blocks."""
+    while isinstance(blocks, list) and blocks and isinstance(blocks[0], list):
+        blocks = [block for inner in blocks for block in inner]
+    if not isinstance(blocks, list):
+        return blocks
+    total = blocks[0].copy()
+    for block in blocks[1:]:
+        total += block
+    return total
+
+
+def _sum_of_blocks(blocks, axis, keepdims):
+    return _add_blocks(blocks, axis, keepdims).sum(axis=axis, keepdims=keepdims)
 
 
 def _power_block(values, plan, starts, order=None):
