@@ -1,0 +1,47 @@
+"""Wave diagnostics of any recording: is there a wave, which way, how fast, and can chance explain it?"""
+
+from analysis import plot, synthetic
+from analysis.background import background_normalised_spectrum, diagonal_power, ridge_power
+from analysis.csd import current_source_density
+from analysis.diagnose import diagnose
+from analysis.direction import direction_index, directional_filter, travelling_index
+from analysis.dispersion import dispersion_ridge, fit_dispersion, ridge_velocity
+from analysis.events import wave_events
+from analysis.patterns import divergence_and_curl, phase_distance_correlation, rotation_correlation, singularities
+from analysis.phase import analytic_signal, generalized_phase, phase_gradient, phase_gradient_directionality
+from analysis.significance import direction_test, structure_test
+from analysis.spectrum import wavenumber_frequency_spectrum
+from analysis.surrogates import surrogate
+from analysis.velocity import delay_velocity, phase_gradient_velocity, radon_velocity
+
+__all__ = [
+    "analytic_signal",
+    "background_normalised_spectrum",
+    "current_source_density",
+    "delay_velocity",
+    "diagnose",
+    "diagonal_power",
+    "direction_index",
+    "direction_test",
+    "directional_filter",
+    "dispersion_ridge",
+    "divergence_and_curl",
+    "fit_dispersion",
+    "generalized_phase",
+    "phase_distance_correlation",
+    "phase_gradient",
+    "phase_gradient_directionality",
+    "phase_gradient_velocity",
+    "plot",
+    "radon_velocity",
+    "ridge_power",
+    "ridge_velocity",
+    "rotation_correlation",
+    "singularities",
+    "structure_test",
+    "surrogate",
+    "synthetic",
+    "travelling_index",
+    "wave_events",
+    "wavenumber_frequency_spectrum",
+]

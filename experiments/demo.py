@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -12,12 +13,13 @@ matplotlib.use("Agg")
 import numpy as np
 from tqdm import tqdm
 
+import analysis
 import wavefield as wf
 from wavefield import figures, plot
 
 
 def main(argv=None) -> int:
-    """Write a recording, the events read back from it, and the figures, into one folder."""
+    """Write a recording, the events read back from it, its diagnostics and the figures into one folder."""
     parser = argparse.ArgumentParser(prog="python -m experiments demo", description=__doc__)
     parser.add_argument("--out", default="demo", help="folder to write (default: demo)")
     parser.add_argument("--seed", type=int, default=0)
@@ -27,6 +29,7 @@ def main(argv=None) -> int:
     rng = np.random.default_rng(options.seed)
     stages = [
         ("simulate and decode", lambda: _field(folder)),
+        ("diagnose", lambda: _diagnose(folder)),
         (
             "what a wave remembers",
             lambda: plot.save_figure(figures.memory_of_a_wave(), folder / "memory-of-a-wave.png"),
@@ -48,3 +51,11 @@ def _field(folder):
         plot.animate(rec.activity.load(), folder / "field.gif", every=2)
     events.to_dataframe().to_csv(folder / "events.csv")
     tqdm.write(events.to_dataframe().to_string())
+
+
+def _diagnose(folder):
+    with warnings.catch_warnings(), wf.open_recording(folder / "field.nc") as rec:
+        warnings.simplefilter("ignore")  # one estimator refuses broadband pulses, as it says in the figure
+        result = analysis.diagnose(rec).isel(channel=0)
+        plot.save_figure(analysis.plot.summary(rec.activity.isel(channel=0).load(), result), folder / "waves.png")
+    tqdm.write(analysis.plot.describe(result))
