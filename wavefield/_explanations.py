@@ -83,7 +83,7 @@ class Prior:
 
 
 class Posterior:
-    """The posterior over supports of one snapshot (R,), the columns having norm 1 or less."""
+    """The posterior over supports of one snapshot (R,), `candidates` columns being possible beforehand."""
 
     def __init__(self, columns: Columns, snapshot: np.ndarray, prior: Prior, candidates: int | None = None):
         self.columns, self.prior = columns, prior

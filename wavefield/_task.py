@@ -41,6 +41,8 @@ def from_recording(rec, operator, previous, nonnegative):
             f"snapshot: the dataset has no activity, only {', '.join(map(str, rec.data_vars)) or 'nothing'}"
         )
     activity = rec["activity"]
+    if 0 in activity.shape:
+        raise ValueError(f"snapshot: the recording holds no state, its activity has sizes {dict(activity.sizes)}")
     activity = activity.isel(time=-1) if "time" in activity.dims else activity
     foreign = set(activity.dims) - {"trial", "channel", "position"}
     if foreign or "position" not in activity.dims:
@@ -52,11 +54,10 @@ def from_recording(rec, operator, previous, nonnegative):
         previous = _level(rec["previous"])
     encoder = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
     kind = rec.attrs.get("source_kind", "direct")
-    if "steps" not in rec.attrs:
-        raise ValueError("snapshot: the recording does not say how many steps have passed; give `steps`")
+    elapsed = int(rec.attrs["steps"]) + int(rec.attrs.get("first_step", 0)) if "steps" in rec.attrs else None
     _refuse_nonlinear(rec.attrs.get("nonlinearity", "identity"), operator, encoder, nonnegative, "bias" in rec)
     return _level(activity), operator, {
-        "steps": int(rec.attrs["steps"]) + int(rec.attrs.get("first_step", 0)),
+        "steps": elapsed,
         "encoder": encoder,
         "source": None if kind == "direct" else kind,
         "previous": previous,
@@ -75,7 +76,8 @@ def _refuse_nonlinear(nonlinearity, operator, encoder, nonnegative, biased):
         return
     if nonlinearity != "relu":
         raise ValueError(f"snapshot: a field under {nonlinearity} is not linear in its inputs and cannot be decoded")
-    negative = [name for name, values in (("kernel", operator.kernel), ("encoder", encoder)) if np.min(values) < 0]
+    weights = {"kernel": operator.kernel, "encoder": 0.0 if encoder is None else encoder}
+    negative = [name for name, values in weights.items() if np.min(values) < 0]
     if negative or not nonnegative or biased:
         why = (
             f"its {' and '.join(negative)} has negative weights"
@@ -91,7 +93,7 @@ def task_of(snapshot, operator, steps, encoder, source, previous, horizon, nonne
     if not isinstance(operator, WaveOperator):
         raise TypeError(f"operator must be a WaveOperator (a recording carries its own), got {type(operator).__name__}")
     if steps is None:
-        raise ValueError("steps must be given with an array: how long ago the field was at rest")
+        raise ValueError("steps must be given where no recording tells it: how long ago the field was at rest")
     steps = positive_int(steps, "steps")
     horizon = steps if horizon is None else min(positive_int(horizon, "horizon"), steps)
     if source not in (None, "pulse", "force"):

@@ -155,8 +155,11 @@ def _exact_reader(task):
         if (np.abs(shifts.gain) > 1).any():
             raise ValueError(f"operator grows: its gain per step is {np.abs(shifts.gain).max():g}, above 1")
 
+        silent = _silent(shifts.entries[0], shifts.inputs)
+
         def one_way(now, _, noise):
-            return read_one_way(shifts, now, task.steps, task.horizon, noise, task.precision * np.abs(now).max())
+            events = read_one_way(shifts, now, task.steps, task.horizon, noise, task.precision * np.abs(now).max())
+            return None if events is None else replace(events, warnings=silent + events.warnings)
 
         return one_way
     shifts = two_way_shifts_of(task.operator, task.encoder) if task.both else None
@@ -179,6 +182,7 @@ def _inverse_reader(task, method):
     )
     blocks = prepare(forward, task.steps, signed=not task.nonnegative or method == "tikhonov")
     facts, warnings = _told_of(blocks, back, task.steps)
+    warnings = _silent(np.concatenate([inputs for _, _, inputs in blocks] or [[]]), forward.inputs) + warnings
 
     def inverse(now, before, noise):
         flat = now.ravel() if before is None else np.concatenate([now.ravel(), before.ravel()])
@@ -228,6 +232,11 @@ def _told_of(blocks, back, steps):
     return facts, warnings
 
 
+def _silent(entering, inputs):
+    """Name the inputs that are not among those entering."""
+    return [f"input {i} enters nowhere: nothing can be known of it" for i in np.setdiff1d(np.arange(inputs), entering)]
+
+
 def _with_remarks(events):
     """Say what the periods of the events mean."""
     remarks = []
@@ -260,10 +269,8 @@ def _dataset(task, trials: list[Events]) -> xr.Dataset:
         table["trial"] = ("event", which, {"units": "1", "long_name": "number of the trial"})
     first = trials[0].facts
     every = lambda name: [float(t.facts[name]) for t in trials] if task.trials else float(first[name])  # noqa: E731
-    silent = np.flatnonzero(~task.encoder.any(axis=(0, 1)))
-    nowhere = [f"input {i} enters nowhere: nothing can be known of it" for i in silent]
     attrs = {
-        "method": first["method"],
+        "method": ", ".join(dict.fromkeys(t.facts["method"] for t in trials)),
         "steps": task.steps,
         "horizon": first["horizon"],
         "noise": every("noise"),
@@ -271,6 +278,6 @@ def _dataset(task, trials: list[Events]) -> xr.Dataset:
         "columns": first["columns"],
         "rank": first.get("rank", -1),
         "conditioning": first.get("conditioning", float("nan")),
-        "warnings": "; ".join(dict.fromkeys(nowhere + [text for t in trials for text in t.warnings])),
+        "warnings": "; ".join(dict.fromkeys(text for t in trials for text in t.warnings)),
     }
     return xr.Dataset(table, attrs=attrs)

@@ -571,5 +571,8 @@ def test_recordings_that_cannot_be_decoded_are_refused_with_the_reason():
     with pytest.raises(ValueError, match="does not say what moved it"):
         decode(rec.drop_vars("kernel"))
     del rec.attrs["steps"]
-    with pytest.raises(ValueError, match="does not say how many steps"):
+    with pytest.raises(ValueError, match="steps must be given where no recording tells it"):
         decode(rec)
+    assert support(decode(rec, steps=10)) == {(5, 0)}
+    with pytest.raises(ValueError, match="the recording holds no state"):
+        decode(rec.isel(time=slice(0)))
