@@ -115,10 +115,8 @@ def _advance_pairs(operator, modes, steps, alpha, beta):
     change = root * (level - root * before)
     moved = np.empty_like(modes)
     for which, n in ((0, steps), (1, steps - 1)):
-        ratio, step = (
-            _sine_ratio(n, square, operator.memory[:, None]),
-            _cosine_ratio(n, square, operator.memory[:, None]),
-        )
+        ratio = _sine_ratio(n, square, operator.memory[:, None])
+        step = _cosine_ratio(n, square, operator.memory[:, None])
         moved[..., which::2, :] = turn**n * step * level + turn ** (n - 1) * ratio * change
     return moved
 
@@ -148,23 +146,25 @@ def _sine_ratio(n, square, memory):
     """q^{(n−1)/2} sin(nφ)/sin φ, given sin²(φ/2); φ is imaginary where that is negative, and the ratio n at φ = 0."""
     if n == 0:
         return np.zeros(square.shape)
-    decay = 0.5 * (n - 1) * np.log(memory)
-    phi, eta = _angles(square)
+    decay = np.exp(0.5 * (n - 1) * np.log(memory))
+    phi = 2 * np.arcsin(np.sqrt(np.maximum(square, 0)))
     with np.errstate(divide="ignore", invalid="ignore"):
-        turning = np.exp(decay) * np.sin(n * phi) / np.sin(phi)
-        growing = np.exp(decay + (n - 1) * eta) * np.expm1(-2 * n * eta) / np.expm1(-2 * eta)  # sinh(nη)/sinh η
-    return np.where(phi > 0, turning, np.where(eta > 0, growing, n * np.exp(decay)))
+        ratio = np.where(phi > 0, decay * np.sin(n * phi) / np.sin(phi), n * decay)
+    over = square < 0
+    if over.any():
+        eta = 2 * np.arcsinh(np.sqrt(-square[over]))
+        decay = np.broadcast_to(0.5 * (n - 1) * np.log(memory), square.shape)[over]
+        ratio[over] = np.exp(decay + (n - 1) * eta) * np.expm1(-2 * n * eta) / np.expm1(-2 * eta)  # sinh(nη)/sinh η
+    return ratio
 
 
 def _cosine_ratio(n, square, memory):
     """q^{n/2} cos((n + ½)φ)/cos(φ/2), which is q^{n/2} (sin((n + 1)φ) − sin(nφ))/sin φ."""
-    decay = 0.5 * n * np.log(memory)
-    phi, eta = _angles(square)
-    turning = np.exp(decay) * np.cos((n + 0.5) * phi) / np.cos(phi / 2)
-    growing = np.exp(decay + n * eta) * (1 + np.exp(-(2 * n + 1) * eta)) / (1 + np.exp(-eta))  # cosh for cos
-    return np.where(eta > 0, growing, turning)
-
-
-def _angles(square):
-    """φ and η of sin²(φ/2) = square = −sinh²(η/2), one of them zero."""
-    return 2 * np.arcsin(np.sqrt(np.maximum(square, 0))), 2 * np.arcsinh(np.sqrt(np.maximum(-square, 0)))
+    phi = 2 * np.arcsin(np.sqrt(np.maximum(square, 0)))
+    ratio = np.exp(0.5 * n * np.log(memory)) * np.cos((n + 0.5) * phi) / np.cos(phi / 2)
+    over = square < 0
+    if over.any():
+        eta = 2 * np.arcsinh(np.sqrt(-square[over]))
+        decay = np.broadcast_to(0.5 * n * np.log(memory), square.shape)[over]
+        ratio[over] = np.exp(decay + n * eta) * (1 + np.exp(-(2 * n + 1) * eta)) / (1 + np.exp(-eta))  # cosh for cos
+    return ratio

@@ -17,7 +17,7 @@ from wavefield.operator import WaveOperator
 from wavefield.recording import open_recording, recording
 from wavefield.recording_writer import RecordingWriter, partial_path
 
-_STEPS_PER_JUMP = 200  # what a jump costs, in steps of the loop (python -m wavefield bench)
+_STEPS_PER_JUMP = 600  # what a jump costs, in steps of the loop (python -m wavefield bench)
 _BLOCK_UPDATES = 200_000_000  # cell updates between two looks at the field: a fraction of a second
 _BLOCK_BYTES = 64_000_000  # of states handed to the file at a time
 

@@ -21,6 +21,8 @@ import numpy as np
 
 from wavefield._atomic import whole_or_nothing
 from wavefield._kernels import convolve, injection, leapfrog, transport
+from wavefield.equations import transport as transport_equation
+from wavefield.equations import wave
 
 SIZES = ((64, 1_000), (1, 131_072), (1, 1_000_000), (1, 16_000_000))  # rings, positions
 _COURANT2 = 0.81
@@ -220,6 +222,28 @@ def growth(effort: Effort) -> Iterator[Row]:
         yield from [compared(row, rows[0]) for row in rows]
 
 
+def jumping(effort: Effort) -> Iterator[Row]:
+    """A jump of any number of steps, against 200 steps of the loop; its time over theirs says from where it wins."""
+    steps = 200
+    for size in (256, 1024, 8192, 65_536, 1_000_000):
+        if size > effort.positions:
+            continue
+        now, before = _levels(1, size, np.float64)
+        pair = np.stack([now[0, 0], before[0, 0]])
+        jump, shift = wave(0.9).power(steps), transport_equation(0.9).power(steps)
+        two_way_jump, stepped, one_way_jump, moved = fastest(
+            effort.repeats,
+            lambda: jump(pair),  # noqa: B023
+            lambda: leapfrog(now, before, taps=_TAPS, memory=1.0, steps=steps),  # noqa: B023
+            lambda: shift(pair[:1]),  # noqa: B023
+            lambda: transport(now, taps=[0.9, 0.1, 0], steps=steps),  # noqa: B023
+        )
+        for name, seconds, loop in (("two-way", two_way_jump, stepped), ("one-way", one_way_jump, moved)):
+            looped = _row(f"{name}, {steps} steps", now, steps, loop)
+            yield looped
+            yield compared(_row(f"{name}, jump of {steps} steps", now, steps, seconds), looped)
+
+
 def starting(effort: Effort) -> Iterator[Row]:
     """Time to import the package, and to the end of a first simulation, its loops compiled and cached before."""
     script = (
@@ -235,7 +259,15 @@ def starting(effort: Effort) -> Iterator[Row]:
         yield Row(case, "", 0, 0, 0, float(seconds), 1 / float(seconds), "1/s")
 
 
-CASES: tuple[Callable[[Effort], Iterator[Row]], ...] = (two_way, two_way_at_work, one_level, saving, growth, starting)
+CASES: tuple[Callable[[Effort], Iterator[Row]], ...] = (
+    two_way,
+    two_way_at_work,
+    one_level,
+    saving,
+    growth,
+    jumping,
+    starting,
+)
 
 
 # ---- NumPy doing the same -------------------------------------------------------------------------------------------
