@@ -9,7 +9,7 @@ import xarray as xr
 from scipy.spatial import Delaunay
 from scipy.stats import chi2
 
-from analysis._axes import electrode_positions, even_axis, netcdf_attrs, space_dims
+from analysis._axes import activity, electrode_positions, even_axis, netcdf_attrs, space_dims
 from analysis._dead import dead_positions
 from analysis._sites import Sites, site_gradient, sites
 
@@ -98,7 +98,7 @@ def divergence_and_curl(gradient) -> xr.Dataset:
     """
     if "wavenumber_y" not in gradient:
         raise ValueError("gradient has no wavenumber_y: divergence and curl need two dimensions of space")
-    kx, ky = gradient["wavenumber_x"], gradient["wavenumber_y"]
+    kx, ky = (activity(gradient[name]) for name in ("wavenumber_x", "wavenumber_y"))
     _, _, where = sites(kx.fillna(0.0), mask=dead_positions(kx, "nan"), steps=1)
     operators = site_gradient(where)
     dims = where.dims
@@ -208,6 +208,7 @@ def _phase_map(phase, *, two_dimensional: str = ""):
     angles = phase["phase"]
     if "boundary" in phase.attrs:
         angles = angles.assign_attrs(boundary=phase.attrs["boundary"])
+    angles = activity(angles)  # axes increase
     if two_dimensional and len(space_dims(angles)) == 1 and "electrode" not in angles.dims:
         raise ValueError(f"{two_dimensional} needs two dimensions of space; this recording has {space_dims(angles)}")
     _, _, where = sites(angles.fillna(0.0), mask=dead_positions(angles, "nan"), minimum=4, steps=1)

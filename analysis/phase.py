@@ -21,6 +21,7 @@ from analysis._dead import dead_positions
 from analysis._sites import Sites, site_gradient, sites
 
 FILTER_ORDER = 4
+STEEP = 0.45  # mean difference of neighbours, in π, that is warned of: noise has 0.5
 
 
 def analytic_signal(rec, *, band=None, trim=None, mask=None) -> xr.Dataset:
@@ -69,8 +70,8 @@ def generalized_phase(rec, *, lowest=0.0, band=None, extend=3, trim=None, mask=N
 
     Where the instantaneous frequency falls below `lowest` (low-frequency intrusions, phase running backwards) the
     phase is discarded, from the start of each such run over `extend` times its length (never beyond the record), and
-    the unwrapped phase is interpolated across with a monotone cubic (PCHIP). A run that reaches an end of the record
-    is continued at the mean frequency of what was kept.
+    the unwrapped phase is interpolated across with a monotone cubic (PCHIP), with the number of cycles that the median
+    frequency of the rest makes most likely. A run that reaches an end of the record is continued at that frequency.
 
     Parameters
     ----------
@@ -127,7 +128,7 @@ def phase_gradient(phase) -> xr.Dataset:
     Warns
     -----
     UserWarning
-        Where the mean difference exceeds a quarter of a cycle (data in memory only).
+        Where the mean difference is about a quarter of a cycle or more (data in memory only).
 
     Examples
     --------
@@ -167,9 +168,9 @@ def phase_gradient(phase) -> xr.Dataset:
     data["speed"] = speed.assign_attrs(units=speed_units(where.units, time.units), long_name="phase speed")
     data["frequency"] = phase["frequency"]
     data["steepness"] = steepness.assign_attrs(units="1", long_name="mean phase difference of neighbours, in π")
-    if not array.chunks and float(steepness.mean()) > 0.5:
+    if not array.chunks and float(steepness.mean()) > STEEP:
         warnings.warn(
-            f"neighbours differ by {float(steepness.mean()):.2f} π on average, more than a quarter of a cycle: this is "
+            f"neighbours differ by {float(steepness.mean()):.2f} π on average, about a quarter of a cycle: this is "
             "noise, or waves near the limit of the spacing; band-pass the recording or space the sensors more densely",
             stacklevel=2,
         )
@@ -297,13 +298,20 @@ def _extended(slow, extend):
 
 
 def _bridge(phase, bad):
-    """`phase` with the samples `bad` interpolated, wrapped to (−π, π]."""
+    """`phase` with the samples `bad` interpolated, wrapped to (−π, π].
+
+    Across a gap the phase advances by whole cycles more than its two ends show, as many as bring it nearest to the
+    advance at the median rate of what was kept.
+    """
     good = np.flatnonzero(~bad)
-    kept = np.unwrap(phase[good])
+    gap = np.diff(good)
+    advance = np.angle(np.exp(1j * np.diff(phase[good])))
+    rate = np.median(advance[gap == 1]) if np.any(gap == 1) else 0.0
+    advance[gap > 1] += 2 * np.pi * np.rint((rate * gap - advance) / (2 * np.pi))[gap > 1]
+    kept = phase[good[0]] + np.concatenate([[0.0], np.cumsum(advance)])
     out = np.empty(phase.size)
-    inside = slice(good[0], good[-1] + 1)
-    out[inside] = PchipInterpolator(good, kept)(np.arange(good[0], good[-1] + 1))
-    rate = (kept[-1] - kept[0]) / (good[-1] - good[0])
+    inside = np.arange(good[0], good[-1] + 1)
+    out[inside] = PchipInterpolator(good, kept)(inside)
     out[: good[0]] = kept[0] - rate * np.arange(good[0], 0, -1)
     out[good[-1] + 1 :] = kept[-1] + rate * np.arange(1, phase.size - good[-1])
     return np.angle(np.exp(1j * out))
@@ -345,7 +353,9 @@ def _phases(phase):
     if not isinstance(phase, xr.Dataset) or not {"phase", "frequency"} <= set(phase.data_vars):
         raise TypeError("phase must be the Dataset that analytic_signal or generalized_phase returns")
     angles = phase["phase"]
-    return angles.assign_attrs(boundary=phase.attrs["boundary"]) if "boundary" in phase.attrs else angles
+    if "boundary" in phase.attrs:
+        angles = angles.assign_attrs(boundary=phase.attrs["boundary"])
+    return activity(angles)  # axes increase
 
 
 def _gradients(phase, *, where: Sites, operators: tuple[csr_array, ...]):
