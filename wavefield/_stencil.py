@@ -4,12 +4,12 @@
 
 `stepped` is that line as it stands, for any p. `one_step` and `fused_steps` do the same, and to the same bits, with
 the vectors written out, so that nothing hangs on what a compiler makes of a loop: a row is read once, neighbours are
-shifted between registers, and for p = 1 four steps follow each other one vector apart in a single pass over memory,
+shifted between registers, and for p = 1 `FUSED` steps follow each other one vector apart in a single pass over memory,
 
-    step 1 on vector j,   step 2 on vector j − 1,   step 3 on j − 2,   step 4 on j − 3.
+    step 1 on vector j,   step 2 on vector j − 1,   step 3 on vector j − 2, …
 
-Levels are updated in place: the third lands where `before` was, the fourth where `now` was (after a pass of a single
-step the new level lies where `before` was). Every product is added with one rounding (llvm.fma), in this order, in
+Levels are updated in place: the last but one lands where `before` was, the last where `now` was (after a pass of a
+single step the new level lies where `before` was). Every product is added with one rounding (llvm.fma), in this order, in
 both forms; with taps 1, 0, 1 whole numbers stay exact.
 """
 
@@ -24,7 +24,7 @@ from wavefield._compiled import compiled
 
 VECTOR_BYTES = 64 if binding.get_host_cpu_features().get("avx512f") else 32
 WIDEST = 4  # largest p with a vector form: order 8 in space, or 4 steps of order 2 at once
-FUSED = 4  # steps in one pass for p = 1
+FUSED = 4 if VECTOR_BYTES == 64 else 2  # steps in one pass for p = 1, as many as the registers hold
 _INDEX, _LANE = ir.IntType(64), ir.IntType(32)
 
 
@@ -135,7 +135,7 @@ def _fma(builder, kind):
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind] * 3), f"llvm.fma.{name}")
 
 
-_four_steps, _four_steps_undamped = _make_block(1, FUSED), _make_block(1, FUSED, undamped=True)
+_fused, _fused_undamped = _make_block(1, FUSED), _make_block(1, FUSED, undamped=True)
 _one, _two, _three, _four = (_make_block(p, 1) for p in range(1, WIDEST + 1))
 
 
@@ -161,9 +161,9 @@ def fused_steps(now, before, start, cells, taps, memory):
     """The same for `FUSED` steps where p = 1; cells within `FUSED` of the ends lose their meaning."""
     vectors = _vectors(now, cells) + FUSED - 1
     if memory == 1:
-        _four_steps_undamped(now, before, start, vectors, taps, memory)
+        _fused_undamped(now, before, start, vectors, taps, memory)
     else:
-        _four_steps(now, before, start, vectors, taps, memory)
+        _fused(now, before, start, vectors, taps, memory)
 
 
 @compiled

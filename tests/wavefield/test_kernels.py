@@ -423,7 +423,7 @@ def test_vectors_give_the_bits_of_the_plain_loop(dtype, reach):
 @pytest.mark.parametrize("boundary", ["periodic", "fixed", "free"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_steps_taken_together_give_the_bits_of_single_steps(dtype, boundary):
-    """Undriven steps run four in a pass, driven ones singly; a drive with weights of zero must change nothing."""
+    """Undriven steps run several in a pass, driven ones singly; a drive with weights of zero must change nothing."""
     rng = np.random.default_rng(21)
     for size in (*SIZES, 3000):
         now, before = rng.standard_normal((2, 1, 2, size)).astype(dtype)
