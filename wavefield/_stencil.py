@@ -9,8 +9,8 @@ shifted between registers, and for p = 1 `FUSED` steps follow each other one vec
     step 1 on vector j,   step 2 on vector j − 1,   step 3 on vector j − 2, …
 
 Levels are updated in place: the last but one lands where `before` was, the last where `now` was (after a pass of a
-single step the new level lies where `before` was). Every product is added with one rounding (llvm.fma), in this order, in
-both forms; with taps 1, 0, 1 whole numbers stay exact.
+single step the new level lies where `before` was). Every product is added with one rounding (llvm.fma), in this
+order, in both forms; with taps 1, 0, 1 whole numbers stay exact.
 """
 
 from __future__ import annotations

@@ -1,0 +1,47 @@
+"""The benchmark measures what it says: the same field by each way, and rates that follow from its times."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from wavefield import bench
+from wavefield._kernels import leapfrog
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_all_that_is_compared_computes_the_same_field(dtype):
+    rng = np.random.default_rng(1)
+    now, before = rng.standard_normal((2, 1, 3, 50)).astype(dtype)
+    field, level = leapfrog(now, before, taps=bench._TAPS, memory=1.0, steps=25)
+    for other in (bench.numpy_roll, bench.numpy_slices):
+        ended = other(now[0].copy(), before[0].copy(), 25)
+        for found, expected in zip(ended, (field, level), strict=True):
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found, expected[0], atol=500 * np.finfo(dtype).eps * np.abs(expected).max())
+
+
+def test_table_holds_every_case_with_rates_that_follow_from_its_times(tmp_path, capsys):
+    rows = bench.bench(tmp_path / "bench.csv", updates=1e4, positions=2000, repeats=1)
+    printed = capsys.readouterr().out
+    with open(tmp_path / "bench.csv", newline="", encoding="utf-8") as file:
+        written = list(csv.DictReader(file))
+    assert [row["case"] for row in written] == [row.case for row in rows]
+    assert all(row.case in printed for row in rows)
+    assert all(int(row["threads"]) >= 1 and row["machine"] for row in written)
+    for row in rows:
+        if row.unit == "cell updates/s":
+            assert row.rate == pytest.approx(row.rings * row.positions * row.steps / row.seconds)
+        if row.against:
+            same = [other for other in rows if (other.case, other.dtype) == (row.against, row.dtype)]
+            assert any(row.ratio == pytest.approx(row.rate / other.rate) for other in same)
+    started = {row.case: row.seconds for row in rows if row.unit == "1/s"}
+    assert set(started) == {"import wavefield", "first call of simulate"}
+    assert min(started.values()) > 0
+
+
+def test_a_path_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "CASES", (lambda effort: pytest.fail("measured"),))
+    with pytest.raises(OSError, match="cannot be written"):
+        bench.bench(tmp_path / "no such folder" / "bench.csv")
+    assert not list(tmp_path.iterdir())
