@@ -107,12 +107,14 @@ def read_one_way(shifts: Shifts, field: np.ndarray, steps: int, horizon: int, no
         probability, noise = (np.abs(values) > quiet) & there, 0.0
     age, i = np.nonzero(np.ascontiguousarray(probability.T[:horizon][::-1]))  # by onset, as they are listed
     age = min(ages, horizon) - 1 - age
-    cell, turn = cells[i, age], shifts.period[ring[i]]
-    rivals = (
-        np.bincount(cells[there], minlength=flat.size)[cell] if reached.sum() < there.sum() else np.ones(i.size, int)
-    )
-    again = (turn > 0) & (age + turn < steps)
-    left = weight[i] * shifts.gain[ring[i]] ** age
+    cell, traces = cells[i, age], np.ones(i.size, np.int64)
+    if reached.sum() < there.sum():  # some cells are those of several inputs
+        traces = np.bincount(cells[there], minlength=flat.size)[cell]
+    period = np.zeros(i.size, np.int64)
+    if steps > shifts.period[ring].min():
+        turn = shifts.period[ring[i]]
+        period = np.where((turn > 0) & (age + turn < steps), turn, 0)
+    left = weight[i] if (shifts.gain == 1).all() else weight[i] * shifts.gain[ring[i]] ** age
     older = np.unique(cells[:, horizon:][probability[:, horizon:] > 0]).size
     loose = int((np.abs(unreached) > max(quiet, 6 * level)).sum())
     extremes = np.abs(_left(shifts, np.array([0, ages - 1])))
@@ -121,9 +123,9 @@ def read_one_way(shifts: Shifts, field: np.ndarray, steps: int, horizon: int, no
         input=number[i],
         amplitude=values[i, age] / left,
         error=noise / np.abs(left),
-        confidence=probability[i, age] / rivals,
-        period=np.where(again, turn, 0),
-        ambiguous=_groups(cell, (rivals > 1) | again),
+        confidence=probability[i, age] / traces,
+        period=period,
+        ambiguous=_groups(cell, (traces > 1) | (period > 0)),
         facts={
             "method": "exact",
             "noise": noise,
@@ -272,7 +274,8 @@ def _probable(values, left, there, noise, beside):
 def _groups(cell, ambiguous):
     """Number the ambiguous rows from 1, those of one cell alike; 0 for the others."""
     numbers = np.zeros(cell.size, np.int64)
-    numbers[ambiguous] = np.unique(cell[ambiguous], return_inverse=True)[1] + 1
+    if ambiguous.any():
+        numbers[ambiguous] = np.unique(cell[ambiguous], return_inverse=True)[1] + 1
     return numbers
 
 
