@@ -105,7 +105,7 @@ def two_way(effort: Effort) -> Iterator[Row]:
     for dtype in (np.float64, np.float32):
         for rings, size in _sizes(effort):
             now, before = _levels(rings, size, dtype)
-            steps = _steps(effort.updates, now.size, at_least=32)
+            steps = _steps(effort.updates, now.size, at_least=512)  # enough to outweigh fresh memory
             few = max(1, steps // 100)
             given = {"taps": _TAPS, "memory": 1.0}
             single, strided, sliced, rolled = fastest(
