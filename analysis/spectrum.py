@@ -234,16 +234,16 @@ def mapped_power(array, plan, *, average=(), order=None) -> xr.DataArray:
             raise ValueError(f"average names {name!r}: dims of the recording other than {plan.core_dims} are needed")
     lazy = array.chunks is not None
     if not lazy and array.nbytes <= BLOCK_BYTES:
-        return _finish(_power_of(array, plan, plan.starts, order), plan, names)
-    # summed over groups of segments, each of them a block in time; uuid: do not hash gigabytes for a name
-    total = 0
+        power = _power_of(array, plan, plan.starts, order)
+        return (power.mean(names) if names else power).assign_coords(plan.coords())
+    parts = []  # groups of segments, each of them a block in time
     for starts in _groups(array, plan):
-        span = slice(starts[0], starts[-1] + plan.segment)
-        piece = array.isel(time=span)
+        piece = array.isel(time=slice(starts[0], starts[-1] + plan.segment))
+        # a token of its own: dask would hash gigabytes for a name
         piece = piece.chunk(block_chunks(piece, plan.core_dims), token=None if lazy else uuid.uuid4().hex)
         relative = tuple(start - starts[0] for start in starts)
-        total = total + _power_of(piece, plan, relative, order) * (len(starts) / len(plan.starts))
-    result = _finish(total, plan, names)
+        parts.append(_power_of(piece, plan, relative, order) * (len(starts) / len(plan.starts)))
+    result = _summed(parts, names).assign_coords(plan.coords())
     if lazy:
         return result
     with TqdmCallback(desc="spectrum", disable=None, delay=2):
@@ -255,8 +255,9 @@ def _names(average) -> list[str]:
 
 
 def _groups(array, plan) -> Iterator[tuple[int, ...]]:
-    """Runs of segments whose samples, for one trial and channel, fill about one block."""
-    bytes_per_sample = array.dtype.itemsize * math.prod(axis.size for axis in plan.space)
+    """Runs of segments whose samples, over the trials and channels that lie in one chunk, fill about one block."""
+    together = math.prod(max(sizes) for dim, sizes in array.chunksizes.items() if dim not in plan.core_dims)
+    bytes_per_sample = array.dtype.itemsize * together * math.prod(axis.size for axis in plan.space)
     samples = max(plan.segment, BLOCK_BYTES // bytes_per_sample)
     hop = plan.starts[1] - plan.starts[0] if len(plan.starts) > 1 else plan.segment
     count = 1 + (samples - plan.segment) // hop
@@ -292,18 +293,17 @@ def _power_of(array, plan, starts, order):
     )
 
 
-def _finish(power, plan, names):
-    return (_mean(power, names) if names else power).assign_coords(plan.coords())
-
-
-def _mean(power, names) -> xr.DataArray:
-    """`power.mean(names)`; lazy blocks are added in place as they come, without copies side by side."""
-    if power.chunks is None:
-        return power.mean(names)
-    axes, count = power.get_axis_num(names), math.prod(power.sizes[name] for name in names)
-    options = {"axis": axes, "dtype": power.dtype, "concatenate": False, "split_every": 8}
-    total = da.reduction(power.data, _block_sum, _sum_of_blocks, combine=_add_blocks, **options)
-    return power.isel(dict.fromkeys(names, 0), drop=True).copy(data=total / power.dtype.type(count))
+def _summed(parts, names) -> xr.DataArray:
+    """Sum of lazy arrays, averaged over `names`. Blocks are added in place as they come, few of them at a time."""
+    first = parts[0]
+    if len(parts) == 1 and not names:
+        return first
+    stacked = da.stack([part.data for part in parts])
+    axes = (0, *[1 + first.get_axis_num(name) for name in names])
+    options = {"axis": axes, "dtype": first.dtype, "concatenate": False, "split_every": 8}
+    total = da.reduction(stacked, _block_sum, _sum_of_blocks, combine=_add_blocks, **options)
+    count = math.prod(first.sizes[name] for name in names)
+    return first.isel(dict.fromkeys(names, 0), drop=True).copy(data=total / first.dtype.type(count))
 
 
 def _block_sum(block, axis, keepdims):
