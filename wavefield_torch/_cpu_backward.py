@@ -90,7 +90,7 @@ def add_outer(block, g, outer, numbers, scratch, group, state):
         for m in range(0, g.vectors, block.columns):
             source = state + c * g.row + g.origin + m * g.column
             for j in range(0, padded, g.column):
-                total = outer.rows + (c * g.vectors + m) * padded + j
+                total = outer.rows + (c * g.parameter_row // g.parameter + m) * padded + j
                 simd.outer(block, total, padded, source, scratch.ctypes.data + j, padded)
 
 
@@ -109,7 +109,7 @@ def flush(block, g, lane_sums, target):
 def correlate_all(block, g, total, delta, state):
     """∂u += Σ_n δ[o, n] h[i, n + k − K//2] for δ and h at addresses."""
     cell = g.taps * g.column
-    for o in range(0, g.rows, block.outputs):
+    for o in range(0, g.rows, block.deltas):
         for i in range(0, g.partners, block.partners):
             for k in range(1 if block.taps else g.taps):
                 simd.correlate(

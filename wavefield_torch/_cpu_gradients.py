@@ -79,14 +79,15 @@ class _MapSums:
         self.total = take((plan.groups, by_lane, numbers), plan.dtype, clear=True)
         self.rows = take((plan.groups, numbers if padded else 0, padded), plan.dtype, clear=True)
 
-    def lanes(self):
-        """Memory that a thread needs beside."""
-        return take((self.total.shape[1], self.plan.sums), self.plan.dtype, clear=True)
+    @property
+    def lane_terms(self):
+        return self.total.shape[1]
 
     def outer(self, index, lanes):
         """What the kernels are told of it, for one group."""
-        _, terms, _ = self.total.shape
-        return Outer(address(lanes), address(self.total[index]), terms, address(self.rows[index]), self.rows.shape[2])
+        return Outer(
+            address(lanes), address(self.total[index]), self.lane_terms, address(self.rows[index]), self.rows.shape[2]
+        )
 
     def summed(self):
         """(J, numbers) float64 over all groups, in their order."""
@@ -101,9 +102,7 @@ class _Scratch(NamedTuple):
     worker: Worker
     states: np.ndarray
     kernel: np.ndarray
-    stretch: np.ndarray
-    encoder: np.ndarray
-    readout: np.ndarray
+    lanes: np.ndarray  # (1 + terms of the encoder + terms of the readout, sums)
     numbers: np.ndarray
 
 
@@ -147,9 +146,7 @@ class _Reverse:
                 worker,
                 take(((self.length + 1) * plan.slot + plan.slack) if again else 0, dtype, clear=True),
                 take(cells * plan.block.lanes, dtype),
-                take(plan.sums if needs[1] or needs[3] else 0, dtype, clear=True),
-                self.encoder_sum.lanes(),
-                self.readout_sum.lanes(),
+                take((1 + self.encoder_sum.lane_terms + self.readout_sum.lane_terms, plan.sums), dtype, clear=True),
                 take(plan.block.lanes * whole(max(inputs, outputs), plan.block.lanes), dtype, clear=True),
             )
             for worker in workers(plan, max(inputs, outputs, whole(inputs, TERMS)))
@@ -192,13 +189,14 @@ class _Reverse:
 
         def work(index, own):
             group = group_for(plan, own.worker, index)
+            first_readout = 1 + self.encoder_sum.lane_terms
             totals = Totals(
                 kernel_lanes=own.kernel,
                 kernel=self.kernel_sum[index],
-                stretch_lanes=address(own.stretch),
+                stretch_lanes=address(own.lanes) if stretches else 0,
                 stretch=address(stretch[index]),
-                encoder=self.encoder_sum.outer(index, own.encoder),
-                readout=self.readout_sum.outer(index, own.readout),
+                encoder=self.encoder_sum.outer(index, own.lanes[1:first_readout]),
+                readout=self.readout_sum.outer(index, own.lanes[first_readout:]),
                 numbers=own.numbers,
             )
             states = self._states(group, own.states, index, start, stop)

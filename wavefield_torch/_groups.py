@@ -104,7 +104,7 @@ def workers(plan, terms):
     g, block = plan.geometry, plan.block
     held = [
         (
-            take(g.rows * g.vectors * block.lanes, plan.dtype, clear=True),
+            take(g.rows * g.sums // block.item, plan.dtype, clear=True),
             take(2 * plan.slot + plan.slack, plan.dtype),
             take((2, g.channels * g.size), plan.dtype, clear=True),
         )

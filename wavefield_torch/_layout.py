@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -84,14 +85,16 @@ def layout(channels, size, taps, batch, dtype, width):
     across_ring = -(-size // lanes)  # vectors of a row if they run over positions
     alone = -(-batch // lanes) * size > _SAMPLE_ALONE * batch * across_ring
     step, filled = (1, across_ring) if alone else (lanes, size)
-    outputs, across, partners = _register_block(channels, filled, item, _simd.vector_registers(width))
-    rows, vectors = whole(channels, outputs), whole(filled, across)
+    shape = _shape(channels, filled, item, _simd.vector_registers(width))
+    rows = whole(channels, max(shape.outputs, shape.deltas))
+    vectors = whole(filled, shape.columns)
     reach, column = taps // 2, lanes * item
     origin = whole(reach * step, lanes)
     row = whole(origin + vectors * lanes + reach * step, lanes)
     row += lanes if row // lanes % 2 == 0 else 0  # rows an even number of lines apart crowd few sets of the cache
     parameter = column if alone else item
-    numbers = whole(rows * vectors * parameter, column)
+    spaced = vectors | 1  # for the same reason
+    numbers = whole(rows * spaced * parameter, column)
     geometry = Geometry(
         channels=channels,
         size=size,
@@ -99,7 +102,7 @@ def layout(channels, size, taps, batch, dtype, width):
         taps=taps,
         reach=reach,
         rows=rows,
-        partners=whole(channels, partners),
+        partners=whole(channels, shape.partners),
         vectors=vectors,
         filled=filled,
         column=column,
@@ -108,12 +111,12 @@ def layout(channels, size, taps, batch, dtype, width):
         first_tap=(origin - reach * step) * item,
         slot=rows * row * item,
         parameter=parameter,
-        parameter_row=vectors * parameter,
+        parameter_row=spaced * parameter,
         numbers=numbers,
-        sums=vectors * column,
+        sums=spaced * column,
         all_sums=numbers if alone else numbers * lanes,
     )
-    block = _simd.Block(item, lanes, step, outputs, across, partners, taps if taps == 3 else 0)
+    block = _simd.Block(item, lanes, step, *shape, taps if taps == 3 else 0)
     return Layout(block, geometry, dtype)
 
 
@@ -121,22 +124,33 @@ def whole(count, block):
     return -(-count // block) * block
 
 
-# outputs × columns of a block and the partners of its weight gradient, for 32 and for 16 vector registers, chosen so
-# that sums, the window of the state and one weight stay in registers; few, because each is compiled when first used
-_BLOCKS = {
-    32: ((1, 8, 1), (2, 8, 2), (3, 6, 2), (4, 5, 2)),
-    16: ((1, 6, 1), (2, 4, 1), (3, 3, 1), (4, 2, 1)),
+class _Shape(NamedTuple):
+    outputs: int
+    columns: int
+    deltas: int
+    partners: int
+
+    def work(self, channels, vectors):
+        """Time for this many channels and vectors of positions, those that pad a block included."""
+        rows = whole(channels, max(self.outputs, self.deltas))
+        # a vector that is loaded costs a quarter of a turn of the two multipliers, a number that is spread an eighth
+        loads = (self.columns + 2 + self.outputs * 1.5) / (6 * self.outputs * self.columns)
+        moves = (self.deltas + self.partners * 2) / (6 * self.deltas * self.partners)
+        few = max(1, 8 / (3 * self.deltas * self.partners))  # two multipliers, four turns each: eight sums under way
+        convolution = whole(vectors, self.columns) * channels * (1 + loads)
+        return rows * (2 * convolution + vectors * whole(channels, self.partners) * (few + moves))
+
+
+# What is held in registers, for 32 and for 16 of them, so that sums, the window of the state and one weight fit; few
+# shapes, because each is compiled when it is first used.
+_SHAPES = {
+    32: (_Shape(1, 8, 1, 1), _Shape(2, 8, 2, 2), _Shape(3, 6, 3, 2), _Shape(2, 8, 4, 2)),
+    16: (_Shape(1, 6, 1, 1), _Shape(2, 4, 2, 1), _Shape(3, 3, 3, 1), _Shape(4, 2, 4, 1)),
 }
-_DOUBLE_BLOCKS = {32: ((2, 8, 2),), 16: ((2, 4, 1),)}
+_DOUBLE_SHAPES = {registers: shapes[1:2] for registers, shapes in _SHAPES.items()}
 
 
-def _register_block(channels, vectors, item, registers):
-    """The block that wastes least on channels and positions that are not there: (outputs, columns, partners)."""
-    blocks = (_DOUBLE_BLOCKS if item == 8 else _BLOCKS)[registers]
-
-    def work(block):
-        outputs, columns, _ = block
-        loads = (columns + 2) / (3 * outputs * columns) + 1 / columns
-        return whole(channels, outputs) * whole(vectors, columns) * (1 + loads / 4)
-
-    return min(blocks, key=work)
+def _shape(channels, vectors, item, registers):
+    """The shape that wastes least on channels and positions that are not there."""
+    shapes = (_DOUBLE_SHAPES if item == 8 else _SHAPES)[registers]
+    return min(shapes, key=lambda shape: shape.work(channels, vectors))

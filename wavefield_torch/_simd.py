@@ -28,9 +28,10 @@ class Block:
     item: int  # bytes of an element: 4 (float32) or 8 (float64)
     lanes: int  # L, elements of a vector
     step: int  # elements from one tap to the next: L if the lanes are samples, 1 if they are positions
-    outputs: int  # output channels held in registers
-    columns: int  # vectors of each of them held in registers
-    partners: int  # input channels held beside the outputs in the weight gradient
+    outputs: int  # convolution: output channels held in registers,
+    columns: int  # and vectors of each of them
+    deltas: int  # gradient of the kernel: channels of δ held in registers,
+    partners: int  # and channels of the state beside them
     taps: int  # K, kernel width, if it is written out (3); 0 for a loop over any number
 
     @property
@@ -89,6 +90,7 @@ class _Emitter:
         self.builder = builder
         for field in fields(block):
             setattr(self, field.name, getattr(block, field.name))
+        self.together = block.together
         self.scalar = ir.DoubleType() if self.item == 8 else ir.FloatType()
         self.vector = ir.VectorType(self.scalar, self.lanes)
         self.bytes = self.item * self.lanes
@@ -114,12 +116,12 @@ class _Emitter:
     def store(self, value, address):
         self.builder.store(value, self.builder.inttoptr(address, self.vector.as_pointer()), align=self.item)
 
-    def prefetch(self, address, write):
+    def prefetch(self, address, *, near=False, write=False):
         i32 = ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32])
         function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         pointer = self.builder.inttoptr(address, ir.IntType(8).as_pointer())
-        self.builder.call(function, [pointer, i32(int(write)), i32(2), i32(1)])
+        self.builder.call(function, [pointer, i32(int(write)), i32(3 if near else 2), i32(1)])
 
     def spread(self, scalar):
         undefined = ir.Constant(self.vector, ir.Undefined)
@@ -184,12 +186,22 @@ def convolve(
         (_, floor, source, row, kernel, channels, taps, base, parameter_row, terms, matrix, matrix_term, values, addend,
          column_row, gate, curved, target, ahead, sums, sum_terms, term_sums, sum_term, sum_values) = args  # fmt: skip
         e = _emitter(builder, signature)
-        together = e.step == e.lanes
-        parameter = e.load_spread if together else e.load
-        column = e.item if together else e.bytes  # from one column to the next among parameters
-        value, next_value = (e.load, e.bytes) if together else (e.load_spread, e.item)
+        parameter = e.load_spread if e.together else e.load
+        column = e.item if e.together else e.bytes  # from one column to the next among parameters
+        value, next_value = (e.load, e.bytes) if e.together else (e.load_spread, e.item)
         cells = e.accumulators(e.outputs, e.columns)
 
+        # what is needed at the end is fetched now
+        with e.present(gate):
+            for o, m in cells:
+                e.prefetch(e.at(gate, (row, o), (e.bytes, m)), near=True)
+        with e.present(sums):
+            for o, m in cells:
+                e.prefetch(e.at(sums, (column_row, o), (e.bytes, m)), near=True, write=True)
+        with e.loop(sum_terms) as term:
+            for o, m in cells:
+                place = e.at(term_sums, (sum_term, term.index), (column_row, o), (e.bytes, m))
+                e.prefetch(place, near=True, write=True)
         with e.present(base):
             for (o, m), slot in cells.items():
                 builder.store(parameter(e.at(base, (parameter_row, o), (column, m))), slot)
@@ -219,14 +231,15 @@ def convolve(
                     a = builder.load(slot)  # unordered: not-a-number stays
                     builder.store(builder.select(builder.fcmp_unordered(">", a, floor), a, floor), slot)
             with gated:
-                one, bend = e.constant(1.0), e.spread(builder.uitofp(curved, e.scalar))
                 for (o, m), slot in cells.items():
-                    e.prefetch(e.at(gate, (row, o), (e.bytes, m), (ahead, 1)), write=False)
-                    h = e.load(e.at(gate, (row, o), (e.bytes, m)))
-                    slope = e.fma(builder.fmul(h, bend), builder.fneg(h), one)
-                    a = builder.fmul(builder.load(slot), slope)
-                    passes = builder.fcmp_unordered(">", h, floor)
-                    builder.store(builder.select(passes, a, e.constant(0.0)), slot)
+                    e.prefetch(e.at(gate, (row, o), (e.bytes, m), (ahead, 1)))
+                    passes = builder.fcmp_unordered(">", e.load(e.at(gate, (row, o), (e.bytes, m))), floor)
+                    builder.store(builder.select(passes, builder.load(slot), e.constant(0.0)), slot)
+                with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, curved)):
+                    for (o, m), slot in cells.items():
+                        h = e.load(e.at(gate, (row, o), (e.bytes, m)))
+                        slope = e.fma(builder.fneg(h), h, e.constant(1.0))
+                        builder.store(builder.fmul(builder.load(slot), slope), slot)
         for (o, m), slot in cells.items():
             e.store(builder.load(slot), e.at(target, (row, o), (e.bytes, m)))
         with e.present(sums):
@@ -281,28 +294,27 @@ def correlate(typing, block, delta, state, row, count, total, total_output, tota
         taps = e.taps or 1
         state = e.at(state, (e.step * e.item, tap))
         total = e.at(total, (e.bytes, tap))
-        cells = e.accumulators(e.outputs, e.partners, taps)
+        cells = e.accumulators(e.deltas, e.partners, taps)
 
         def place(o, i, k):
             return e.at(total, (total_output, o), (total_partner, i), (e.bytes, k))
 
         for cell, slot in cells.items():
             builder.store(e.load(place(*cell)), slot)
-        slides = e.step == e.lanes  # the next column's taps are this column's, moved by one
-        window = e.accumulators(e.partners, taps - 1) if slides else {}
+        window = e.accumulators(e.partners, taps - 1) if e.together else {}  # its taps are the next column's, but one
         for (i, k), slot in window.items():
             builder.store(e.load(e.at(state, (row, i), (e.bytes, k))), slot)
         with e.loop(count) as column:
             here = builder.mul(column.index, e.index(e.bytes))
-            deltas = [e.load(e.at(delta, (row, o), (here, 1))) for o in range(e.outputs)]
+            deltas = [e.load(e.at(delta, (row, o), (here, 1))) for o in range(e.deltas)]
             for i in range(e.partners):
-                fresh = range(taps - 1, taps) if slides else range(taps)
-                reached = [builder.load(window[i, k]) for k in range(taps) if k not in fresh]
-                reached += [e.load(e.at(state, (row, i), (here, 1), (e.step * e.item, k))) for k in fresh]
-                for o in range(e.outputs):
+                kept = [builder.load(window[i, k]) for k in range(taps - 1)] if e.together else []
+                places = [e.at(state, (row, i), (here, 1), (e.step * e.item, k)) for k in range(len(kept), taps)]
+                reached = kept + [e.load(place) for place in places]
+                for o in range(e.deltas):
                     for k in range(taps):
                         e.add_product(cells[o, i, k], deltas[o], reached[k])
-                for k in range(taps - 1 if slides else 0):
+                for k in range(len(kept)):
                     builder.store(reached[k + 1], window[i, k])
         for cell, slot in cells.items():
             e.store(builder.load(slot), place(*cell))
@@ -321,7 +333,7 @@ def accumulate(typing, block, total, source, values, count):
         factor = cgutils.alloca_once(builder, e.vector)
         builder.store(e.constant(1.0), factor)
         with e.present(values):
-            builder.store(e.load(values) if e.step == e.lanes else e.load_spread(values), factor)
+            builder.store(e.load(values) if e.together else e.load_spread(values), factor)
         _add_multiple(e, total, source, builder.load(factor), count)
         return context.get_dummy_value()
 
@@ -376,8 +388,7 @@ def contract(typing, block, total, source, matrix, matrix_term, count):
     def codegen(context, builder, signature, args):
         _, total, source, matrix, matrix_term, count = args
         e = _emitter(builder, signature)
-        together = e.step == e.lanes
-        parameter, column = (e.load_spread, e.item) if together else (e.load, e.bytes)
+        parameter, column = (e.load_spread, e.item) if e.together else (e.load, e.bytes)
         cells = e.accumulators(2, TERMS)  # even and odd columns apart: more sums under way
         two = e.index(2)
 
