@@ -1,0 +1,258 @@
+"""Speed and memory of a training step at the papers' settings: ``python -m experiments bench``.
+
+Measured beside it, in the same process and with the same threads: the published reference's way of computing (a Python
+loop over `nn.Conv1d(padding_mode="circular")` and `nn.Linear`), `nn.RNN` and `nn.LSTM` of equal state size, and the
+rate of a matrix product (SGEMM), of which the fraction reached is given. A rate counts the multiplications and
+additions of the recurrence, 6·N·C² per sample and step, three times over for forward, data and weight gradient, and
+once more for the forward part where states are recomputed. Dense networks of more than 1000 units are left out unless
+asked for by name (--way): their weights alone make them hundreds of times as costly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import platform
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from wavefield._atomic import whole_or_nothing
+from wavefield_torch import WaveRNN, linear_readout, wave_scan
+
+
+@dataclass(frozen=True)
+class Case:
+    """A setting of the paper: ring length N, channels C, sequence length T, batch B, inputs I."""
+
+    name: str
+    N: int
+    C: int
+    T: int
+    B: int
+    I: int
+    classes: int
+    every_step: bool = False  # readout at every step
+
+    @property
+    def gigaflop(self) -> float:
+        """Of the recurrence forward."""
+        return 6e-9 * self.N * self.C**2 * self.T * self.B
+
+
+CASES = (
+    Case("copy length 40", 100, 6, 40, 128, 10, 10, every_step=True),
+    Case("copy length 510", 100, 6, 510, 128, 10, 10, every_step=True),
+    Case("adding 100", 100, 27, 100, 128, 2, 1),
+    Case("adding 1000", 100, 27, 1000, 128, 2, 1),
+    Case("sMNIST", 256, 16, 784, 128, 1, 10),
+    Case("nsCIFAR10", 256, 16, 1000, 256, 96, 10),
+)
+WAYS = ("fused", "fused, recomputed", "reference", "nn.RNN", "nn.LSTM")
+
+
+def main(argv=None) -> int:
+    """Print the table and, with --output, write it as CSV."""
+    parser = argparse.ArgumentParser(prog="python -m experiments bench", description=__doc__.splitlines()[0])
+    names = [case.name for case in CASES]
+    parser.add_argument("--case", action="append", choices=names, help="may be repeated; all by default")
+    parser.add_argument("--way", action="append", choices=WAYS, help="may be repeated; all by default")
+    parser.add_argument("--repeats", type=int, default=3, help="timings of each, of which the best counts")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("-o", "--output", help="CSV to write")
+    parser.add_argument("--memory", nargs=2, metavar=("CASE", "WAY"), help="print the peak memory of one step and stop")
+    options = parser.parse_args(argv)
+    cases = {case.name: case for case in CASES}
+    if options.memory:
+        print(_peak_memory(cases[options.memory[0]], options.memory[1]))
+        return 0
+    device = torch.device(options.device)
+    sgemm = _sgemm(device)
+    machine = {"device": _name(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    print(f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']}: SGEMM {sgemm:.0f} GFLOP/s")
+    columns = ("forward s", "step s", "GFLOP/s", "of SGEMM", "peak MB")
+    print(f"{'case':17}{'way':19}" + "".join(f"{name:>11}" for name in columns))
+    rows = []
+    chosen = [(cases[name], way) for name in options.case or names for way in options.way or _ways(cases[name])]
+    for case, way in tqdm(chosen, disable=None):
+        rows.append(_measure(case, way, device, options.repeats) | machine)
+        _complete(rows, sgemm)
+        tqdm.write(_line(rows[-1]))
+    print("\ntimes as fast as the reference's way")
+    for row in rows:
+        if row["speedup"] != "" and row["way"] != "reference":
+            print(f"{row['case']:17}{row['way']:19}{row['speedup']:>8.2f}")
+    if options.output:
+        with whole_or_nothing(options.output) as scratch, open(scratch, "w", newline="") as file:
+            table = csv.DictWriter(file, rows[0].keys())
+            table.writeheader()
+            table.writerows(rows)
+    return 0
+
+
+def _ways(case):
+    dense = case.N * case.C <= 1000
+    return [way for way in WAYS if dense or not way.startswith("nn.")]
+
+
+def _measure(case, way, device, repeats):
+    """Best times of the forward pass and of a whole training step, and the peak memory of a step on its own."""
+    step = _Step(case, way, device)
+    step.run()
+    forward, whole = [], []
+    for _ in range(repeats):
+        forward.append(_timed(step.forward, device))
+        whole.append(_timed(step.run, device))
+    work = case.gigaflop * (4 if way == "fused, recomputed" else 3)
+    return {
+        "case": case.name,
+        "way": way,
+        "forward_s": min(forward),
+        "step_s": min(whole),
+        "gflops": work / min(whole) if way.startswith(("fused", "reference")) else "",
+        "of_sgemm": "",
+        "speedup": "",
+        "peak_mb": _memory(case, way, device),
+    }
+
+
+class _Step:
+    """One training step: forward, loss, backward, Adam."""
+
+    def __init__(self, case, way, device):
+        generator = torch.Generator().manual_seed(0)
+        self.case, self.way = case, way
+        torch.manual_seed(0)
+        make = {"reference": _ReferenceRNN, "nn.RNN": _plain_rnn, "nn.LSTM": _plain_lstm}.get(way, _wave)
+        self.cell = make(case).to(device)
+        self.readout = linear_readout(case.N * case.C, case.classes, generator=generator).to(device)
+        self.optimizer = torch.optim.Adam([*self.cell.parameters(), *self.readout.parameters()], lr=1e-4)
+        if case.every_step:  # one-hot symbols
+            symbols = torch.randint(case.I, (case.T, case.B), generator=generator)
+            x = nn.functional.one_hot(symbols, case.I).float()
+        else:
+            x = torch.rand(case.T, case.B, case.I, generator=generator)
+        if case.name == "nsCIFAR10":  # the noise after the 32 rows is the same for the whole batch
+            x[32:] = x[32:, :1]
+        shape = (case.T, case.B) if case.every_step else (case.B,)
+        self.x = x.to(device)
+        self.target = torch.randint(case.classes, shape, generator=generator).to(device)
+
+    def forward(self):
+        if self.way.startswith("fused"):
+            scan = wave_scan(
+                self.x,
+                self.cell.encoder,
+                self.cell.kernel,
+                self.cell.bias,
+                return_sequence=self.case.every_step,
+                checkpoint_every=round(self.case.T**0.5) if self.way == "fused, recomputed" else 1,
+            )
+            return self.loss(self.readout(scan.flatten(-2)))
+        if self.way == "reference":
+            return self.loss(self.cell(self.x, self.readout, self.case.every_step))
+        output, _ = self.cell(self.x)
+        return self.loss(self.readout(output if self.case.every_step else output[-1]))
+
+    def loss(self, answer):
+        if self.case.classes == 1:
+            return (answer.squeeze(-1) - self.target).square().mean()
+        return cross_entropy(answer.flatten(0, -2), self.target.flatten())
+
+    def run(self):
+        self.optimizer.zero_grad()
+        self.forward().backward()
+        self.optimizer.step()
+
+
+class _ReferenceRNN(nn.Module):
+    """The recurrence as the published code computes it: a module call for every part of every step."""
+
+    def __init__(self, case):
+        super().__init__()
+        self.case = case
+        self.Wx = nn.Linear(case.I, case.N * case.C)
+        self.Wy = nn.Conv1d(case.C, case.C, 3, padding=1, padding_mode="circular")
+        with torch.no_grad():
+            self.Wy.weight.copy_(torch.roll(nn.init.dirac_(torch.empty_like(self.Wy.weight)), 1, -1))
+
+    def forward(self, x, readout, every_step):
+        h, answers = x.new_zeros(x.shape[1], self.case.C, self.case.N), []
+        for x_t in x:
+            h = torch.relu(self.Wx(x_t).view_as(h) + self.Wy(h))
+            if every_step:
+                answers.append(readout(h.flatten(1)))
+        return torch.stack(answers) if every_step else readout(h.flatten(1))
+
+
+def _wave(case):
+    return WaveRNN(case.I, case.N, channels=case.C)
+
+
+def _plain_rnn(case):
+    return nn.RNN(case.I, case.N * case.C, nonlinearity="relu")
+
+
+def _plain_lstm(case):
+    return nn.LSTM(case.I, case.N * case.C)
+
+
+def _timed(call, device):
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    call()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def _sgemm(device, size=4096):
+    a = torch.rand(size, size, device=device)
+    return 2e-9 * size**3 / min(_timed(lambda: a @ a, device) for _ in range(4))
+
+
+def _memory(case, way, device):
+    """Peak memory of one step above that of the imports, in MB; on a CPU from a process of its own."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    command = [sys.executable, "-m", "experiments", "bench", "--memory", case.name, way]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _peak_memory(case, way):
+    import resource
+
+    unit = 1e-6 if sys.platform == "darwin" else 1e-3  # bytes there, kilobytes elsewhere
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    _Step(case, way, torch.device("cpu")).run()
+    return unit * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+
+def _complete(rows, sgemm):
+    """Put in what needs another row: the fraction of SGEMM and the speed against the reference's way."""
+    reference = {row["case"]: row["step_s"] for row in rows if row["way"] == "reference"}
+    for row in rows:
+        row["of_sgemm"] = row["gflops"] / sgemm if row["gflops"] != "" else ""
+        row["speedup"] = reference[row["case"]] / row["step_s"] if row["case"] in reference else ""
+    return rows
+
+
+def _line(row):
+    rate, share = row["gflops"], row["of_sgemm"]
+    cells = [f"{row['forward_s']:.4f}", f"{row['step_s']:.4f}", rate and f"{rate:.0f}", share and f"{share:.0%}"]
+    cells.append(f"{row['peak_mb']:.0f}")
+    return f"{row['case']:17}{row['way']:19}" + "".join(f"{cell:>11}" for cell in cells)
+
+
+def _name(device):
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
