@@ -18,10 +18,10 @@ demo: setup
 	$(PY) -m experiments demo --out demo
 
 test: setup lint
-	$(PY) -m pytest
+	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n 2
 
 validate: setup
-	$(PY) -m pytest -m validate --full-draws
+	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -m validate --full-draws
 
 bench: setup
 	$(PY) -m wavefield bench
