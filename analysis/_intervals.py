@@ -58,17 +58,22 @@ def velocity(slowness: np.ndarray, covariance: np.ndarray, confidence: float) ->
     The interval is that of the slowness turned over: 1/(|s| + e) … 1/(|s| − e), where e is taken along s. Where it
     reaches zero slowness the speed has no upper end, and in one dimension, where speed is signed, neither end is known.
     """
-    size = float(np.linalg.norm(slowness))
+    size = max(float(np.linalg.norm(slowness)), np.finfo(float).tiny)
     along = slowness / size
-    error = quantile(confidence) * float(np.sqrt(along @ covariance @ along))
+    error = quantile(confidence) * _deviation(covariance, along)
     slow, fast = 1 / (size + error), 1 / (size - error) if size > error else np.inf
     if slowness.size == 1:
         sign = np.sign(slowness[0])
         low, high = sorted((sign * slow, sign * fast)) if np.isfinite(fast) else (-np.inf, np.inf)
         return Velocity("ok", sign / size, low, high)
     across = np.array([-along[1], along[0]])
-    turn = quantile(confidence) * float(np.sqrt(across @ covariance @ across)) / size
+    turn = quantile(confidence) * _deviation(covariance, across) / size
     if turn > np.pi or not np.isfinite(fast):
         turn = np.inf
     angle = float(np.arctan2(slowness[1], slowness[0]))
     return Velocity("ok", 1 / size, slow, fast, angle, angle - turn, angle + turn)
+
+
+def _deviation(covariance, along):
+    """Standard deviation along a unit vector; rounding can leave a negative variance where there is none."""
+    return float(np.sqrt(max(along @ covariance @ along, 0.0)))
