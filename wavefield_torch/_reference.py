@@ -42,9 +42,3 @@ def scan(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, boundary="
         if return_sequence:
             states.append(h)
     return torch.stack(states) if return_sequence else h
-
-
-def scan_readout(x, encoder, kernel, bias, h0, weight, readout_bias, nonlinearity):
-    """Readout W h[t] + c of every state (T, B, O), by way of the whole sequence of states."""
-    h = scan(x, encoder, kernel, bias, h0, nonlinearity, True)
-    return functional.linear(h.flatten(2), weight.flatten(1), readout_bias)

@@ -16,6 +16,7 @@ import importlib
 import logging
 
 import torch
+from torch.autograd import forward_ad
 
 from wavefield_torch import _parallel, _reference
 
@@ -75,9 +76,10 @@ def wave_scan(
         depth O(log T).
     backend : {"auto", "reference", "cpu", "triton", "triton-tf32x3", "triton-tf32"}
         `reference` is plain PyTorch, on any device and differentiable any number of times; `cpu` and `triton` are
-        fused over time and differentiable once. `auto` takes the fused one of the device where it applies. The products
-        of `triton` are IEEE float32; those of `triton-tf32x3` are nearly (three products on tensor cores), those of
-        `triton-tf32` have 10 bits, with which a shift drifts over many steps.
+        fused over time and differentiable once, in reverse. `auto` takes the fused one of the device where it applies,
+        and the reference inside `torch.func` transforms. The products of `triton` are IEEE float32; those of
+        `triton-tf32x3` are nearly (three products on tensor cores), those of `triton-tf32` have 10 bits, with which a
+        shift drifts over many steps.
 
     Returns
     -------
@@ -112,23 +114,23 @@ def wave_scan(
             [0., 0., 0., 0., 1.],
             [0., 0., 0., 1., 0.]])
     """
-    x, encoder, kernel, bias, h0, boundary_row = _in_full_precision(x, encoder, kernel, bias, h0, boundary_row)
-    bias, h0 = _checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity)
+    x, encoder, kernel, bias, h0, boundary_row = in_full_precision(x, encoder, kernel, bias, h0, boundary_row)
+    bias, h0 = checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity)
     if parallel:
         return _parallel_scan(x, encoder, kernel, bias, h0, boundary, nonlinearity, return_sequence)
-    backend = _choose(backend, x, kernel, boundary)
+    backend = choose(backend, x, kernel, boundary)
     if backend == "reference":
         with torch.autocast(x.device.type, enabled=False):
             return _reference.scan(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, boundary, boundary_row)
     inputs = (x, encoder, kernel, bias, h0)
-    every = 0 if return_sequence else _checkpoints(inputs, checkpoint_every)
+    every = 0 if return_sequence else checkpoints(inputs, x, h0, checkpoint_every)
     return torch.ops.wavefield.scan(*inputs, nonlinearity, return_sequence, every, backend)[0]
 
 
 # ---------------------------------------------------------------------------------------------- arguments
 
 
-def _in_full_precision(*tensors):
+def in_full_precision(*tensors):
     """Under autocast, everything in float32: a state rounded to half precision drifts over a thousand steps."""
     device = tensors[0].device.type if isinstance(tensors[0], torch.Tensor) else "cpu"
     if not torch.is_autocast_enabled(device):
@@ -136,7 +138,7 @@ def _in_full_precision(*tensors):
     return tuple(t.float() if isinstance(t, torch.Tensor) and t.dtype != torch.float64 else t for t in tensors)
 
 
-def _checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity):
+def checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity):
     """Bias and initial state in full shape, after every argument has been held against the others."""
     for name, tensor in (("x", x), ("encoder", encoder), ("kernel", kernel)):
         if not isinstance(tensor, torch.Tensor):
@@ -195,7 +197,7 @@ def _constant(function):
     return function
 
 
-def _choose(backend, x, kernel, boundary):
+def choose(backend, x, kernel, boundary):
     """The backend to run: the one asked for if it can, or the fused one of the device."""
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {list(BACKENDS)}; got {backend!r}")
@@ -203,12 +205,20 @@ def _choose(backend, x, kernel, boundary):
         raise ValueError(f"backend {backend!r} runs rings only; use backend='reference' with boundary={boundary!r}")
     channels, taps = kernel.shape[1:]
     if backend == "auto":
-        return _fused(x.device.type, int(channels), int(taps)) if boundary == "periodic" else "reference"
+        if boundary != "periodic" or _transformed():
+            return "reference"
+        return _fused(x.device.type, int(channels), int(taps))
     if backend != "reference":
         obstacle = _obstacle(backend, x.device.type, int(channels), int(taps))
         if obstacle:
             raise ValueError(f"backend {backend!r} cannot run here: {obstacle}")
     return backend
+
+
+@_constant
+def _transformed():
+    """Whether `torch.func` or forward-mode differentiation is at work, which the fused operator does not know."""
+    return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
 @_constant
@@ -228,6 +238,8 @@ def _obstacle(backend, device, channels, taps):
     """Why a fused backend cannot run, or None."""
     if backend == "cpu" and device != "cpu":
         return f"it takes tensors on the CPU; x is on {device}"
+    if _transformed():
+        return "torch.func and forward-mode differentiation need the reference"
     try:
         module = _module(backend)
     except ImportError as error:
@@ -247,13 +259,12 @@ def _module(backend):
     return module.Backend(precision) if precision else module
 
 
-def _checkpoints(inputs, every):
+def checkpoints(tensors, x, h0, every):
     """0 where no gradient is wanted, else how often a state is kept: as asked, or by the memory budget."""
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise ValueError(f"checkpoint_every must be a positive integer or None; got {every!r}")
-    if not (torch.is_grad_enabled() and any(t.requires_grad for t in inputs)):
+    if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
         return 0
-    x, h0 = inputs[0], inputs[-1]
     steps = x.shape[0]
     if every is not None:
         return min(every, steps)
@@ -324,6 +335,7 @@ def _scan_backward_shapes(
 def _remember(ctx, inputs, output):
     *tensors, nonlinearity, return_sequence, checkpoint_every, backend = inputs
     h, saved = output
+    ctx.set_materialize_grads(False)  # `saved` may be gigabytes: no zeros for a gradient that it never has
     ctx.save_for_backward(h, saved, *tensors)
     ctx.options = nonlinearity, return_sequence, checkpoint_every
     ctx.backend = backend
