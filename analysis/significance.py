@@ -200,6 +200,7 @@ def _symmetry_indices(array, plan, null, draws, rng, average, axis, band):
         input_core_dims=[core, core],
         output_core_dims=[[], ["draw"], []],
         kwargs={"null": null, "correlations": correlations, "draws": draws, "rng": rng},
+        keep_attrs=False,
     )
 
 
@@ -285,12 +286,12 @@ def _tested(observed, null):
 
 
 def _warn_of_few(blocks, null):
-    few = int((blocks < FEW_BLOCKS).sum())
-    if null != "gaussian" and few:
+    few = (blocks > 0) & (blocks < FEW_BLOCKS)
+    if null != "gaussian" and few.any():
         warnings.warn(
-            f"{few} of {blocks.size} spectra have their power in fewer than {FEW_BLOCKS:g} independent blocks (least: "
-            f"{float(blocks.min()):.2g}): exchanging directions can hardly reject there; record longer or more trials, "
-            "or use null='gaussian'",
+            f"{int(few.sum())} of {blocks.size} spectra have their power in fewer than {FEW_BLOCKS:g} independent blocks "
+            f"(least: {float(blocks.where(few).min()):.2g}): exchanging directions can hardly reject there; record "
+            "longer or more trials, or use null='gaussian'",
             stacklevel=3,
         )
 
