@@ -10,6 +10,8 @@ import numpy as np
 
 import wavefield as wf
 
+MOST_INPUTS = 10_000
+
 
 def main(argv=None) -> int:
     """Run one command. Bad input ends with a message and status 2, an unwritable or missing file likewise."""
@@ -17,7 +19,7 @@ def main(argv=None) -> int:
     options = parser.parse_args(argv)
     try:
         options.run(options)
-    except (ValueError, TypeError, OSError, ArithmeticError) as error:
+    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError) as error:
         print(f"{parser.prog} {options.command}: error: {error}", file=sys.stderr)
         return 2
     return 0
@@ -33,9 +35,9 @@ def _parser():
     command.add_argument("equation", choices=("transport", "wave", "static"))
     command.add_argument("-o", "--output", required=True, help="recording to write, .nc")
     command.add_argument("--speed", type=float, help="signed for transport; default 1")
-    command.add_argument("--damping", type=float, default=0.0, help="of the two-way wave")
-    command.add_argument("--gain", type=float, default=1.0, help="per step, of transport")
-    command.add_argument("--order", type=int, default=2, help="of the two-way stencil in space: 2, 4, 6, 8")
+    command.add_argument("--damping", type=float, help="of the two-way wave; default 0")
+    command.add_argument("--gain", type=float, help="per step, of transport; default 1")
+    command.add_argument("--order", type=int, help="of the two-way stencil in space: 2 (default), 4, 6 or 8")
     command.add_argument("--boundary", default="periodic", help="periodic, fixed, free or absorbing")
     command.add_argument("--dx", type=float, default=1.0)
     command.add_argument("--dt", type=float, default=1.0)
@@ -50,6 +52,7 @@ def _parser():
     command.add_argument("--dtype", default="float64", help="float64 or float32")
     command.add_argument("--save-every", type=int, default=1)
     command.add_argument("--last", action="store_true", help="store the last state only")
+    command.add_argument("--overwrite", action="store_true", help="replace the partial file of an interrupted run")
     command.set_defaults(run=_simulate)
 
     command = commands.add_parser("decode", help="read the inputs back from the last snapshot of a recording")
@@ -63,6 +66,8 @@ def _parser():
     command.add_argument("recording")
     command.add_argument("-o", "--output", required=True, help="picture to write: .png, .pdf, .svg, or .gif to animate")
     command.add_argument("--what", choices=("space-time", "snapshot", "dispersion"), default="space-time")
+    command.add_argument("--decode", action="store_true", help="name the decoded events in a snapshot")
+    command.add_argument("--trial", type=int, default=0, help="which trial of a batch; default 0")
     command.set_defaults(run=_plot)
 
     command = commands.add_parser("figure", help="draw a figure of the package: waves against the static bump")
@@ -89,6 +94,7 @@ def _simulate(options):
         dtype=options.dtype,
         save_every=None if options.last else options.save_every,
         path=options.output,
+        overwrite=options.overwrite,
     )
     with rec:
         sizes = ", ".join(f"{n} {dim}" for dim, n in rec.activity.sizes.items())
@@ -97,14 +103,12 @@ def _simulate(options):
 
 def _operator(options):
     units = {"boundary": options.boundary, "dx": options.dx, "dt": options.dt}
-    speed = 1.0 if options.speed is None else options.speed
-    if options.equation == "transport":
-        return wf.transport(speed, gain=options.gain, **units)
-    if options.equation == "wave":
-        return wf.wave(speed, options.damping, order=options.order, **units)
-    if options.speed is not None:
-        raise ValueError("--speed has no meaning for static, which is no wave")
-    return wf.static(**units)
+    takes = {"transport": ("speed", "gain"), "wave": ("speed", "damping", "order"), "static": ()}[options.equation]
+    given = {name: getattr(options, name) for name in ("speed", "damping", "gain", "order")}
+    given = {name: value for name, value in given.items() if value is not None}
+    if foreign := [f"--{name}" for name in given if name not in takes]:
+        raise ValueError(f"{' and '.join(foreign)}: {options.equation} has no such setting")
+    return {"transport": wf.transport, "wave": wf.wave, "static": wf.static}[options.equation](**given, **units)
 
 
 def _drive(options):
@@ -122,8 +126,8 @@ def _drive(options):
             trains.setdefault(int(number), []).append(event)
         except ValueError:
             raise ValueError(f"--spike must read INPUT:ONSET[:AMPLITUDE], got {text!r}") from None
-    if min(trains) < 0:
-        raise ValueError(f"--spike: inputs are numbered from 0, got {min(trains)}")
+    if min(trains) < 0 or max(trains) >= MOST_INPUTS:
+        raise ValueError(f"--spike: inputs are numbered from 0 to {MOST_INPUTS - 1}, got {min(trains)}…{max(trains)}")
     return wf.spikes([sorted(trains.get(k, [])) for k in range(max(trains) + 1)], steps=options.steps), None
 
 
@@ -132,6 +136,8 @@ def _decode(options):
         events = wf.decode(rec, horizon=options.horizon, nonnegative=not options.signed)
     table = events.to_dataframe().reset_index()
     print(table.to_string(index=False) if len(table) else "no events")
+    if events.attrs["warnings"]:
+        print(f"warning: {events.attrs['warnings']}")
     if options.output is None:
         return
     if Path(options.output).suffix not in (".csv", ".nc"):
@@ -153,14 +159,19 @@ def _plot(options):
     from wavefield import plot
 
     with wf.open_recording(options.recording) as rec:
-        activity = rec.activity.isel(trial=0) if "trial" in rec.activity.dims else rec.activity
+        if "trial" in rec.activity.dims:
+            if not 0 <= options.trial < rec.sizes["trial"]:
+                raise ValueError(f"--trial must lie in 0…{rec.sizes['trial'] - 1}, got {options.trial}")
+            rec = rec.isel(trial=options.trial)
+        activity = rec.activity
         if options.output.endswith(".gif"):
             plot.animate(activity.load(), options.output, every=max(1, activity.sizes["time"] // 200))
         elif options.what == "dispersion":
             relation = wf.operator_of(rec).dispersion_relation()
             plot.save_figure(plot.dispersion(relation).figure, options.output)
         elif options.what == "snapshot":
-            plot.save_figure(plot.snapshot(activity.isel(time=-1).load()).figure, options.output)
+            events = wf.decode(rec) if options.decode else None
+            plot.save_figure(plot.snapshot(activity.isel(time=-1).load(), events).figure, options.output)
         else:
             plot.save_figure(plot.space_times(activity.load()), options.output)
     print(f"wrote {options.output}")

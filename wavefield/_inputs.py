@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from tqdm import tqdm
 
 from wavefield._checks import positive_int
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs x[t] of a run: an array (B, T, I) or a callable of the step index.
+    """Inputs x[t] of a run, an array (B, T, I).
 
     `earlier` holds the two inputs (B, 2, I) before the first, which the pulse source looks back at where a run is
     continued.
     """
 
-    values: np.ndarray | Callable | None
+    values: np.ndarray | None
     trials: int | None  # None: no batch
     steps: int
     count: int
@@ -36,10 +36,6 @@ class Inputs:
 
     def _rows(self, start, stop):
         before = range(start, min(stop, 0))
-        if callable(self.values):
-            rows = [np.zeros(self.count) for _ in before]
-            rows += [_called(self.values, t, self.count) for t in range(max(start, 0), stop)]
-            return np.stack(rows)[None] if rows else np.zeros((1, 0, self.count))
         if not before:
             return self.values[:, start:stop]
         earlier = np.zeros((self.values.shape[0], 2, self.count)) if self.earlier is None else self.earlier
@@ -50,20 +46,24 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
     """Bring a drive to its usual form and settle the number of steps; refuse what is not finite or does not fit."""
     if steps is not None:
         positive_int(steps, "steps", 0)
-    if drive is None:
+    if drive is None or callable(drive):
         if steps is None:
-            raise ValueError("steps must be given where there is no drive")
-        return Inputs(None, None, steps, 0)
-    if callable(drive):
-        if steps is None:
-            raise ValueError("steps must be given with a callable drive, which has no length of its own")
-        return Inputs(drive, None, steps, _called(drive, 0, None).size if steps else 0)
+            raise ValueError("steps must be given where there is no drive, or a callable one, which has no length")
+        if drive is None and earlier is None:
+            return Inputs(None, None, steps, 0)
+        # the pulses of inputs that came before a continued run are not over yet
+        drive = np.zeros((len(earlier), steps, earlier.shape[2])) if drive is None else _tabled(drive, steps)
+        trials = len(drive) if drive.ndim == 3 and len(drive) > 1 else None
+        return Inputs(drive if drive.ndim == 3 else drive[None], trials, steps, drive.shape[-1], earlier)
     if isinstance(drive, xr.DataArray):
         drive = drive.transpose(..., "step", "input") if {"step", "input"} <= set(drive.dims) else drive
     try:
-        values = np.asarray(drive, dtype=float)
+        values = np.asarray(drive)
+        values = values if np.iscomplexobj(values) else values.astype(float)
     except (TypeError, ValueError):
         raise TypeError(f"drive must be an array of numbers or a callable, got {type(drive).__name__}") from None
+    if np.iscomplexobj(values):
+        raise TypeError(f"drive must hold real numbers, got {values.dtype}")
     if values.ndim not in (2, 3) or values.shape[-1] == 0 or values.shape[0] == 0:
         raise ValueError(f"drive must have shape (steps, inputs) or (trial, steps, inputs), got {values.shape}")
     if not np.isfinite(values).all():
@@ -72,7 +72,24 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
     if steps not in (None, values.shape[-2]):
         raise ValueError(f"steps must be that of the drive, {values.shape[-2]}, or left out, got {steps}")
     trials = values.shape[0] if values.ndim == 3 else None
-    return Inputs(values if trials else values[None], trials, values.shape[-2], values.shape[-1], earlier)
+    values = values if trials else values[None]
+    if earlier is not None and (earlier.shape[2] != values.shape[2] or len(earlier) not in (1, len(values))):
+        raise ValueError(
+            f"drive must go on as it was in the recording that is continued, with {earlier.shape[2]} inputs and "
+            f"{len(earlier)} trials, got {values.shape[2]} and {len(values)}"
+        )
+    return Inputs(values, trials, values.shape[1], values.shape[2], earlier)
+
+
+def _tabled(drive, steps):
+    """The values of a callable drive, one row per step."""
+    first = _called(drive, 0, None) if steps else np.zeros(1)
+    rows = (_called(drive, t, first.size) for t in range(1, steps))
+    table = np.empty((steps, first.size))
+    table[:1] = first
+    for t, row in enumerate(tqdm(rows, total=steps, unit="step", disable=None, delay=2, desc="drive"), start=1):
+        table[t] = row
+    return table
 
 
 def _called(drive, step, count):

@@ -52,6 +52,7 @@ class Run:
     save_every: int | None
     save_initial: bool
     first_step: int  # steps made before this run
+    from_rest: bool  # whether the field was zero at time 0
     trials: int | None
 
     @property
@@ -81,11 +82,11 @@ class Run:
         op, inputs = self.operator, self.inputs
         activity = np.moveaxis(states, 0, 1)
         stored = self.first_step + self.every * (first + np.arange(len(states)))
-        values = inputs.values if isinstance(inputs.values, np.ndarray) else None
+        values, earlier = inputs.values, inputs.earlier if self.pulse else None
         previous = levels[1] if len(levels) == 2 else None
         if self.trials is None:
             activity, previous = activity[0], None if previous is None else previous[0]
-            values = values if values is None else values[0]
+            values, earlier = (None if rows is None else rows[0] for rows in (values, earlier))
         dims = ("trial",) * (self.trials is not None) + ("time", "channel", "position")
         row = None if op.boundary_row is None else xr.DataArray(
             op.boundary_row,
@@ -108,14 +109,22 @@ class Run:
             bias=self.bias,
             profile=op.profile,
             boundary_row=row,
+            earlier_drive=None if earlier is None else self._labelled_earlier(earlier),
             boundary=op.boundary,
             driven_end=op.driven_end,
             levels=op.levels,
             nonlinearity=self.nonlinearity,
             source_kind="direct" if op.levels == 1 else "pulse" if self.pulse else "force",
+            size=states.shape[-1],
             steps=self.last_step,
             first_step=self.first_step,
+            start="rest" if self.from_rest else "state",
         )
+
+    @staticmethod
+    def _labelled_earlier(earlier):
+        dims = ("trial", "lag", "input")[-earlier.ndim :]
+        return xr.DataArray(earlier, dims=dims, attrs={"units": "1", "long_name": "the two inputs before the first"})
 
 
 def _segments(run: Run, limit: int) -> Iterator[tuple[int, int]]:
@@ -191,13 +200,13 @@ def run_in_memory(run: Run) -> xr.Dataset:
     return run.describe(states, levels, 1 - first)
 
 
-def run_to_file(run: Run, path) -> xr.Dataset:
+def run_to_file(run: Run, path, overwrite: bool) -> xr.Dataset:
     """Step the field, streaming its states to a file, and return the file opened lazily."""
     first = int(run.save_initial or not run.saves)
     initial = run.describe(np.repeat(run.start[0][None], first, axis=0), run.start, 1 - first)
     stored = 1 - first
     try:
-        with RecordingWriter(path, initial, steps=run.saves + first) as writer:
+        with RecordingWriter(path, initial, steps=run.saves + first, overwrite=overwrite) as writer:
             if first:
                 writer.append(initial)
             for states, levels in _blocks(run):
@@ -211,13 +220,7 @@ def run_to_file(run: Run, path) -> xr.Dataset:
 
 def jumps(run: Run, method: str) -> bool:
     """Whether the last state is computed at once: asked for, or possible, cheaper than stepping and no less exact."""
-    possible = (
-        run.save_every is None
-        and run.nonlinearity == "identity"
-        and run.bias is None
-        and not callable(run.inputs.values)
-        and can_jump(run.operator)
-    )
+    possible = run.save_every is None and run.nonlinearity == "identity" and run.bias is None and can_jump(run.operator)
     if method == "jump" and not possible:
         raise ValueError(
             "method='jump' needs save_every=None, a linear field without bias, a drive that is an array, and a ring or "

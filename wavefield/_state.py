@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import xarray as xr
 
@@ -31,10 +33,65 @@ def first_levels(op: WaveOperator, size: int, trials: int | None, initial, previ
     return now.astype(dtype), before.astype(dtype)
 
 
-def last_levels(rec: xr.Dataset) -> tuple:
-    """Return the last levels of a recording (…, rings, N), `previous` None for a field of one level."""
+class Past(NamedTuple):
+    """What a recording knows of how its last state came about."""
+
+    steps: int  # from time 0 to the last stored state
+    own_steps: int  # those of them made by the run that wrote the recording
+    now: np.ndarray  # (…, rings, N)
+    before: np.ndarray | None  # the level before, of a two-way field
+    drive: np.ndarray | None  # inputs of its own steps, (B, own_steps, I)
+    earlier: np.ndarray | None  # the two inputs before those, (B, 2, I)
+    from_rest: bool  # whether the field was zero at time 0
+
+    @property
+    def last_inputs(self) -> np.ndarray | None:
+        """The last two inputs, (B, 2, I), at which a pulse still looks back."""
+        if self.drive is None:
+            return self.earlier
+        return np.concatenate([self.earlier, self.drive], axis=1)[:, -2:]
+
+
+def past_of(rec: xr.Dataset) -> Past:
+    """Read the past of a recording, also of one that was cut in time or broken off.
+
+    Raises
+    ------
+    ValueError
+        If the recording was cut in space, so that its field is no longer whole.
+    """
+    size = rec.sizes["position"]
+    if int(rec.attrs.get("size", size)) != size:
+        raise ValueError(
+            f"the recording holds {size} of its {rec.attrs['size']} positions: a field cut in space cannot be "
+            "continued or decoded"
+        )
+    first, dt = int(rec.attrs.get("first_step", 0)), float(rec.attrs.get("dt", 1.0))
+    steps = round(float(rec["time"][-1]) / dt)
+    own = steps - first
+    drive = earlier = None
+    if "drive" in rec:
+        drive = _with_trials(rec["drive"].transpose(..., "step", "input").values)[:, :own]
+        earlier = np.zeros((drive.shape[0], 2, drive.shape[2]))
+        if "earlier_drive" in rec:
+            earlier = _with_trials(rec["earlier_drive"].transpose(..., "lag", "input").values)
     now = rec["activity"].isel(time=-1).values
-    return now, rec["previous"].values if "previous" in rec else None
+    return Past(steps, own, now, _level_before(rec, own, dt), drive, earlier, rec.attrs.get("start", "rest") == "rest")
+
+
+def _level_before(rec, own_steps, dt):
+    """The level before the last state: as stored, or where the recording was cut, the state stored before it."""
+    if int(rec.attrs.get("levels", 1)) == 1:
+        return None
+    if own_steps == int(rec.attrs.get("steps", own_steps)) and "previous" in rec:
+        return rec["previous"].values
+    times = rec["time"].values[-2:].astype(float)
+    whole = times.size == 2 and round((times[1] - times[0]) / dt) == 1
+    return rec["activity"].isel(time=-2).values if whole else None
+
+
+def _with_trials(drive):
+    return drive if drive.ndim == 3 else drive[None]
 
 
 def _batched(state, name, shape):

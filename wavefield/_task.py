@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavefield._checks import positive_int
+from wavefield._state import past_of
 from wavefield.design import design
 from wavefield.encoder import resolve_encoder
 from wavefield.operator import WaveOperator
@@ -50,12 +51,23 @@ def from_recording(rec, operator, previous, nonnegative):
             f"snapshot: activity must have dims (trial, time, channel, position), got {rec['activity'].dims}"
         )
     operator = operator_of(rec) if operator is None else operator
-    if previous is None and "previous" in rec:
-        previous = _level(rec["previous"])
+    elapsed = None
+    if "time" in rec["activity"].dims:
+        past = past_of(rec)
+        if not past.from_rest:
+            raise ValueError(
+                "snapshot: the recording began with a field that was not zero; what that left is not told from inputs"
+            )
+        elapsed = past.steps
+        if previous is None and past.before is not None:
+            previous = past.before if past.before.ndim > 1 else past.before[None]
     encoder = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
     kind = rec.attrs.get("source_kind", "direct")
-    elapsed = int(rec.attrs["steps"]) + int(rec.attrs.get("first_step", 0)) if "steps" in rec.attrs else None
     _refuse_nonlinear(rec.attrs.get("nonlinearity", "identity"), operator, encoder, nonnegative, "bias" in rec)
+    if rec.attrs.get("nonlinearity", "identity") == "relu" and "drive" in rec and float(rec["drive"].min()) < 0:
+        raise ValueError(
+            "snapshot: a field under relu is linear only while nothing in it is negative, but its drive was"
+        )
     return _level(activity), operator, {
         "steps": elapsed,
         "encoder": encoder,

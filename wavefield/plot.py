@@ -13,6 +13,7 @@ import xarray as xr
 from matplotlib.animation import FuncAnimation, PillowWriter
 
 from wavefield._atomic import whole_or_nothing
+from wavefield._checks import positive_int
 
 INPUT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 
@@ -163,6 +164,7 @@ def animate(activity: xr.DataArray, path, *, frames_per_second: int = 20, every:
     every : int
         Draw every so many stored states.
     """
+    positive_int(every, "every")
     rows = activity if "channel" in activity.dims else activity.expand_dims("channel", 1)
     states = rows.transpose("time", "channel", "position").values[::every]
     times = rows["time"].values[::every]

@@ -10,7 +10,7 @@ import xarray as xr
 from wavefield._checks import positive_int
 from wavefield._inputs import read_inputs
 from wavefield._run import DivergenceError, Run, jump, jumps, run_in_memory, run_to_file
-from wavefield._state import first_levels, last_levels
+from wavefield._state import first_levels, past_of
 from wavefield._stepping import NONLINEARITIES
 from wavefield.encoder import resolve_encoder
 from wavefield.operator import WaveOperator
@@ -30,7 +30,7 @@ def simulate(
     initial=None,
     previous=None,
     steps: int | None = None,
-    encoder="own",
+    encoder=None,
     source: str = "pulse",
     nonlinearity: str = "identity",
     bias=None,
@@ -39,6 +39,7 @@ def simulate(
     save_initial: bool = False,
     method: str = "auto",
     path: str | os.PathLike | None = None,
+    overwrite: bool = False,
     allow_growth: bool = False,
 ) -> xr.Dataset:
     """Move a wave field under a drive and record it.
@@ -58,7 +59,7 @@ def simulate(
         With one ring, or with as many as the encoder asks for.
     drive : array_like, DataArray or callable, optional
         Inputs ``(steps, inputs)``, or ``(trial, steps, inputs)`` for a batch; `spikes` and `load_drive` make one.
-        A callable is called with each step index and returns the inputs of that step, ``(inputs,)``.
+        A callable is called with each step index, before the run, and returns the inputs of that step, ``(inputs,)``.
     size : int
         Positions N of each ring or line. Known from `initial`, an encoder array or a speed profile if one is given.
     initial : array_like or recording, optional
@@ -70,13 +71,14 @@ def simulate(
         Steps to make where there is no drive, or a callable one.
     encoder : {"own", "first"} or array_like, shape (rings, N, inputs)
         ``"own"``: every input has a ring of its own, entered at position 0 (on a line: at the upstream end).
-        ``"first"``: every input enters unit 0 of every ring.
+        ``"first"``: every input enters unit 0 of every ring. By default ``"own"``, or where a recording is continued,
+        as it was there.
     source : {"pulse", "force"}
     nonlinearity : {"identity", "relu", "tanh"}
     bias : array_like, shape (rings,) or (rings, N), optional
     dtype : {"float64", "float32"}
     save_every : int or None
-        Store every so many steps; None stores the last state only.
+        Store every so many steps; None stores the last state only. Steps beyond the last stored state are not made.
     save_initial : bool
         Store the initial state, at time 0, too.
     method : {"auto", "step", "jump"}
@@ -85,6 +87,8 @@ def simulate(
     path : path, optional
         Stream to this netCDF file, for results larger than memory, and return it opened lazily. Until it is whole it
         is ``NAME.partial.nc``, readable up to the last block.
+    overwrite : bool
+        Whether the partial file of an interrupted run may be replaced.
     allow_growth : bool
         Run a linear operator although it grows without bound.
 
@@ -114,11 +118,12 @@ def simulate(
     dtype = _float_dtype(dtype)
     if save_every is not None:
         positive_int(save_every, "save_every")
-    first_step, earlier = 0, None
+    past = None
     if isinstance(initial, xr.Dataset):
-        first_step, earlier = _steps_and_inputs(initial)
-        initial, previous = last_levels(initial)
-    inputs = read_inputs(drive, steps, earlier)
+        past, encoder = _continued(initial, operator, encoder)
+        initial, previous = past.now, past.before
+    encoder = "own" if encoder is None else encoder
+    inputs = read_inputs(drive, steps, None if past is None else past.last_inputs)
     trials = inputs.trials if initial is None or np.ndim(initial) < 3 else np.shape(initial)[0]
     size = _settle_size(size, initial, encoder, operator)
     weights, operator = _encode(encoder, operator, size, inputs.count, initial)
@@ -134,12 +139,13 @@ def simulate(
         bias=_checked_bias(bias, operator, size),
         save_every=save_every,
         save_initial=save_initial,
-        first_step=first_step,
+        first_step=0 if past is None else past.steps,
+        from_rest=past.from_rest if past is not None else initial is None or not np.any(initial),
         trials=trials,
     )
     levels = jump(run) if jumps(run, method) else None
     if levels is None or not all(np.isfinite(level).all() for level in levels):  # stepping tells where it diverged
-        return run_in_memory(run) if path is None else run_to_file(run, path)
+        return run_in_memory(run) if path is None else run_to_file(run, path, overwrite)
     result = run.describe(levels[0][None], levels)
     if path is None:
         return result
@@ -195,16 +201,17 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
         or rec.attrs["nonlinearity"] != "identity"
     ):
         raise ValueError(f"rec must be of a linear, undamped two-way field with ends that absorb nothing, got {op!r}")
-    steps = int(rec.attrs["steps"])
-    now, before = last_levels(rec)
-    drive, encoder = None, "own"
-    if "drive" in rec:
-        inputs = read_inputs(rec["drive"], None, _steps_and_inputs(rec)[1])
-        drive = inputs.block(0, steps, pulse=rec.attrs["source_kind"] == "pulse", dtype=now.dtype)[:, ::-1]
-        drive, encoder = drive if inputs.trials else drive[0], rec["encoder"].values
+    past = past_of(rec)
+    if past.before is None:
+        raise ValueError("rec does not hold the level before its last state, without which there is no way back")
+    drive, encoder = None, None
+    if past.drive is not None:
+        inputs = read_inputs(past.drive, None, past.earlier)
+        drive = inputs.block(0, past.own_steps, pulse=rec.attrs["source_kind"] == "pulse", dtype=float)[:, ::-1]
+        drive, encoder = drive if rec["drive"].ndim == 3 else drive[0], rec["encoder"].values
     back = simulate(
-        op, drive, initial=before, previous=now, steps=steps, encoder=encoder, source="force", dtype=now.dtype,
-        save_every=None, method="step",
+        op, drive, initial=past.before, previous=past.now, steps=past.own_steps, encoder=encoder, source="force",
+        dtype=past.now.dtype, save_every=None, method="step",
     )  # fmt: skip
     began = op.dt * int(rec.attrs["first_step"])
     start = back.assign(
@@ -286,14 +293,19 @@ def _refuse_growth(operator):
         )
 
 
-def _steps_and_inputs(rec):
-    """Return the steps that a recording has behind it and its last two inputs (B, 2, I), to continue it from."""
-    done = int(rec.attrs.get("first_step", 0)) + int(rec.attrs["steps"]) if "steps" in rec.attrs else 0
-    if "drive" not in rec:
-        return done, None
-    drive = rec["drive"].transpose(..., "step", "input").values
-    drive = drive[..., : int(rec.attrs.get("steps", drive.shape[-2])), :]
-    drive = drive if drive.ndim == 3 else drive[None]
-    last = np.zeros((drive.shape[0], 2, drive.shape[2]))
-    last[:, 2 - min(2, drive.shape[1]) :] = drive[:, -2:]
-    return done, last
+def _continued(rec, operator, encoder):
+    """Return the past of a recording that is to be continued, and its encoder where none is given."""
+    then = operator_of(rec)
+    for name in ("dx", "dt", "levels"):
+        if getattr(then, name) != getattr(operator, name):
+            raise ValueError(
+                f"initial: the recording was made with {name} = {getattr(then, name):g}, and cannot be continued with "
+                f"{name} = {getattr(operator, name):g}"
+            )
+    past = past_of(rec)
+    if operator.levels == 2 and past.before is None:
+        raise ValueError(
+            "initial: the recording does not hold the level before its last state, which a two-way field needs"
+        )
+    stored = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
+    return past, stored if encoder is None else encoder

@@ -112,7 +112,9 @@ def test_decoding_undoes_simulation(case):
     drive[tuple(np.transpose(places))] = amplitude
     source = "force" if size % 2 else "pulse"
     rec = wf.simulate(operator, drive, size=size + 2, source=source)
-    np.testing.assert_allclose(as_drive(decode(rec, nonnegative=amplitude > 0), drive), drive, rtol=0, atol=1e-9)
+    # absorbing ends make it an inverse problem, solved to the rounding of its conditioning
+    tolerance = 1e-8 if operator.boundary == "absorbing" else 1e-9
+    np.testing.assert_allclose(as_drive(decode(rec, nonnegative=amplitude > 0), drive), drive, rtol=0, atol=tolerance)
 
 
 def test_decoding_is_linear():
@@ -570,9 +572,9 @@ def test_recordings_that_cannot_be_decoded_are_refused_with_the_reason():
         decode(rec.drop_vars("activity"))
     with pytest.raises(ValueError, match="does not say what moved it"):
         decode(rec.drop_vars("kernel"))
-    del rec.attrs["steps"]
+    snapshot = rec.isel(time=-1)
     with pytest.raises(ValueError, match="steps must be given where no recording tells it"):
-        decode(rec)
-    assert support(decode(rec, steps=10)) == {(5, 0)}
+        decode(snapshot)
+    assert support(decode(snapshot, steps=10)) == {(5, 0)}
     with pytest.raises(ValueError, match="the recording holds no state"):
         decode(rec.isel(time=slice(0)))

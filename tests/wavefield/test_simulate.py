@@ -336,3 +336,70 @@ def test_nonsense_gives_an_error_that_says_so_or_a_finite_recording(drive, size,
         assert any(name in str(error) for name in ("drive", "size", "steps", "save_every", "positions", "encoder"))  # noqa: PT017
     else:
         assert np.isfinite(rec.activity).all()
+
+
+def cases_of_the_past():
+    drive = np.random.default_rng(3).standard_normal((40, 2))
+    for operator in (wf.transport(0.7), wf.wave(0.9, 0.01), wf.wave(1.0)):
+        yield operator, drive, wf.simulate(operator, drive, size=32)
+
+
+def test_a_recording_cut_in_time_is_continued_from_where_it_was_cut():
+    for operator, drive, whole in cases_of_the_past():
+        rest = wf.simulate(operator, drive[15:], initial=whole.isel(time=slice(0, 15)))
+        np.testing.assert_array_equal(rest.activity, whole.activity[15:])
+        np.testing.assert_array_equal(rest.time, whole.time[15:])
+
+
+def test_pulses_end_although_nothing_more_comes_in():
+    for operator, drive, _ in cases_of_the_past():
+        quiet = np.concatenate([drive, np.zeros((10, 2))])
+        expected = wf.simulate(operator, quiet, size=32).activity[-10:]
+        rest = wf.simulate(operator, initial=wf.simulate(operator, drive, size=32), steps=10)
+        np.testing.assert_array_equal(rest.activity, expected)
+
+
+def test_reversal_takes_out_the_inputs_of_the_last_steps_and_of_a_continued_run():
+    for operator in (wf.wave(1.0), wf.wave(0.8)):
+        drive = np.random.default_rng(4).standard_normal((30, 2))
+        first = wf.simulate(operator, drive[:12], size=32)
+        second = wf.simulate(operator, drive[12:], initial=first)
+        np.testing.assert_allclose(wf.reverse(first).activity, 0, atol=1e-12)
+        back = wf.reverse(second)
+        np.testing.assert_allclose(back.activity[0], first.activity[-1], atol=1e-12)
+        assert back.time == 12
+
+
+def test_decoding_knows_the_time_of_a_recording_cut_or_continued():
+    drive = wf.spikes([[(5, 1.0), (30, 2.0)]], steps=40)
+    for operator in (wf.transport(1.0), wf.wave(1.0)):
+        whole = wf.simulate(operator, drive, size=64)
+        cut = wf.decode(whole.isel(time=slice(0, 20)))
+        assert (cut.onset.values.tolist(), cut.amplitude.values.tolist()) == ([5], [1.0])
+        longer = wf.decode(wf.simulate(operator, initial=whole, steps=8))
+        assert longer.onset.values.tolist() == [5, 30]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda rec: rec.isel(position=slice(0, 16)), "positions"),
+        (lambda rec: rec.isel(time=slice(0, None, 7)).drop_vars("previous"), "level before"),
+        (lambda rec: rec.assign_attrs(dt=0.5), "dt"),
+    ],
+)
+def test_a_recording_that_cannot_be_continued_says_why(change, word):
+    rec = wf.simulate(wf.wave(1.0), np.ones((21, 1)), size=32)
+    with pytest.raises(ValueError, match=word):
+        wf.simulate(wf.wave(1.0), np.ones((3, 1)), initial=change(rec))
+
+
+def test_what_a_field_held_at_the_beginning_is_not_taken_for_inputs():
+    rec = wf.simulate(wf.transport(1.0), np.zeros((5, 1)), initial=np.ones((1, 16)))
+    with pytest.raises(ValueError, match="not zero"):
+        wf.decode(rec)
+
+
+def test_complex_drives_are_refused():
+    with pytest.raises(TypeError, match="real"):
+        wf.simulate(wf.transport(1.0), np.ones((3, 1)) * 1j, size=8)
