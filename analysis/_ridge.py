@@ -25,6 +25,7 @@ NOISE_SPAN = 17  # frequency bins from which the noise floor is taken
 QUIET = 6.0  # times the noise: one bin of noise in 400 is stronger
 BROAD = 0.1  # of Nyquist: a ridge that spreads so far in k shows whether it starts at the origin
 STILL = 1.5  # cycles per record: below lies what a window leaves of a field that stands still
+CYCLES = 2  # in the record, below which the line of a wavenumber reaches past f = 0
 COARSE = 0.4  # of Nyquist: five positions per wavelength
 
 
@@ -70,11 +71,21 @@ def ridge_centroid(tapered, taper, time, space, *, side, band) -> Ridge:
         return Ridge.refused("no_wave", len(space))
     if not side and excess[behind].sum() > BOTH_WAYS * excess[ahead].sum():
         return Ridge.refused("ambiguous", len(space))
+    seen = (spectrum, excess, noise, taper, grid, time, space, power[inside].sum())
+    found = _centroid(ahead, *seen)
+    lasting = ahead & _turns_often(found, grid, time)
+    return _centroid(lasting, *seen) if lasting.any() and not lasting[ahead].all() else found
+
+
+def _turns_often(found, grid, time):
+    """Bins whose wavenumber, at the speed found, goes through `CYCLES` in the record: slower ones reach past f = 0."""
+    size = np.linalg.norm(found.wavenumber)
+    along = sum(component * mean / size for component, mean in zip(grid[1:], found.wavenumber, strict=True))
+    return along * found.frequency / size * time.length >= CYCLES
+
+
+def _centroid(ahead, spectrum, excess, noise, taper, grid, time, space, inside_power):
     weight = np.where(_widened(ahead, space) & (grid[0] > 0), excess, 0.0)
-    return _centroid(spectrum, weight, noise, taper, grid, time, space, power[inside].sum())
-
-
-def _centroid(spectrum, weight, noise, taper, grid, time, space, inside_power):
     total = weight.sum()
     k = grid[1:]
     if len(space) == 1:  # the widened ridge may reach past Nyquist

@@ -290,8 +290,8 @@ def _warn_of_few(blocks, null):
     if null != "gaussian" and few.any():
         warnings.warn(
             f"{int(few.sum())} of {blocks.size} spectra have their power in fewer than {FEW_BLOCKS:g} independent "
-            f"blocks (least: {float(blocks.where(few).min()):.2g}): exchanging directions can hardly reject there; record "
-            "longer or more trials, or use null='gaussian'",
+            f"blocks (least: {float(blocks.where(few).min()):.2g}): exchanging directions can hardly reject there; "
+            "record longer or more trials, or use null='gaussian'",
             stacklevel=3,
         )
 
