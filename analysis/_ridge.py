@@ -18,7 +18,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 FALSE_BINS = 0.001  # bins of pure noise, on average, that are taken for the ridge
-WEAKEST = 1e-4  # of the strongest bin: below lie the side lobes of the window
+WEAKEST = 1e-2  # of the strongest bin: below lie side lobes, and the skirts of waves that decay
 REACH = 2  # bins to either side over which a tapered line spreads
 BOTH_WAYS = 0.5  # of the stronger direction's power: from here on the weaker one is a wave, too
 NOISE_SPAN = 17  # frequency bins from which the noise floor is taken
@@ -106,7 +106,8 @@ def _centroid(ahead, spectrum, excess, noise, taper, grid, time, space, inside_p
     if (wavelengths and max(wavelengths) < 1) or frequency * time.length < 1:
         return replace(found, status="too_short")
     if len(space) > 1:
-        return replace(found, coarse=size > COARSE * min(axis.nyquist for axis in space))
+        shares = [abs(ki) / axis.nyquist for ki, axis in zip(wavenumber, space, strict=True)]
+        return replace(found, coarse=max(shares) > COARSE)
     return _against_aliasing(found, weight, k[0], grid[0], time, space[0])
 
 
