@@ -11,9 +11,10 @@ import torch
 
 from wavefield_torch import _cpu_kernels
 from wavefield_torch._cpu_gradients import Given, Problem, States, gradients
-from wavefield_torch._groups import drive_for, group_for, plan_for, readout_for, share_out, slope, workers
+from wavefield_torch._groups import drive_for, group_for, plan_for, readout_for, slope, workers
 from wavefield_torch._layout import whole
 from wavefield_torch._simd import TERMS
+from wavefield_torch._threads import share_out
 from wavefield_torch._workspace import address, take
 
 

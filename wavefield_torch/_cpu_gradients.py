@@ -18,12 +18,12 @@ from wavefield_torch._groups import (
     group_for,
     plan_for,
     readout_for,
-    share_out,
     slope,
     workers,
 )
 from wavefield_torch._layout import whole
 from wavefield_torch._simd import TERMS
+from wavefield_torch._threads import share_out
 from wavefield_torch._workspace import address, take
 
 _LANE_SUMS = 4  # up to so many inputs or outputs have their gradient summed lane by lane

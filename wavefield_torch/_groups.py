@@ -1,8 +1,5 @@
-"""What the CPU kernels are given: layout, drive and readout as arrays, groups of samples, threads to work on them."""
+"""What the CPU kernels are given: layout, drive and readout as arrays, groups of samples and scratch memory."""
 
-import itertools
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -67,29 +64,6 @@ def slope(nonlinearity):
     """(floor below which a ReLU is shut, whether the slope is that of tanh)."""
     floor = 0.0 if nonlinearity == "relu" else -np.inf
     return floor, nonlinearity == "tanh"
-
-
-_pools = {}
-os.register_at_fork(after_in_child=_pools.clear)
-
-
-def share_out(task, count, workers):
-    """task(index, worker) for every index, one thread for each worker; this thread is one of them."""
-    todo = itertools.count()
-
-    def work(worker):
-        while (index := next(todo)) < count:
-            task(index, worker)
-
-    others = len(workers) - 1
-    if others and others not in _pools:
-        _pools[others] = ThreadPoolExecutor(others, thread_name_prefix="wavefield")
-    running = [_pools[others].submit(work, worker) for worker in workers[1:]]
-    try:
-        work(workers[0])
-    finally:
-        for future in running:
-            future.result()
 
 
 class Worker(NamedTuple):
