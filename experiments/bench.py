@@ -25,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from wavefield._atomic import whole_or_nothing
-from wavefield_torch import WaveRNN, linear_readout, wave_scan
+from wavefield_torch import WaveRNN, linear_readout, wave_scan, wave_scan_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -147,15 +147,13 @@ class _Step:
 
     def forward(self):
         if self.way.startswith("fused"):
-            scan = wave_scan(
-                self.x,
-                self.cell.encoder,
-                self.cell.kernel,
-                self.cell.bias,
-                return_sequence=self.case.every_step,
-                checkpoint_every=round(self.case.T**0.5) if self.way == "fused, recomputed" else 1,
-            )
-            return self.loss(self.readout(scan.flatten(-2)))
+            weights = (self.cell.encoder, self.cell.kernel, self.cell.bias)
+            every = round(self.case.T**0.5) if self.way == "fused, recomputed" else 1
+            if self.case.every_step:
+                readout = (self.readout.weight, self.readout.bias)
+                return wave_scan_cross_entropy(self.x, *weights, None, *readout, self.target, checkpoint_every=every)
+            last = wave_scan(self.x, *weights, return_sequence=False, checkpoint_every=every)
+            return self.loss(self.readout(last.flatten(1)))
         if self.way == "reference":
             return self.loss(self.cell(self.x, self.readout, self.case.every_step))
         output, _ = self.cell(self.x)

@@ -8,6 +8,7 @@ from wavefield_torch.parameters import count_parameters
 from wavefield_torch.readout import SequenceModel, linear_readout, mlp_readout
 from wavefield_torch.record import record
 from wavefield_torch.scan import wave_scan
+from wavefield_torch.scan_readout import wave_scan_cross_entropy, wave_scan_readout
 
 __all__ = [
     "GRU",
@@ -25,4 +26,6 @@ __all__ = [
     "tasks",
     "to_reference",
     "wave_scan",
+    "wave_scan_cross_entropy",
+    "wave_scan_readout",
 ]
