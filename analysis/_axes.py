@@ -250,7 +250,7 @@ def speed_units(space: str, time: str) -> str:
 
 
 def netcdf_attrs(**parameters) -> dict:
-    """Parameters as netCDF can hold them: None is ``"none"``, bool ``"true"``/``"false"``, callables their name."""
+    """Parameters as netCDF can hold them: None is ``"none"``, True ``"true"``, a callable its name, mixed lists text."""
     return {name: _plain(value) for name, value in parameters.items()}
 
 
@@ -264,5 +264,7 @@ def _plain(value):
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, tuple | list | np.ndarray):
-        return [_plain(item) for item in value]
+        items = [_plain(item) for item in value]
+        alike = all(isinstance(item, str) for item in items) or not any(isinstance(item, str | list) for item in items)
+        return items if alike else str(value)
     return getattr(value, "__name__", str(value))

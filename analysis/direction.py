@@ -45,7 +45,7 @@ def direction_index(rec, *, axis="x", band=None, **options) -> xr.Dataset:
     >>> from analysis import synthetic
     >>> ring = synthetic.ring(64)
     >>> rec = synthetic.mixed(ring, 256, ratio=0.5, wavenumber=5 / 64, frequency=12 / 256)
-    >>> round(float(direction_index(rec, window="boxcar").index), 6)
+    >>> round(float(direction_index(rec, window="boxcar", detrend=None).index), 6)
     0.6
     """
     if isinstance(rec, xr.Dataset) and "power" in rec:

@@ -107,8 +107,8 @@ def plane(where, steps, *, wavenumber, frequency, dt=1.0, time_units="1", amplit
     Examples
     --------
     >>> rec = plane(line(24, dx=0.4, units="mm"), 300, wavenumber=0.2, frequency=3.3, dt=0.01, time_units="s")
-    >>> float(rec.attrs["frequency"] / rec.attrs["wavenumber"])
-    16.5
+    >>> round(rec.attrs["frequency"] / rec.attrs["wavenumber"], 6), rec.position.attrs["units"]
+    (16.5, 'mm')
     """
     u = amplitude * np.cos(_carrier(where, steps, wavenumber, frequency, dt) + phase)
     return _recording(where, u, dt, time_units, wavenumber=wavenumber, frequency=frequency, amplitude=amplitude)

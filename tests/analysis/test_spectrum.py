@@ -249,7 +249,7 @@ def test_nan_in_a_lazy_block_is_found_when_it_is_computed():
 
 
 def test_result_can_be_stored_as_netcdf(tmp_path):
-    spectrum = wavenumber_frequency_spectrum(plane(), average=())
+    spectrum = wavenumber_frequency_spectrum(plane(), window=("tukey", 0.3))
     spectrum.to_netcdf(tmp_path / "spectrum.nc", engine="h5netcdf")
     with xr.open_dataset(tmp_path / "spectrum.nc", engine="h5netcdf") as read:
         xr.testing.assert_allclose(read, spectrum)
