@@ -250,7 +250,7 @@ def speed_units(space: str, time: str) -> str:
 
 
 def netcdf_attrs(**parameters) -> dict:
-    """Parameters as netCDF can hold them: None is ``"none"``, True ``"true"``, a callable its name, mixed lists text."""
+    """Parameters as netCDF holds them: None is ``"none"``, True ``"true"``, a callable its name, mixed lists text."""
     return {name: _plain(value) for name, value in parameters.items()}
 
 

@@ -65,3 +65,11 @@ def fill(values: np.ndarray, dead: np.ndarray, weights: np.ndarray) -> np.ndarra
     gone = dead.ravel()
     flat[..., gone] = flat[..., ~gone] @ weights.T.astype(values.dtype)
     return flat.reshape(values.shape)
+
+
+def filled(array, dead, axes):
+    """The whole `array` with the positions `dead` filled, for what needs every sample at once."""
+    dims = [axis.dim for axis in axes]
+    weights = fill_weights(dead, tuple(axis.periodic for axis in axes))
+    values = array.transpose(..., *dims)
+    return values.copy(data=fill(values.values, dead, weights)).transpose(*array.dims)

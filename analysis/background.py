@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from scipy import fft
 
-from analysis._axes import activity, netcdf_attrs, space_axes, speed_units, time_axis
+from analysis._axes import activity, check_finite, netcdf_attrs, space_axes, speed_units, time_axis
 from analysis.spectrum import mapped_power, plan_transform
 
 SHUFFLES = ("both", "space", "time", "either")
@@ -165,8 +165,9 @@ def diagonal_power(rec, *, seed) -> xr.Dataset:
     in_time, in_space = rng.permutation(time.size), rng.permutation(space.size)
 
     def trace(values, *order):  # (…, time, position)
-        shuffled = values[..., order[0], :][..., order[1]]
-        ratio = np.abs(fft.fft2(values)) / np.abs(fft.fft2(shuffled))
+        check_finite(values)
+        shuffled = np.abs(fft.fft2(values[..., order[0], :][..., order[1]]))
+        ratio = np.abs(fft.fft2(values)) / np.where(shuffled > 0, shuffled, np.nan)
         return np.trace(ratio, axis1=-2, axis2=-1)
 
     results = {}

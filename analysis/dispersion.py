@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from scipy import optimize, signal, stats
 
-from analysis._axes import activity, inverse_units, netcdf_attrs, speed_units
+from analysis._axes import activity, check_finite, inverse_units, netcdf_attrs, speed_units
 from analysis._ridge import ridge_centroid
 from analysis._velocity_result import STATUS, velocity_dataset
 from analysis.spectrum import block_chunks, mapped_power, plan_transform, tapered_segments, tools_of
@@ -122,6 +122,7 @@ def _ridge_block(values, plan, side, band):
     rows = np.empty((*batch, 4 + 2 * dims + dims**2))
     for at in np.ndindex(batch):
         (tapered,) = tapered_segments(values[at].astype(float), plan, tools, (0,))
+        check_finite(tapered)
         ridge = ridge_centroid(tapered, taper, plan.time, plan.space, side=side, band=band)
         head = [STATUS.index(ridge.status), ridge.frequency, ridge.explained, ridge.coarse]
         rows[at] = [*head, *ridge.slowness, *ridge.wavenumber, *ridge.covariance.ravel()]

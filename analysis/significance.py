@@ -22,6 +22,7 @@ rate (Benjamini and Hochberg).
 """
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -30,6 +31,7 @@ from tqdm import tqdm
 from tqdm.dask import TqdmCallback
 
 from analysis._axes import activity, netcdf_attrs
+from analysis._dead import filled
 from analysis._swap import (
     block_sums,
     effective_blocks,
@@ -103,6 +105,7 @@ def direction_test(
     plan = plan_transform(array, segment=segment, **options)
     average = [dim for dim in array.dims if dim == "trial"]
     if null in SURROGATES:
+        array, plan = _without_dead(array, plan)
         index, null_index = _surrogate_indices(array, plan, null, draws, rng, average, axis, band)
         blocks = None
     elif null in SYMMETRY_NULLS:
@@ -158,6 +161,8 @@ def structure_test(
     options = {"window": window, "space_window": space_window, "detrend": detrend, "overlap": overlap, "mask": mask}
     plan = plan_transform(array, segment=segment, **options)
     average = [dim for dim in array.dims if dim == "trial"]
+
+    array, plan = _without_dead(array, plan)
 
     def peak(activity_):
         right, left = sides(_computed(mapped_power(activity_, plan, average=average)), band=band)
@@ -261,6 +266,13 @@ def _surrogate_indices(array, plan, null, draws, rng, average, axis, band):
         return (right - left) / both.where(both > 0)
 
     return index(array), _drawn(lambda: index(surrogate(array, null, seed=rng)), draws)
+
+
+def _without_dead(array, plan):
+    """Dead positions filled beforehand, so that a shuffle meets no NaN."""
+    if plan.dead is None:
+        return array, plan
+    return filled(array, plan.dead, plan.space), replace(plan, dead=None)
 
 
 def _drawn(draw, draws):

@@ -327,6 +327,14 @@ def test_averaging_trials_and_segments_sharpens_the_ridge():
 # What is refused -----------------------------------------------------------------------------------------------------
 
 
+def test_dead_positions_are_refused_or_filled():
+    rec = on_probe(17.0)
+    rec.activity[:, 5] = np.nan
+    with pytest.raises(ValueError, match="mask='nan'"):
+        ridge_velocity(rec)
+    assert ridge_velocity(rec, mask="nan").speed.item() == pytest.approx(17.0, rel=0.01)
+
+
 def test_bad_arguments_are_named():
     rec = on_probe(17.0)
     with pytest.raises(ValueError, match="side is 'up'"):

@@ -258,6 +258,19 @@ def test_silent_channel_is_not_significant():
     assert np.isnan(result["index"].values[1])
 
 
+@pytest.mark.parametrize("null", ["swap", "position"])
+def test_dead_positions_are_filled_under_every_null(null):
+    rec = synthetic.moving_pattern(synthetic.ring(64), 128, speed=1.0, seed=0, wavelength=2.0)
+    broken = rec.copy(deep=True)
+    broken.activity[:, [7, 30]] = np.nan
+    result = direction_test(broken, seed=0, null=null, draws=39, mask="nan")
+    assert result["index"] > 0.8
+    assert result.p_value == 1 / 40
+    assert structure_test(broken, seed=0, draws=9, mask="nan").p_value == 0.1
+    with pytest.raises(ValueError, match="mask='nan'"):
+        direction_test(broken, seed=0, null=null, draws=9)
+
+
 def test_result_can_be_stored_as_netcdf(tmp_path):
     rec = synthetic.white_noise(synthetic.ring(32), 128, seed=0)
     direction_test(rec, seed=0, draws=9).to_netcdf(tmp_path / "test.nc", engine="h5netcdf")
