@@ -56,7 +56,7 @@ def _run(x, encoder, kernel, bias, h0, nonlinearity, every, *, sequence=None, la
         group = group_for(plan, worker, index)
         _cpu_kernels.forward(
             plan.block, plan.geometry, floor, curved, address(packed), entering.drive, readout, group,
-            address(start), address(stored[index]), every, address(sequence), address(last),
+            address(start), address(stored, index), every, address(sequence), address(last),
         )  # fmt: skip
 
     share_out(work, plan.groups, workers(plan, max(x.shape[2], whole(outputs, TERMS))))

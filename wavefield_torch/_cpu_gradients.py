@@ -86,7 +86,7 @@ class _MapSums:
     def outer(self, index, lanes):
         """What the kernels are told of it, for one group."""
         return Outer(
-            address(lanes), address(self.total[index]), self.lane_terms, address(self.rows[index]), self.rows.shape[2]
+            address(lanes), address(self.total, index), self.lane_terms, address(self.rows, index), self.rows.shape[2]
         )
 
     def summed(self):
@@ -144,10 +144,10 @@ class _Reverse:
         self.scratch = [
             _Scratch(
                 worker,
-                take(((self.length + 1) * plan.slot + plan.slack) if again else 0, dtype, clear=True),
-                take(cells * plan.block.lanes, dtype),
+                take(((self.length + 1) * plan.slot + plan.slack if again else 0,), dtype, clear=True),
+                take((cells * plan.block.lanes,), dtype),
                 take((1 + self.encoder_sum.lane_terms + self.readout_sum.lane_terms, plan.sums), dtype, clear=True),
-                take(plan.block.lanes * whole(max(inputs, outputs), plan.block.lanes), dtype, clear=True),
+                take((plan.block.lanes * whole(max(inputs, outputs), plan.block.lanes),), dtype, clear=True),
             )
             for worker in workers(plan, max(inputs, outputs, whole(inputs, TERMS)))
         ]
@@ -194,7 +194,7 @@ class _Reverse:
                 kernel_lanes=own.kernel,
                 kernel=self.kernel_sum[index],
                 stretch_lanes=address(own.lanes) if stretches else 0,
-                stretch=address(stretch[index]),
+                stretch=address(stretch, index),
                 encoder=self.encoder_sum.outer(index, own.lanes[1:first_readout]),
                 readout=self.readout_sum.outer(index, own.lanes[first_readout:]),
                 numbers=own.numbers,
@@ -202,7 +202,7 @@ class _Reverse:
             states = self._states(group, own.states, index, start, stop)
             _cpu_backward.backward(
                 plan.block, plan.geometry, *self.slope, address(self.adjoint), self.entering.drive, self.readout, group,
-                states, start, stop, address(self.deltas[index]), first, arrays, totals,
+                states, start, stop, address(self.deltas, index), first, arrays, totals,
             )  # fmt: skip
 
         share_out(work, plan.groups, self.scratch)
@@ -219,7 +219,7 @@ class _Reverse:
                 plan.block, plan.geometry, address(self.h0), address(self.sequence), group, start, stop, states
             )
         elif every == 1:
-            states = address(self.stored[index]) + start * plan.slot * plan.block.item
+            states = address(self.stored, index) + start * plan.slot * plan.block.item
         else:
             memory[: plan.slot] = self.stored[index, start // every * plan.slot :][: plan.slot]
             drive = self.entering.drive

@@ -78,8 +78,8 @@ def workers(plan, terms):
     g, block = plan.geometry, plan.block
     held = [
         (
-            take(g.rows * g.sums // block.item, plan.dtype, clear=True),
-            take(2 * plan.slot + plan.slack, plan.dtype),
+            take((g.rows * g.sums // block.item,), plan.dtype, clear=True),
+            take((2 * plan.slot + plan.slack,), plan.dtype),
             take((2, g.channels * g.size), plan.dtype, clear=True),
         )
         for _ in range(max(1, min(torch.get_num_threads(), plan.groups)))
@@ -90,12 +90,12 @@ def workers(plan, terms):
                 samples=np.zeros(plan.together, np.int64),
                 real=0,
                 addresses=np.zeros(plan.together, np.int64),
-                values=take(whole(max(terms, 1), 16) * block.lanes, plan.dtype),
-                others=take(whole(max(terms, 1), 16) * block.lanes, plan.dtype),
+                values=take((whole(max(terms, 1), 16) * block.lanes,), plan.dtype),
+                others=take((whole(max(terms, 1), 16) * block.lanes,), plan.dtype),
                 addend=address(addend),
                 pair=address(pair),
-                zeros=address(spare[0]),
-                waste=address(spare[1]),
+                zeros=address(spare, 0),
+                waste=address(spare, 1),
             ),
             (addend, pair, spare),
         )

@@ -1,7 +1,7 @@
 """Memory that is used again: the first touch of a gigabyte costs more than the arithmetic on it.
 
 `take` hands out an array; when the last view of it is gone, tensors made from it included, its memory returns to a
-shelf for the next caller. Safe between threads.
+shelf for the next caller. Safe between threads. What is small comes from NumPy, which keeps such memory itself.
 """
 
 import math
@@ -12,32 +12,36 @@ import weakref
 import numpy as np
 
 _KEEP = 4 << 30  # bytes on the shelf above which the longest unused are let go
+_SMALL = 1 << 16  # bytes below which it is not worth the shelf
 _HUGE = 4 << 20  # from here on ask for huge pages
+_LINE = 64  # bytes of a cache line: vectors must not lie across two
 
 _shelf = []  # memory that nobody uses, the most recently returned last
 _lock = threading.Lock()
 
 
 def take(shape, dtype, *, clear=False):
-    """An array of this shape, aligned to pages; what it holds is arbitrary unless it is to be cleared."""
-    count = math.prod(shape) if isinstance(shape, tuple) else shape
-    size = max(count * np.dtype(dtype).itemsize, 1)
+    """An array of this shape, aligned to cache lines; what it holds is arbitrary unless it is to be cleared."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size <= _SMALL:
+        whole = (np.zeros if clear else np.empty)(size + _LINE, np.uint8)
+        start = -whole.ctypes.data % _LINE
+        return whole[start : start + size].view(dtype).reshape(shape)
     memory = _from_shelf(size) or _new(size)
     whole = np.frombuffer(memory, np.uint8)
     weakref.finalize(whole, _give_back, memory).atexit = False
-    array = whole[: count * np.dtype(dtype).itemsize].view(dtype).reshape(shape)
     if clear:
-        array[...] = 0
-    return array
+        whole[:size] = 0
+    return whole[:size].view(dtype).reshape(shape)
 
 
-def address(array):
-    """Where an array or tensor lies; 0 if there is none or it is empty."""
+def address(array, index=0):
+    """Where an array or tensor lies, or one of its rows; 0 if there is none or it is empty."""
     if array is None:
         return 0
     if hasattr(array, "data_ptr"):
         return array.data_ptr()
-    return array.ctypes.data if array.size else 0
+    return array.ctypes.data + index * array.strides[0] if array.size else 0
 
 
 def free_workspaces():
