@@ -20,14 +20,15 @@ from analysis._sites import Sites
 from analysis._stack import Apertures, coherence, cut_apertures, filtered
 
 ROUNDS = 4
+REACH = 0.35  # of a cycle: how far delays may differ from the plane of the coarse scan
 
 
 def delays(values: np.ndarray, dt: float, where: Sites, *, band=None, slowest=None) -> Estimate:
-    """Slowness of the plane wave in `values` (time, site), which have no trend, and the delay of every sensor."""
+    """Slowness of the plane wave in `values` (time, site) and the delay of every sensor."""
     start = scan(values, dt, where, band=band, slowest=slowest)
     if start.status != "ok":
         return Estimate(start.status, frequency=start.frequency)
-    reach = 0.25 / start.frequency
+    reach = REACH / start.frequency
     apertures = cut_apertures(values, where.centred, dt, start.slowness, reach)
     if apertures is None:
         return Estimate("too_short", frequency=start.frequency)

@@ -12,6 +12,7 @@ made analytic, so that its ends reach every sensor alike.
 
 import numpy as np
 from scipy.fft import fft, fftfreq, ifft
+from scipy.signal import detrend
 from scipy.signal.windows import hann
 
 from analysis._estimate import Estimate
@@ -26,7 +27,7 @@ ROUNDS = 8
 
 
 def gradient(values: np.ndarray, dt: float, where: Sites, *, band=None) -> Estimate:
-    """Slowness of the plane wave in `values` (time, site), which have no trend, from phases in `band`."""
+    """Slowness of the plane wave in `values` (time, site) from phases in `band`."""
     broad, narrow = _analytic_pair(values, dt, band)
     frequencies, power = _spectrum(narrow, dt)
     if not _is_narrow(frequencies, power):
@@ -55,7 +56,7 @@ def gradient(values: np.ndarray, dt: float, where: Sites, *, band=None) -> Estim
 
 def _analytic_pair(values, dt, band):
     """Analytic signals (time, site) of the tapered record, of all frequencies and of `band` alone."""
-    spectrum = fft(hann(len(values), sym=False)[:, None] * values, axis=0)
+    spectrum = fft(hann(len(values), sym=False)[:, None] * detrend(values, axis=0), axis=0)
     frequency = fftfreq(len(values), dt)[:, None]
     spectrum = np.where(frequency > 0, 2 * spectrum, 0.0)
     lowest, highest = band if band is not None else (0.0, np.inf)

@@ -16,16 +16,17 @@ from analysis._scan import scan
 from analysis._sites import Sites
 from analysis._stack import Apertures, coherence, cut_apertures, filtered
 
-ROUNDS = 6  # Newton steps; three suffice from within a quarter of the main lobe
+ROUNDS = 20  # Newton steps at most; from within a quarter of the main lobe four suffice
+REACH = 0.35  # of a cycle: how far delays may move from those of the coarse scan
 STRIDE = 0.02  # of a cycle: the step of the numerical derivatives
 
 
 def radon(values: np.ndarray, dt: float, where: Sites, *, band=None, slowest=None) -> Estimate:
-    """Slowness of the plane wave in `values` (time, site), which have no trend."""
+    """Slowness of the plane wave in `values` (time, site)."""
     start = scan(values, dt, where, band=band, slowest=slowest)
     if start.status != "ok":
         return Estimate(start.status, frequency=start.frequency)
-    reach, step = 0.25 / start.frequency, STRIDE / start.frequency
+    reach, step = REACH / start.frequency, STRIDE / start.frequency
     apertures = cut_apertures(values, where.centred, dt, start.slowness, reach)
     if apertures is None:
         return Estimate("too_short", frequency=start.frequency)
@@ -45,15 +46,22 @@ def radon(values: np.ndarray, dt: float, where: Sites, *, band=None, slowest=Non
 
 
 def _climb(apertures, start, slowness, weights, step, reach):
-    """Newton's method uphill; None where it leaves the lobe it started in or finds no summit."""
+    """Newton's method uphill; None where it leaves the lobe it started in or finds no summit.
+
+    Where J is not yet concave the step goes uphill all the same (absolute eigenvalues), and no step moves a delay by
+    more than half of `reach`, nor all steps together by more than `reach`.
+    """
     for _ in range(ROUNDS):
         slope, curvature = _derivatives(apertures, slowness, weights, step)
-        if np.linalg.eigvalsh(curvature).max() >= 0:
-            return None
-        slowness = slowness - np.linalg.solve(curvature, slope.sum(axis=0))
-        if np.abs(apertures.position @ (slowness - start)).max() > reach:
-            return None
-    return slowness
+        height, axes = np.linalg.eigh(curvature)
+        move = axes @ (axes.T @ slope.sum(axis=0) / np.maximum(np.abs(height), 1e-12 * np.abs(height).max()))
+        farthest = np.abs(apertures.position @ move).max()
+        slowness = slowness + move * min(1.0, 0.5 * reach / max(farthest, 1e-300))
+        strayed = np.abs(apertures.position @ (slowness - start)).max() / reach
+        slowness = start + (slowness - start) / max(strayed, 1.0)
+        if farthest < 1e-9 * reach:
+            break
+    return slowness if strayed < 1.0 and height.max() < 0 else None
 
 
 def _derivatives(apertures: Apertures, slowness, weights, step):

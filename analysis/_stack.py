@@ -19,11 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import irfft, rfft, rfftfreq
 from scipy.ndimage import spline_filter1d
+from scipy.signal import detrend
 from scipy.signal.windows import hann
 from scipy.special import gammainccinv
 
 SMOOTHING = 15  # frequency bins over which the coherent spectrum is averaged
-FALSE_ALARM = 0.05  # chance that noise between independent sensors is taken for coherent anywhere
+FALSE_ALARM = 0.001  # chance that noise between independent sensors is taken for coherent anywhere
 FLOOR = 1e-3  # least noise, as a share of the strongest frequency's power
 SPLINE = 5  # degree; at 4 samples per period its error is 0.3 %
 FEWEST = 32  # samples that must be left when every sensor is shifted
@@ -74,7 +75,7 @@ def cut_apertures(values: np.ndarray, position: np.ndarray, dt: float, slowness:
     Returns None where not even two sensors see the wave within half the record.
     """
     steps = len(values)
-    allowed = 0.5 * (steps - 2 * MARGIN) * dt - 3 * reach
+    allowed = 0.5 * (steps - 2 * MARGIN) * dt - 2 * reach
     delay = position @ slowness
     span = np.ptp(delay)
     tiles = np.zeros(len(position), dtype=int)
@@ -89,7 +90,7 @@ def cut_apertures(values: np.ndarray, position: np.ndarray, dt: float, slowness:
         return None
     centre = member @ (member.T @ position / member.sum(axis=0)[:, None])
     local = np.where(member.any(axis=1)[:, None], position - centre, 0.0)
-    longest = np.abs(local @ slowness).max() + 1.5 * reach
+    longest = np.abs(local @ slowness).max() + reach
     first = int(np.ceil(longest / dt)) + 1
     if steps - 2 * first - 1 < FEWEST:
         return None
@@ -127,7 +128,7 @@ def coherence(apertures: Apertures, traces: np.ndarray, *, band=None, trials: in
     """
     sensors = apertures.sensors
     pairs = np.sum(sensors * (sensors - 1))
-    spectrum = rfft(hann(len(traces), sym=False)[:, None] * (traces - traces.mean(axis=0)), axis=0)
+    spectrum = rfft(hann(len(traces), sym=False)[:, None] * detrend(traces, axis=0), axis=0)
     own = apertures.stack(np.abs(spectrum) ** 2)  # (f, aperture)
     shared = np.sum(np.abs(apertures.stack(spectrum)) ** 2 - own, axis=1) / pairs
     power = own.sum(axis=1) / sensors.sum()
@@ -155,5 +156,10 @@ def smoothing_window(bins: int) -> np.ndarray:
 
 
 def filtered(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`values` (time, …) with each frequency multiplied by its weight."""
-    return irfft(rfft(values, axis=0) * weights.reshape(-1, *[1] * (values.ndim - 1)), n=len(values), axis=0)
+    """`values` (time, …) less their linear trend, each frequency multiplied by its weight, less the trend again.
+
+    Trends are removed here, from the aligned traces, and not from the recording: a pulse that passes the sensors one
+    after the other has a different trend at each of them.
+    """
+    spectrum = rfft(detrend(values, axis=0), axis=0)
+    return detrend(irfft(spectrum * weights.reshape(-1, *[1] * (values.ndim - 1)), n=len(values), axis=0), axis=0)

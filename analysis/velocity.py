@@ -192,10 +192,9 @@ def _measure(rec, method, estimate: Callable[..., Estimate], band, mask, confide
 
 
 def _one(values, dt, where, estimate, band):
-    moving = detrend(values, axis=0)
-    if np.abs(moving).max() <= SILENT * np.abs(values).max():
+    if np.abs(detrend(values, axis=0)).max() <= SILENT * np.abs(values).max():
         return Estimate("silent")
-    return estimate(moving, dt, where, band=band)
+    return estimate(values - values.mean(axis=0), dt, where, band=band)
 
 
 def _dataset(found, batch, shape, array, time, where: Sites, method, confidence, *, band, slowest):
