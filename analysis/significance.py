@@ -46,6 +46,7 @@ from analysis.spectrum import mapped_power, plan_transform
 from analysis.surrogates import SURROGATES, surrogate
 
 SYMMETRY_NULLS = ("swap", "trial", "gaussian")
+ROUNDING = 100.0  # machine epsilons: a direction index as small as that is none
 FEW_BLOCKS = 6.0  # 2^(1 − 6) is above 0.03: with fewer, no exchange reaches p = 0.05 safely
 
 
@@ -113,7 +114,7 @@ def direction_test(
     else:
         raise ValueError(f"null is {null!r}: one of {(*SYMMETRY_NULLS, *SURROGATES)} is needed")
     observed = abs(index)
-    result = _tested(observed, abs(null_index))
+    result = _tested(observed, abs(null_index), ROUNDING * np.finfo(array.dtype).eps)
     result["index"] = index.assign_attrs(units="1", long_name="direction index (R − L)/(R + L)")
     result["null_index"] = null_index.assign_attrs(units="1", long_name=f"direction index under null '{null}'")
     if blocks is not None:
@@ -279,10 +280,10 @@ def _drawn(draw, draws):
     return xr.concat([draw() for _ in tqdm(range(draws), desc="surrogates", disable=None, delay=2)], "draw")
 
 
-def _tested(observed, null):
+def _tested(observed, null, rounding=0.0):
     """p and q of `observed` against the draws of `null`: large values are extreme, ties count against."""
     draws = null.sizes["draw"]
-    extreme = (null >= observed * (1 - 1e-9)).sum("draw")
+    extreme = (null >= observed * (1 - 1e-9) - rounding).sum("draw")
     p = xr.where(np.isnan(observed), 1.0, (1 + extreme) / (1 + draws))
     q = p
     if "channel" in p.dims:

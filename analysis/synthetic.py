@@ -185,13 +185,14 @@ def moving_pattern(where, steps, *, speed, seed, wavelength=8.0, dt=1.0, time_un
     """
     _one_dimensional(where, "moving_pattern")
     rng, x = np.random.default_rng(seed), where.xy()[0]
-    shift = speed * dt * np.arange(steps)[:, None]
+    shift = speed * dt * np.arange(steps)
     around = where.shape[0] * where.spacing[0]
     length = around if where.boundary == "periodic" else around + abs(speed) * dt * steps + 4 * wavelength
     k = np.arange(1, max(2, int(2.5 * length / wavelength)) + 1) / length
     amplitude = np.sqrt(np.exp(-((k * wavelength) ** 2) / 2)) * _unit_complex_normal(rng, k.size)
     amplitude /= np.sqrt(np.sum(np.abs(amplitude) ** 2) / 2)
-    u = _sum_of_modes(amplitude, k, x[None, :] - shift)
+    in_time = np.exp(-2j * np.pi * np.outer(shift, k)) * amplitude  # (time, k)
+    u = (in_time @ np.exp(2j * np.pi * np.outer(k, x))).real
     return _recording(where, u, dt, time_units, speed=speed, wavelength=wavelength, seed=seed)
 
 
@@ -232,14 +233,6 @@ def dispersive(
     return _recording(
         where, u, dt, time_units, relation=relation, wavenumbers=wavenumbers, direction=direction, seed=seed
     )
-
-
-def _sum_of_modes(amplitude, k, position):
-    """Re Σ a exp(2πi k·position), shape of `position`, one mode at a time to keep memory small."""
-    u = np.zeros(position.shape)
-    for a, wavenumber in zip(amplitude, k, strict=True):
-        u += (a * np.exp(2j * np.pi * wavenumber * position)).real
-    return u
 
 
 def _one_dimensional(where, name):
