@@ -2,9 +2,10 @@
 
 The statistic is the phase-gradient directionality over one period and a neighbourhood M of each place,
 
-    G_m(t) = |Σ_{i∈M, τ} g_i(τ)| / Σ_{i∈M, τ} |g_i(τ)|,    g_i = −∇φ weighted by amplitude squared,
+    G_m(t) = |Σ_{i∈M, τ} g_i(τ)| / Σ_{i∈M, τ} |g_i(τ)|,    g_i = −Σ_n d_n |z_i z_n| (φ_n − φ_i),
 
-and a cluster is a connected set of (time, place) where it exceeds a level. The mass of a cluster is what exceeds it.
+n its neighbours at d_n: the phase gradient weighted by amplitude. A cluster is a connected set of (time, place) where
+it exceeds a level. The mass of a cluster is what exceeds it.
 """
 
 from dataclasses import dataclass

@@ -209,15 +209,23 @@ def _electrode_pairs(position, alive):
     return first[near], second[near], displacement[near]
 
 
+def neighbour_sums(where: Sites) -> tuple[csr_array, ...]:
+    """Operators (site, pair), one per dimension, that turn differences Δ of neighbours into Σ d Δ at each site.
+
+    Along the gradient where neighbours lie evenly about a site, and never dominated by close or lopsided ones.
+    """
+    ends, pairs, arms = _arms(where)
+    shape = (where.count, len(where.first))
+    return tuple(csr_array((arm, (ends, pairs)), shape=shape) for arm in arms.T)
+
+
 def site_gradient(where: Sites) -> tuple[csr_array, ...]:
     """Operators (site, pair), one per dimension, that turn differences of neighbours into the gradient at each site.
 
     The least-squares plane through the differences to all neighbours, Σ d dᵀ g = Σ d Δ: on grids the mean of the
     differences forwards and backwards. Sites whose neighbours span no plane give NaN.
     """
-    ends = np.concatenate([where.first, where.second])
-    pairs = np.tile(np.arange(len(where.first)), 2)
-    arms = np.tile(where.displacement, (2, 1))  # seen from either end, displacement and difference both turn round
+    ends, pairs, arms = _arms(where)
     normal = np.zeros((where.count, where.dimension, where.dimension))
     np.add.at(normal, ends, arms[:, :, None] * arms[:, None, :])
     spread = np.linalg.eigvalsh(normal)
@@ -227,3 +235,9 @@ def site_gradient(where: Sites) -> tuple[csr_array, ...]:
     weights[flat[ends]] = np.nan
     shape = (where.count, len(where.first))
     return tuple(csr_array((weight, (ends, pairs)), shape=shape) for weight in weights.T)
+
+
+def _arms(where: Sites):
+    """Each pair seen from either end: site, pair and displacement; displacement and difference both turn round."""
+    ends = np.concatenate([where.first, where.second])
+    return ends, np.tile(np.arange(len(where.first)), 2), np.tile(where.displacement, (2, 1))

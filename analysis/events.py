@@ -19,7 +19,7 @@ from analysis._clusters import (
     vectors,
 )
 from analysis._gradient import mean_frequency, mean_wavenumber
-from analysis._sites import Sites, batch_coords, site_gradient, sites, traces
+from analysis._sites import Sites, batch_coords, neighbour_sums, sites, traces
 
 LEVEL = 0.8  # quantile of the null's directionality above which clusters form
 SURROGATES = {"symmetric": symmetric_surrogate, "permuted": permuted_surrogate}
@@ -97,6 +97,9 @@ def wave_events(
         raise ValueError(
             f"surrogates is {surrogates}: at least 1/false_events = {int(np.ceil(1 / false_events))} are needed"
         )
+    for name, value in (("radius", radius), ("shortest", shortest)):
+        if value is not None and not value > 0:
+            raise ValueError(f"{name} is {value}: a positive number is needed, or None for the default")
     array, time, where = sites(rec, mask=mask, minimum=3)
     lowest, highest = _checked_band(band, time)
     centre = (lowest + highest) / 2
@@ -139,7 +142,7 @@ def _events(z, times, where: Sites, rng, surrogate, radius, shortest, false_even
     """Yield the events of one trial and channel, z (time, site) analytic."""
     if not np.abs(z).any():
         return
-    operators, around = site_gradient(where), places(where, radius)
+    operators, around = neighbour_sums(where), places(where, radius)
     step = times[1] - times[0]
     fewest = max(1, round(shortest / step))
     g = vectors(z, where, operators)
@@ -160,12 +163,12 @@ def _events(z, times, where: Sites, rng, surrogate, radius, shortest, false_even
 
 
 def _core(statistic, cells, level):
-    """The cluster between the times at which it rises and falls through half its height above the level.
+    """The cluster between the times at which its mass rises and falls through half its greatest.
 
     The directionality is a mean over one period: it begins to rise half a period before a wave sets in.
     """
-    height = np.where(cells, statistic, level).max(axis=1)
-    high = np.flatnonzero(height >= (level + height.max()) / 2)
+    profile = np.sum((statistic - level) * cells, axis=1)
+    high = np.flatnonzero(profile >= 0.5 * profile.max())
     core = cells.copy()
     core[: high[0]] = core[high[-1] + 1 :] = False
     return core
