@@ -5,8 +5,6 @@ kernels are given, `_cpu_kernels` and `_cpu_backward` hold the loops, `_simd` th
 back through the segments of a sequence.
 """
 
-import math
-
 import torch
 
 from wavefield_torch import _cpu_kernels
@@ -68,18 +66,10 @@ def backward(grad, h, saved, x, encoder, kernel, bias, h0, nonlinearity, return_
     problem = Problem(x, encoder, kernel, bias, h0, nonlinearity, needs)
     if return_sequence:
         return gradients(problem, States(1, sequence=h), Given(sequence=grad))
-    return gradients(problem, _kept(problem, saved, checkpoint_every), Given(last=grad))
+    return gradients(problem, States(checkpoint_every, stored=saved), Given(last=grad))
 
 
 def backward_readout(grad, saved, x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every, needs):
     """Gradients of x, encoder, kernel, bias, h0 and weight; None where not needed."""
     problem = Problem(x, encoder, kernel, bias, h0, nonlinearity, needs)
-    return gradients(problem, _kept(problem, saved, checkpoint_every), Given(weight=weight, values=grad))
-
-
-def _kept(problem, saved, every):
-    """The states that were kept, or, if none were, those of a forward pass made now."""
-    if every == 0:
-        every = math.isqrt(len(problem.x) - 1) + 1
-        saved = _run(*problem[:6], every)
-    return States(every, stored=saved)
+    return gradients(problem, States(checkpoint_every, stored=saved), Given(weight=weight, values=grad))

@@ -8,12 +8,14 @@ A backend is a module with three functions on tensors that were checked here:
     saved_shape(x, encoder, kernel, return_sequence, checkpoint_every) -> shape of `saved`
 
 `saved` is whatever its backward wants to find again (dtype of x; the whole sequence of states is there as `h` when it
-was returned). `checkpoint_every` is 0 when no gradient will be asked for, 1 to keep every state, k to keep every k-th.
+was returned). `checkpoint_every` is 1 to keep every state, k to keep every k-th; `forward` alone also takes 0, to keep
+nothing: should a gradient be asked for after all, it is run again.
 """
 
 import functools
 import importlib
 import logging
+import math
 
 import torch
 from torch.autograd import forward_ad
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 BOUNDARIES = ("periodic", "open")
 BACKENDS = ("auto", "reference", "cpu", "triton", "triton-tf32x3", "triton-tf32")
 MEMORY_BUDGET = {"cpu": 2e9, "cuda": 8e9}  # bytes of stored states above which segments are recomputed
+_AUTO = -1  # as `checkpoint_every` of the operator: by the memory budget
 
 
 def wave_scan(
@@ -123,7 +126,7 @@ def wave_scan(
         with torch.autocast(x.device.type, enabled=False):
             return _reference.scan(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, boundary, boundary_row)
     inputs = (x, encoder, kernel, bias, h0)
-    every = 0 if return_sequence else checkpoints(inputs, x, h0, checkpoint_every)
+    every = 0 if return_sequence else checkpoints(inputs, checkpoint_every)
     return torch.ops.wavefield.scan(*inputs, nonlinearity, return_sequence, every, backend)[0]
 
 
@@ -259,72 +262,76 @@ def _module(backend):
     return module.Backend(precision) if precision else module
 
 
-def checkpoints(tensors, x, h0, every):
-    """0 where no gradient is wanted, else how often a state is kept: as asked, or by the memory budget."""
+def checkpoints(tensors, every):
+    """What the operator is told: nothing to keep where no gradient is wanted, else as asked, `_AUTO` by default."""
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise ValueError(f"checkpoint_every must be a positive integer or None; got {every!r}")
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
         return 0
-    steps = x.shape[0]
-    if every is not None:
-        return min(every, steps)
-    stored = (steps + 1) * h0.numel() * x.element_size()
-    if stored <= MEMORY_BUDGET.get(x.device.type, MEMORY_BUDGET["cuda"]):
-        return 1
-    return -int(-(steps**0.5) // 1)
+    return _AUTO if every is None else every
+
+
+def by_budget(every, x, h0):
+    """How often a state is kept: as asked, or always if that fits the memory budget, else every ⌈√T⌉-th."""
+    if every != _AUTO:
+        return every
+    stored = (len(x) + 1) * h0.numel() * x.element_size()
+    return 1 if stored <= MEMORY_BUDGET[x.device.type] else math.isqrt(len(x) - 1) + 1
+
+
+def as_kept(every, saved, shape_of, x):
+    """The same afterwards, told from what was kept; every ⌈√T⌉-th if nothing was."""
+    if every > 0:
+        return every
+    return 1 if every == _AUTO and tuple(saved.shape) == tuple(shape_of(1)) else math.isqrt(len(x) - 1) + 1
 
 
 # ---------------------------------------------------------------------------------------------- the operator
 
 
-@torch.library.custom_op("wavefield::scan", mutates_args=())
-def _scan(
-    x: torch.Tensor,
-    encoder: torch.Tensor,
-    kernel: torch.Tensor,
-    bias: torch.Tensor,
-    h0: torch.Tensor,
-    nonlinearity: str,
-    return_sequence: bool,
-    checkpoint_every: int,
-    backend: str,
-) -> tuple[torch.Tensor, torch.Tensor]:
+# Defined and implemented one by one: `torch.library.custom_op` would import the compiler at the first call (150 MB).
+_INPUTS = "Tensor x, Tensor encoder, Tensor kernel, Tensor bias, Tensor h0"
+_OPTIONS = "str nonlinearity, bool return_sequence, int checkpoint_every"
+torch.library.define("wavefield::scan", f"({_INPUTS}, {_OPTIONS}, str backend) -> (Tensor, Tensor)")
+torch.library.define(
+    "wavefield::scan_backward",
+    f"(Tensor grad, Tensor h, Tensor saved, {_INPUTS}, {_OPTIONS}, bool[] needs, str backend) -> Tensor[]",
+)
+
+
+@torch.library.impl("wavefield::scan", ("cpu", "cuda"))
+def _scan(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, backend):
     """(h, saved) of a fused backend."""
-    run = _module(backend).forward
-    return run(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every)
+    every = by_budget(checkpoint_every, x, h0)
+    return _module(backend).forward(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, every)
 
 
-@_scan.register_fake
+@torch.library.register_fake("wavefield::scan")
 def _scan_shapes(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, backend):
     shape = (x.shape[0], *h0.shape) if return_sequence else h0.shape
-    saved = _module(backend).saved_shape(x, encoder, kernel, return_sequence, checkpoint_every)
-    return x.new_empty(shape), x.new_empty(saved)
+    saved = _module(backend).saved_shape
+    if return_sequence or all(isinstance(n, int) for n in (*x.shape, *encoder.shape, *kernel.shape)):
+        kept = saved(x, encoder, kernel, return_sequence, by_budget(checkpoint_every, x, h0))
+    else:  # for symbolic shapes: as long as it turns out to be
+        kept = (torch.library.get_ctx().new_dynamic_size(), *(h0.shape if backend != "cpu" else ()))
+    return x.new_empty(shape), x.new_empty(kept)
 
 
-@torch.library.custom_op("wavefield::scan_backward", mutates_args=())
+@torch.library.impl("wavefield::scan_backward", ("cpu", "cuda"))
 def _scan_backward(
-    grad: torch.Tensor,
-    h: torch.Tensor,
-    saved: torch.Tensor,
-    x: torch.Tensor,
-    encoder: torch.Tensor,
-    kernel: torch.Tensor,
-    bias: torch.Tensor,
-    h0: torch.Tensor,
-    nonlinearity: str,
-    return_sequence: bool,
-    checkpoint_every: int,
-    needs: list[bool],
-    backend: str,
-) -> list[torch.Tensor]:
+    grad, h, saved, x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, needs, backend
+):
     """Gradients of x, encoder, kernel, bias, h0; empty where not needed."""
     inputs = (x, encoder, kernel, bias, h0)
-    run = _module(backend).backward
-    gradients = run(grad, h, saved, *inputs, nonlinearity, return_sequence, checkpoint_every, needs)
+    module = _module(backend)
+    every = as_kept(checkpoint_every, saved, lambda k: module.saved_shape(x, encoder, kernel, return_sequence, k), x)
+    if checkpoint_every == 0 and not return_sequence:
+        _, saved = module.forward(*inputs, nonlinearity, False, every)
+    gradients = module.backward(grad, h, saved, *inputs, nonlinearity, return_sequence, every, needs)
     return [x.new_empty(0) if g is None else g for g in gradients]
 
 
-@_scan_backward.register_fake
+@torch.library.register_fake("wavefield::scan_backward")
 def _scan_backward_shapes(
     grad, h, saved, x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, needs, backend
 ):
@@ -347,7 +354,13 @@ def _differentiate(ctx, grad, _):
     return *(g if need else None for g, need in zip(gradients, needs, strict=True)), None, None, None, None
 
 
-_scan.register_autograd(_differentiate, setup_context=_remember)
+def once_only(ctx, *_):
+    """Refuse to differentiate a fused backward pass again."""
+    raise RuntimeError("wave_scan: fused backends are differentiable once; backend='reference' has second derivatives")
+
+
+torch.library.register_autograd("wavefield::scan", _differentiate, setup_context=_remember)
+torch.library.register_autograd("wavefield::scan_backward", once_only)
 
 
 def _parallel_scan(x, encoder, kernel, bias, h0, boundary, nonlinearity, return_sequence):

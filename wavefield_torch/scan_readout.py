@@ -56,8 +56,8 @@ def wave_scan_readout(
         if backend != "cpu":
             h = scan.wave_scan(*inputs, nonlinearity=nonlinearity, backend=backend)
             return functional.linear(h.flatten(2), weight, readout_bias)
-        every = scan.checkpoints((*inputs, weight), x, h0, checkpoint_every)
-        units = weight.view(len(weight), *encoder.shape[:2])
+        every = scan.checkpoints((*inputs, weight), checkpoint_every)
+        units = weight.unflatten(1, encoder.shape[:2])
         values = torch.ops.wavefield.scan_readout(*inputs, units, nonlinearity, every)[0]
         return values if readout_bias is None else values + readout_bias
 
@@ -148,57 +148,54 @@ def _check_readout(weight, bias, encoder):
 # ---------------------------------------------------------------------------------------------- the operator
 
 
-@torch.library.custom_op("wavefield::scan_readout", mutates_args=())
-def _scan_readout(
-    x: torch.Tensor,
-    encoder: torch.Tensor,
-    kernel: torch.Tensor,
-    bias: torch.Tensor,
-    h0: torch.Tensor,
-    weight: torch.Tensor,
-    nonlinearity: str,
-    checkpoint_every: int,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(W h[t] for all t, states that are kept) of the CPU backend; weight is (O, C, N)."""
+_INPUTS = "Tensor x, Tensor encoder, Tensor kernel, Tensor bias, Tensor h0, Tensor weight"
+_OPTIONS = "str nonlinearity, int checkpoint_every"
+torch.library.define("wavefield::scan_readout", f"({_INPUTS}, {_OPTIONS}) -> (Tensor, Tensor)")
+torch.library.define(
+    "wavefield::scan_readout_backward", f"(Tensor grad, Tensor saved, {_INPUTS}, {_OPTIONS}, bool[] needs) -> Tensor[]"
+)
+
+
+def _fused():
+    """The CPU backend, imported when it is first used: it brings Numba."""
     from wavefield_torch import _cpu
 
-    return _cpu.forward_readout(x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every)
+    return _cpu
 
 
-@_scan_readout.register_fake
+@torch.library.impl("wavefield::scan_readout", "cpu")
+def _scan_readout(x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every):
+    """(W h[t] for all t, states that are kept); weight is (O, C, N)."""
+    every = scan.by_budget(checkpoint_every, x, h0)
+    return _fused().forward_readout(x, encoder, kernel, bias, h0, weight, nonlinearity, every)
+
+
+@torch.library.register_fake("wavefield::scan_readout")
 def _scan_readout_shapes(x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every):
-    from wavefield_torch import _cpu
+    if all(isinstance(n, int) for n in (*x.shape, *encoder.shape, *kernel.shape)):
+        kept = _fused().saved_shape(x, encoder, kernel, False, scan.by_budget(checkpoint_every, x, h0))
+    else:
+        kept = (torch.library.get_ctx().new_dynamic_size(),)
+    return x.new_empty(*x.shape[:2], weight.shape[0]), x.new_empty(kept)
 
-    saved = _cpu.saved_shape(x, encoder, kernel, False, checkpoint_every)
-    return x.new_empty(*x.shape[:2], len(weight)), x.new_empty(saved)
 
-
-@torch.library.custom_op("wavefield::scan_readout_backward", mutates_args=())
+@torch.library.impl("wavefield::scan_readout_backward", "cpu")
 def _scan_readout_backward(
-    grad: torch.Tensor,
-    saved: torch.Tensor,
-    x: torch.Tensor,
-    encoder: torch.Tensor,
-    kernel: torch.Tensor,
-    bias: torch.Tensor,
-    h0: torch.Tensor,
-    weight: torch.Tensor,
-    nonlinearity: str,
-    checkpoint_every: int,
-    needs: list[bool],
-) -> list[torch.Tensor]:
+    grad, saved, x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every, needs
+):  # fmt: skip
     """Gradients of x, encoder, kernel, bias, h0, weight; empty where not needed."""
-    from wavefield_torch import _cpu
-
     inputs = (x, encoder, kernel, bias, h0, weight)
-    gradients = _cpu.backward_readout(grad, saved, *inputs, nonlinearity, checkpoint_every, needs)
+    every = scan.as_kept(checkpoint_every, saved, lambda k: _fused().saved_shape(x, encoder, kernel, False, k), x)
+    if checkpoint_every == 0:
+        _, saved = _fused().forward_readout(*inputs, nonlinearity, every)
+    gradients = _fused().backward_readout(grad, saved, *inputs, nonlinearity, every, needs)
     return [x.new_empty(0) if g is None else g for g in gradients]
 
 
-@_scan_readout_backward.register_fake
+@torch.library.register_fake("wavefield::scan_readout_backward")
 def _scan_readout_backward_shapes(
     grad, saved, x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every, needs
-):
+):  # fmt: skip
     inputs = (x, encoder, kernel, bias, h0, weight)
     return [x.new_empty(t.shape if need else 0) for t, need in zip(inputs, needs, strict=True)]
 
@@ -216,4 +213,5 @@ def _differentiate(ctx, grad, _):
     return *(g if need else None for g, need in zip(gradients, needs, strict=True)), None, None
 
 
-_scan_readout.register_autograd(_differentiate, setup_context=_remember)
+torch.library.register_autograd("wavefield::scan_readout", _differentiate, setup_context=_remember)
+torch.library.register_autograd("wavefield::scan_readout_backward", scan.once_only)
