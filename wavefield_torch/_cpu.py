@@ -49,6 +49,7 @@ def _run(x, encoder, kernel, bias, h0, nonlinearity, every, *, sequence=None, la
     floor, curved = slope(nonlinearity)
     packed, start = plan.packed(kernel.numpy()), h0.contiguous()
     stored = take((plan.groups, plan.stored(len(x), every)), plan.dtype)
+    stored[:, stored.shape[1] - plan.slack :] = 0
 
     def work(index, worker):
         group = group_for(plan, worker, index)

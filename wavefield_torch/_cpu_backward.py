@@ -16,7 +16,7 @@ from wavefield_torch import _simd as simd
 from wavefield_torch._cpu_kernels import (
     Sums,
     advance,
-    clear_tail,
+    clear_outside,
     compiled,
     contract_rows,
     inner,
@@ -149,7 +149,7 @@ def step_back(block, g, floor, curved, kernel, drive, readout, group, addend, t,
     sums = Sums(totals.stretch_lanes, inputs, totals.encoder.lanes, group.others.ctypes.data)
     values = group.values.ctypes.data
     sweep(block, g, floor, later, kernel, 0, terms, readout.matrix, values, addend, now, curved, delta, -g.slot, sums)
-    clear_tail(block, g, delta)
+    clear_outside(block, g, delta)
 
 
 @compiled
@@ -213,9 +213,10 @@ def replay(block, g, floor, curved, kernel, drive, group, start, stop, states):
 
 @compiled
 def bring_back(block, g, h0, sequence, group, start, stop, states):
-    """h[start..stop] from a sequence (T, B, C, N) to columns; `states` was clear when it was made."""
+    """h[start..stop] from a sequence (T, B, C, N) to columns."""
     for t in range(start, stop + 1):
         state = states + (t - start) * g.slot
         array, step = (h0, 0) if t == 0 else (sequence, t - 1)
         pack(block, g, group, array, step, 0, state + g.origin, g.row)
+        clear_outside(block, g, state)
         wrap(block, g, state)

@@ -6,9 +6,9 @@ columns before the first and after the last, copied whenever a state is complete
     a vector, one lane for each sample of the group   (L samples together; every shifted read is a whole vector)
     or a single number                                (one sample alone; vectors run over positions, reads unaligned)
 
-and the block tells which. Positions are padded to whole blocks too: what is computed there is never read, because the
-wrap columns are written over it; where vectors run over positions the rest is cleared. Lanes that are left over repeat
-the last sample, so that nothing grows in them that does not grow in it.
+and the block tells which. Positions are padded to whole blocks too; what is computed there is cleared before the wrap
+columns are written over it. Lanes that are left over repeat the last sample, so that nothing grows in them that does
+not grow in it.
 
 Parameters of a position (table, matrices) are [rows][columns] numbers, padded to whole vectors. Everything large is
 passed as an address, 0 where absent; whoever calls keeps it alive.
@@ -130,16 +130,17 @@ def sweep(block, g, floor, source, kernel, base, terms, matrix, values, addend, 
 
 
 @inner
-def clear_tail(block, g, state):
-    """Where vectors run over positions, zero behind the last position."""
+def clear_outside(block, g, state):
+    """Zero before the first and behind the last position, where the wrap columns will be."""
     used = g.origin + g.size * block.step * block.item
-    for c in range(0 if block.together else g.rows):
+    for c in range(g.rows):
+        simd.clear(block, state + c * g.row, g.origin // block.item)
         simd.clear(block, state + c * g.row + used, (g.row - used) // block.item)
 
 
 @inner
 def wrap(block, g, state):
-    """Fill the wrap columns of a complete state."""
+    """Fill the wrap columns of a complete state, on both sides what is on the other."""
     column = block.step * block.item
     for c in range(g.rows):
         origin = state + c * g.row + g.origin
@@ -278,7 +279,7 @@ def advance(block, g, floor, curved, kernel, drive, group, start, stop, state, t
         if curved:
             for c in range(g.rows):
                 simd.apply_tanh(block, target + c * g.row + g.origin, g.vectors)
-        clear_tail(block, g, target)
+        clear_outside(block, g, target)
         wrap(block, g, target)
         state, target = target, target + g.slot
     return state
