@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from scipy.sparse import csr_array
 from scipy.spatial import Delaunay, QhullError, cKDTree
+from tqdm import tqdm
 
 from analysis._axes import Axis, activity, check_finite, electrode_positions, even_axis, space_dims, time_axis
 from analysis._dead import dead_positions
@@ -128,7 +129,8 @@ def _period(array, dims):
 def traces(array: xr.DataArray, where: Sites):
     """Yield ``(index, values)`` for each trial and channel: values (time, site), float64 and finite."""
     batch = array.dims[: array.ndim - 1 - len(where.dims)]
-    for index in product(*(range(array.sizes[dim]) for dim in batch)):
+    indices = list(product(*(range(array.sizes[dim]) for dim in batch)))
+    for index in tqdm(indices, desc="trials and channels", disable=None, delay=2, leave=False):
         block = array.isel(dict(zip(batch, index, strict=True))).values
         block = block.reshape(block.shape[0], -1)[:, where.alive].astype(np.float64)
         check_finite(block)
