@@ -1,0 +1,161 @@
+"""Plain arrays in ``.mat``, ``.npz`` and ``.npy`` files, with the sampling rate and positions that go with them."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import xarray as xr
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from analysis.readers._positions import load_positions
+from analysis.readers._series import Choices, Series, to_recording
+
+
+def read_arrays(path: str | os.PathLike, *, rate, series: str | None = None, **choices) -> xr.Dataset:
+    """A recording from an array (time × electrode, or electrode × time) of numbers.
+
+    Parameters
+    ----------
+    path : path
+        ``.mat`` (all versions; those of version 7.3 are read piece by piece), ``.npz`` or ``.npy``.
+    rate : float or str
+        Samples per second, or the name of the variable in the file that says it.
+    series : str, optional
+        Name of the variable with the samples. Not needed where there is only one.
+    **choices
+        As in `analysis.readers.import_recording`; ``positions`` may also be the name of a variable in the file. The
+        number of positions decides which axis is space.
+
+    Returns
+    -------
+    xarray.Dataset
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Naming the file, the object and the remedy.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/session.npz"
+    >>> np.savez(path, lfp=np.zeros((100, 3)), fs=500.0, places=[[0.0], [0.4], [0.8]])
+    >>> rec = read_arrays(path, series="lfp", rate="fs", positions="places", position_units="mm", units="uV")
+    >>> rec.activity.dims, float(rec.time[1])
+    (('time', 'position'), 0.002)
+    """
+    return to_recording(*array_series(path, series, rate=rate, choices=Choices(**choices)))
+
+
+def array_series(path: str | os.PathLike, name: str | None, *, rate, choices: Choices) -> tuple[Series, Choices]:
+    """The series and the choices with positions taken from the file; see `read_arrays`."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such file", str(path))
+    variables, close = _variables(path)
+    name = _data_name(path, variables, name)
+    data, where = variables[name], f"{path}: {name}"
+    if len(data.shape) != 2 or data.dtype.kind not in "iuf":
+        raise ValueError(f"{where} has shape {data.shape} and dtype {data.dtype}; real (time, electrode) is needed")
+    if isinstance(choices.positions, str) and choices.positions in variables:
+        choices = replace(choices, positions=np.asarray(variables[choices.positions], dtype=float))
+    if choices.positions is None:
+        raise ValueError(
+            f"{where} says nothing of where its electrodes are; give their places with positions=… (--positions), a "
+            f"file.csv or a variable of the file: {', '.join(variables)}"
+        )
+    positions = load_positions(choices.positions, where)
+    if len(positions) not in data.shape and positions.shape[1] in data.shape:  # (2, electrode)
+        positions = positions.T
+    if len(positions) not in data.shape:
+        raise ValueError(f"{where} has shape {data.shape}: no axis as long as the {len(positions)} positions given")
+    choices = replace(choices, positions=positions)
+    turned = data.shape[1] != len(positions)
+    samples, columns = data.shape[::-1] if turned else data.shape
+    dtype = np.dtype(np.float32 if data.dtype.itemsize <= 2 or data.dtype == np.float32 else np.float64)
+
+    def read(start, stop):
+        block = data[:, start:stop].T if turned else data[start:stop]
+        return np.array(block, dtype=dtype, order="C")
+
+    interval = 1 / _rate(where, variables, rate)
+    series = Series(path, name, read, samples, columns, dtype, 0.0, interval, close=close)
+    return series, choices
+
+
+def _variables(path) -> tuple[Mapping, callable]:
+    """Arrays by name, and how to close the file."""
+    try:
+        if path.suffix == ".npy":
+            return {"data": np.load(path, mmap_mode="r", allow_pickle=False)}, lambda: None
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}, lambda: None
+        if path.suffix == ".mat" and h5py.is_hdf5(path):  # version 7.3; the axes of MATLAB's arrays are turned round
+            file = h5py.File(path)
+            found = {name: _Turned(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
+            return found, file.close
+        if path.suffix == ".mat":
+            found = loadmat(path).items()
+            return {name: value for name, value in found if not name.startswith("__")}, lambda: None
+    except (
+        OSError, ValueError, KeyError, TypeError, IndexError, EOFError, NotImplementedError, MatReadError,
+        zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
+        raise ValueError(f"{path} is no {path.suffix} file, or is damaged or cut off: {error}") from error
+    raise ValueError(f"{path}: .mat, .npz and .npy are read as arrays")
+
+
+class _Turned:
+    """A dataset of HDF5 as MATLAB sees it: the axes in reverse, read when sliced."""
+
+    def __init__(self, dataset):
+        self._dataset, self.shape, self.dtype = dataset, dataset.shape[::-1], dataset.dtype
+
+    def __getitem__(self, index):
+        index = index if isinstance(index, tuple) else (index,)
+        index = (*index, *[slice(None)] * (len(self.shape) - len(index)))
+        return self._dataset[index[::-1]].T
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self._dataset[()].T, dtype=dtype)
+
+
+def _data_name(path, variables, name):
+    if name is None:
+        numeric = [key for key, value in variables.items() if value.dtype.kind in "iuf" and min(value.shape, default=0)]
+        wide = [key for key in numeric if len(variables[key].shape) == 2 and max(variables[key].shape) > 3]
+        if len(wide) == 1:
+            return wide[0]
+        raise ValueError(f"{path}: no variable was named; choose with series=… (--series) among {', '.join(variables)}")
+    if name not in variables:
+        raise ValueError(f"{path} has no variable {name!r}; it has {', '.join(variables)}")
+    if 0 in variables[name].shape:
+        raise ValueError(f"{path}: {name} is empty, {variables[name].shape}: choose another variable")
+    return name
+
+
+def _rate(where, variables, rate):
+    if rate is None:
+        raise ValueError(
+            f"{where} says nothing of its sampling rate; give rate=… (--rate), in Hz or the name of a variable: "
+            f"{', '.join(variables)}"
+        )
+    found = variables.get(rate) if isinstance(rate, str) else rate
+    try:
+        values = np.unique(np.asarray(float(rate) if found is None else found, dtype=float))
+    except ValueError as error:
+        raise ValueError(f"{where}: rate={rate!r} is no number and no variable among {', '.join(variables)}") from error
+    if values.size > 1:
+        raise ValueError(f"{where} mixes the sampling rates {values.tolist()} Hz: split the array, one rate each")
+    if not (np.isfinite(values).all() and values[0] > 0):
+        raise ValueError(f"{where}: rate is {values[0]} Hz: a positive number is needed")
+    return float(values[0])

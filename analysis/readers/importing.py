@@ -1,0 +1,100 @@
+"""One call for every format: a file in, a recording on disk out, block by block."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from analysis.readers._series import Choices, to_disk
+from analysis.readers.arrays import array_series
+from analysis.readers.mne_raw import mne_series
+from analysis.readers.nwb import nwb_series
+from analysis.readers.vendor import neo_series
+
+BY_ENDING = {
+    ".nwb": "nwb",
+    ".mat": "arrays", ".npz": "arrays", ".npy": "arrays",
+    ".fif": "mne", ".edf": "mne", ".bdf": "mne", ".gdf": "mne", ".vhdr": "mne", ".set": "mne",
+}  # fmt: skip
+READERS = ("nwb", "neo", "mne", "arrays")
+
+
+def import_recording(
+    path: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    series: str | None = None,
+    reader: str | None = None,
+    rate=None,
+    segment: int | None = None,
+    units: str | None = None,
+    positions=None,
+    position_units: str | None = None,
+    dead=(),
+    grid: bool = False,
+    spacing: float | None = None,
+    start: float | None = None,
+    stop: float | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Import neural data as a recording on disk, in memory of a few blocks whatever the length.
+
+    Parameters
+    ----------
+    path : path
+        NWB; FIF, EDF, BrainVision (MNE); ``.mat``, ``.npz``, ``.npy``; everything else goes to Neo.
+    output : path
+        Recording to write, ending in ``.nc``.
+    series : str, optional
+        What to import: an electrical series (NWB), a stream (Neo), a kind of channel (MNE), a variable (arrays).
+    reader : {"nwb", "neo", "mne", "arrays"}, optional
+        By default by the ending of the name.
+    rate : float or str, optional
+        Of arrays: samples per second, or the variable that says it.
+    segment : int, optional
+        Of Neo: which stretch.
+    units : str, optional
+        Of the values, where the file does not say or is wrong. Voltages become uV.
+    positions : array, path or str, optional
+        Places of the electrodes, in the order of the columns: (electrode, 1 to 3), a ``.csv`` or ``.npy`` file, or a
+        variable of an array file. By default those of the file.
+    position_units : str, optional
+        m, cm, mm or um; what a file says is believed otherwise. Recordings have mm.
+    dead : sequence of int
+        Numbers of dead electrodes, beside those that the file marks.
+    grid : bool
+        Put the electrodes on a regular grid (see `analysis.grid_electrodes`), which spectra need.
+    spacing : float, optional
+        Of the grid, mm.
+    start, stop : float, optional
+        Stretch to import, in seconds of the file.
+    overwrite : bool
+        Whether the partial file of an interrupted import may be replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        The file written.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Naming the file, the object in it and the remedy: damaged files, no positions, mixed sampling rates, unknown
+        units, empty series.
+    ImportError
+        Naming what to install.
+    """
+    path = Path(path)
+    reader = reader or BY_ENDING.get(path.suffix.lower(), "neo")
+    if reader not in READERS:
+        raise ValueError(f"reader is {reader!r}: one of {READERS} is needed")
+    choices = Choices(units, positions, position_units, tuple(dead), grid, spacing, start, stop)
+    if reader == "arrays":
+        found, choices = array_series(path, series, rate=rate, choices=choices)
+    elif reader == "nwb":
+        found = nwb_series(path, series)
+    elif reader == "mne":
+        found = mne_series(path, series)
+    else:
+        found = neo_series(path, series, segment)
+    return to_disk(found, choices, output, overwrite=overwrite)

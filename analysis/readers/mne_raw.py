@@ -1,0 +1,94 @@
+"""EEG, MEG and ECoG files (FIF, EDF, BrainVision, …) through MNE."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from analysis.readers._extra import need
+from analysis.readers._series import Choices, Series, to_recording
+
+KINDS = ("eeg", "ecog", "seeg", "dbs", "mag", "grad")
+SI = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T m-1"}  # what MNE hands over
+
+
+def read_mne(path: str | os.PathLike, *, series: str | None = None, **choices) -> xr.Dataset:
+    """A lazy recording from a file that `mne.io.read_raw` knows.
+
+    Parameters
+    ----------
+    path : path
+    series : {"eeg", "ecog", "seeg", "dbs", "mag", "grad"}, optional
+        Which kind of channel. Not needed where there is only one.
+    **choices
+        As in `analysis.readers.import_recording`. Without positions of your own those of the file are taken, which
+        are three-dimensional: they are projected onto the plane that fits them best. Over a patch of cortex that keeps
+        distances, over a whole head it does not.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``activity`` in uV (T or T m-1 for magnetic sensors), positions in mm. What the file marks as bad is NaN.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Naming the file, the object and the remedy.
+    ImportError
+        Without mne.
+    """
+    return to_recording(mne_series(path, series), Choices(**choices))
+
+
+def mne_series(path: str | os.PathLike, kind: str | None = None) -> Series:
+    """Find the channels of one kind; see `read_mne`."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file", str(path))
+    raw = _opened(path)
+    types = raw.get_channel_types()
+    there = [known for known in KINDS if known in types]
+    if kind is None and len(there) == 1:
+        kind = there[0]
+    if kind not in there:
+        what = f"no channels of kind {kind!r}" if kind else "no kind of channel was named"
+        raise ValueError(f"{path}: {what}; choose with series=… (--series) among {there}; it has {sorted(set(types))}")
+    picks = np.array([i for i, its in enumerate(types) if its == kind])
+    names = [raw.ch_names[i] for i in picks]
+    positions = np.array([raw.info["chs"][i]["loc"][:3] for i in picks], dtype=float)
+    positions[~np.isfinite(positions).all(axis=1) | ~positions.any(axis=1)] = np.nan  # zeros: not known
+
+    def read(start, stop):
+        return np.ascontiguousarray(raw.get_data(picks=picks, start=start, stop=stop, verbose="error").T)
+
+    return Series(
+        path,
+        f"{kind} channels",
+        read,
+        raw.n_times,
+        len(picks),
+        np.dtype(np.float64),
+        float(raw.first_time),
+        1 / float(raw.info["sfreq"]),
+        units=SI[kind],
+        positions=positions,
+        position_units="m",
+        dead=np.isin(names, raw.info["bads"]),
+        attrs={} if raw.info["meas_date"] is None else {"session_start": raw.info["meas_date"].isoformat()},
+        close=raw.close,
+    )
+
+
+def _opened(path):
+    mne = need("mne", "mne", "reading FIF, EDF and BrainVision files")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names and filters that are nobody's concern here
+            return mne.io.read_raw(str(path), preload=False, verbose="error")
+    except (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, struct.error) as error:
+        raise ValueError(f"{path} is of no format that MNE reads, or is damaged or cut off: {error}") from error

@@ -1,0 +1,132 @@
+"""Vendors' formats (Blackrock, Plexon, SpikeGLX, Open Ephys, Intan, NIX, …) through the raw readers of Neo."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from analysis.readers._extra import need
+from analysis.readers._series import Choices, Series, to_recording
+
+
+def read_neo(
+    path: str | os.PathLike, *, series: str | None = None, segment: int | None = None, **choices
+) -> xr.Dataset:
+    """A lazy recording from a signal stream of a file or folder that `neo.rawio` knows.
+
+    Parameters
+    ----------
+    path : path
+    series : str, optional
+        Name or id of the stream. Not needed where there is only one.
+    segment : int, optional
+        Which stretch, where the recording was interrupted.
+    **choices
+        As in `analysis.readers.import_recording`. These formats rarely hold positions: give them.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``activity`` in uV, scaled by the gain and offset of each channel.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Naming the file, the object and the remedy.
+    ImportError
+        Without neo.
+    """
+    return to_recording(neo_series(path, series, segment), Choices(**choices))
+
+
+def neo_series(path: str | os.PathLike, name: str | None = None, segment: int | None = None) -> Series:
+    """Find a stream; see `read_neo`."""
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(2, "no such file", str(path))
+    raw = _opened(path)
+    streams = raw.header["signal_streams"]
+    if len(streams) == 0:
+        raise ValueError(f"{path} holds no signals (only events or spikes)")
+    stream = _chosen(path, raw, streams, name)
+    where = f"{path}: stream {streams['name'][stream]!r}"
+    counts = [raw.segment_count(block) for block in range(raw.block_count())]
+    if raw.block_count() > 1 or (counts[0] > 1 and segment is None):
+        raise ValueError(f"{where} comes in {sum(counts)} stretches; choose one with segment=0 (--segment 0)")
+    segment = segment or 0
+    if not 0 <= segment < counts[0]:
+        raise ValueError(f"{where}: segment={segment}: it has {counts[0]}, numbered from 0")
+    return _as_series(path, where, raw, stream, segment)
+
+
+def _opened(path):
+    rawio = need("neo.rawio", "neo", "reading vendors' formats")
+    readers = rawio.get_rawio(path, exclusive_rawio=False)
+    problems = []
+    for reader in readers:
+        folder = reader.rawmode in ("one-dir", "multi-file") and path.is_dir()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                raw = reader(dirname=str(path)) if folder else reader(filename=str(path))
+                raw.parse_header()
+            return raw
+        except (
+            OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, NotImplementedError,
+            ImportError, UnicodeDecodeError, struct.error,
+        ) as error:  # each reader fails in its own way on files that are another's  # fmt: skip
+            problems.append(f"{reader.__name__}: {type(error).__name__} {error}")
+    tried = "; ".join(problems) or f"no reader knows the ending {path.suffix!r}"
+    raise ValueError(f"{path} is of no format that neo reads, or is damaged or cut off ({tried})")
+
+
+def _chosen(path, raw, streams, name):
+    def described(index):
+        rate = raw.get_signal_sampling_rate(stream_index=index)
+        return f"{streams['name'][index]!r} ({raw.signal_channels_count(index)} channels at {rate:g} Hz)"
+
+    if name is None:
+        fitting = list(range(len(streams)))
+    else:
+        fitting = [i for i, row in enumerate(streams) if name in (row["name"], row["id"])]
+    if len(fitting) != 1:
+        what = "no stream was named" if name is None else f"{len(fitting)} streams are called {name!r}"
+        listed = ", ".join(described(i) for i in range(len(streams)))
+        raise ValueError(
+            f"{path}: {what}, and each has its own sampling rate; choose with series=… (--series): {listed}"
+        )
+    return fitting[0]
+
+
+def _as_series(path, where, raw, stream, segment):
+    header = raw.header["signal_channels"]
+    channels = header[header["stream_id"] == raw.header["signal_streams"]["id"][stream]]
+    units = set(channels["units"].tolist())
+    if len(units) != 1:
+        raise ValueError(f"{where} mixes the units {sorted(units)}: export the electrodes alone")
+    rates = set(channels["sampling_rate"].tolist())
+    if len(rates) != 1:
+        raise ValueError(f"{where} mixes the sampling rates {sorted(rates)} Hz: export one of them")
+    place = {"block_index": 0, "seg_index": segment, "stream_index": stream}
+
+    def read(start, stop):
+        samples = raw.get_analogsignal_chunk(**place, i_start=start, i_stop=stop)
+        return raw.rescale_signal_raw_to_float(samples, dtype=np.float32, stream_index=stream)
+
+    return Series(
+        path,
+        str(raw.header["signal_streams"]["name"][stream]),
+        read,
+        int(raw.get_signal_size(**place)),
+        len(channels),
+        np.dtype(np.float32),
+        float(raw.get_signal_t_start(**place)),
+        1 / float(raw.get_signal_sampling_rate(stream_index=stream)),
+        units=units.pop(),
+        attrs={"format": type(raw).__name__.removesuffix("RawIO")},
+    )
