@@ -1,5 +1,6 @@
 """Wave fields: simulate them, read their memory back from one snapshot, record them, see them."""
 
+from wavefield import history
 from wavefield.conditioning import snapshot_conditioning, snapshot_rank
 from wavefield.decode import decode
 from wavefield.drive import load_drive, spike_trains, spikes
@@ -32,6 +33,7 @@ __all__ = [
     "decode",
     "encoder_at",
     "energy",
+    "history",
     "load_drive",
     "measured_capacity",
     "memory_capacity",

@@ -1,0 +1,197 @@
+"""Travelling-wave working memory: any history-dependent dynamical system as a wave with a driven end.
+
+A system x_t = f(x_{t−1}, …, x_{t−s}) of dimension d runs on d lines of s positions. The states travel along the lines
+without acting on each other, and leave at the open end; the other end is driven by f of the whole field:
+
+    h_i(t+1) = h_{i+1}(t),  1 ≤ i < s;      h_s(t+1) = f(h_s(t), …, h_1(t))
+
+Slot s holds the newest state and slot 1 the oldest. With the s first states on the lines the field reproduces the
+sequence exactly (theorem 3.1 of the paper). Where f is linear, the step is a matrix Φ, a shift and a boundary row:
+a `WaveOperator` with an open boundary, and in any basis Ψ an equivalent linear recurrent network.
+
+Vectors of a whole history are slot-major, h = (h_1, …, h_s), as in the paper; recordings, wave operators and `WaveRNN`
+are channel-major, one line per dimension, slot i at position i − 1. `to_channel_major` and `to_slot_major` convert.
+
+References
+----------
+Karuvally, Sejnowski and Siegelmann, "Hidden traveling waves bind working memory variables in recurrent neural
+networks", ICML 2024 (PMLR 235), arXiv 2402.10163.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from wavefield._checks import positive_int
+from wavefield._history_maps import (
+    attention,
+    fibonacci,
+    linear,
+    random_linear,
+    repeat_copy,
+    signed_permutation,
+    task,
+)
+from wavefield._history_system import HistorySystem, to_channel_major, to_slot_major
+from wavefield._run import DivergenceError
+from wavefield.recording import recording
+
+__all__ = [
+    "HistorySystem",
+    "RNNWeights",
+    "attention",
+    "fibonacci",
+    "linear",
+    "random_linear",
+    "repeat_copy",
+    "rnn_weights",
+    "signed_permutation",
+    "simulate",
+    "task",
+    "to_channel_major",
+    "to_slot_major",
+]
+
+
+class RNNWeights(NamedTuple):
+    """A linear recurrent network, h(t+1) = weight_hh h(t) + weight_ih u(t), y(t) = readout h(t)."""
+
+    weight_hh: np.ndarray  # (N, N)
+    weight_ih: np.ndarray  # (N, d)
+    readout: np.ndarray  # (d, N)
+
+
+def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool = False) -> xr.Dataset:
+    """Run a history-dependent system as a wave, and record the field on its lines.
+
+    Parameters
+    ----------
+    system : HistorySystem
+    initial : array_like, shape (s, d) or (trial, s, d)
+        The first s states, oldest first.
+    steps : int
+        States to be added.
+    save_initial : bool
+        Store the field of the initial states, at time 0, too.
+
+    Returns
+    -------
+    xarray.Dataset
+        A recording: `activity` (trial, time, channel = dimension, position = slot − 1). The newest state stands at the
+        last position, so that ``rec.activity.isel(position=-1)`` is the sequence x_{s+1}, x_{s+2}, …. That of a linear
+        system carries its kernel and boundary row: `wavefield.operator_of` reads them, `wavefield.simulate` continues
+        it.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as above, or f returns another shape.
+    DivergenceError
+        If the sequence grows beyond float64; it carries what was computed before.
+
+    Examples
+    --------
+    >>> rec = simulate(fibonacci(1, 3), [[0.0], [1.0], [1.0]], steps=4)
+    >>> rec.activity[:, 0].values.tolist()
+    [[1.0, 1.0, 2.0], [1.0, 2.0, 4.0], [2.0, 4.0, 7.0], [4.0, 7.0, 13.0]]
+    """
+    if not isinstance(system, HistorySystem):
+        raise TypeError(f"system must be a HistorySystem, got {type(system).__name__}")
+    steps = positive_int(steps, "steps", least=0)
+    history = _checked_initial(system, initial)  # (s, d) or (trial, s, d)
+    first = int(save_initial or steps == 0)
+    fields = np.empty((*history.shape[:-2], steps + first, system.dimension, system.length))
+    if first:
+        fields[..., 0, :, :] = history.swapaxes(-1, -2)
+    for t in tqdm(range(steps), "history", unit="step", disable=None, delay=2):
+        history = np.concatenate([history[..., 1:, :], system.next(history)[..., None, :]], axis=-2)
+        if not np.isfinite(history[..., -1, :]).all():
+            raise DivergenceError(t + 1, _described(system, fields[..., : t + first, :, :], 1 - first))
+        fields[..., t + first, :, :] = history.swapaxes(-1, -2)
+    return _described(system, fields, 1 - first)
+
+
+def rnn_weights(system: HistorySystem, basis=None) -> RNNWeights:
+    """Return the recurrent network that a linear system is in a basis Ψ.
+
+        W_hh = Ψ Φ Ψ⁺,      W_uh = Ψ_s  (writes into slot s),      W_r = Ψ*_s  (reads slot s),      Ψ* = Ψ⁺
+
+    It is exactly equivalent to the wave: a hidden state Ψ h moves as the history h does. An input adds to what the
+    boundary drives into slot s.
+
+    Parameters
+    ----------
+    system : HistorySystem
+        Linear.
+    basis : array_like, shape (N, s·d), optional
+        Ψ, one linearly independent column for every entry of the history, slot-major; N ≥ s·d. By default the unit
+        matrix: every unit is an entry of the history.
+
+    Raises
+    ------
+    ValueError
+        If the system is not linear or the columns are not independent.
+
+    Examples
+    --------
+    >>> rnn_weights(repeat_copy(1, 3)).weight_hh.tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    phi, d = system.matrix(), system.dimension
+    basis = np.eye(len(phi)) if basis is None else np.asarray(basis, dtype=float)
+    if basis.ndim != 2 or basis.shape[1] != len(phi) or not np.isfinite(basis).all():
+        raise ValueError(f"basis must be finite of shape (N, s·d = {len(phi)}), got {basis.shape}")
+    if np.linalg.matrix_rank(basis) < len(phi):
+        raise ValueError(f"basis must have {len(phi)} linearly independent columns, got shape {basis.shape} and rank "
+                         f"{np.linalg.matrix_rank(basis)}")  # fmt: skip
+    wide = basis.astype(np.longdouble)  # rounding of W_hh itself is amplified by the condition of Ψ, step after step
+    dual = np.linalg.pinv(basis).astype(np.longdouble)
+    dual = 2 * dual - dual @ wide @ dual  # one Newton step
+    return RNNWeights((wide @ phi @ dual).astype(float), basis[:, -d:].copy(), dual[-d:].astype(float))
+
+
+def _checked_initial(system, initial):
+    initial = np.array(initial, dtype=float)
+    expected = (system.length, system.dimension)
+    if initial.ndim not in (2, 3) or initial.shape[-2:] != expected or 0 in initial.shape:
+        raise ValueError(
+            f"initial must have shape {expected} or (trial, *{expected}), oldest first; got {initial.shape}"
+        )
+    if not np.isfinite(initial).all():
+        raise ValueError("initial must be finite, it holds NaN or infinity")
+    return initial
+
+
+def _described(system, fields, first_time):
+    """The recording of fields (…, time, d, s), the first of them at `first_time`."""
+    moved = {}
+    if system.linear and system.length >= 3:
+        op = system.operator()
+        row = xr.DataArray(
+            op.boundary_row,
+            dims=("channel_out", "channel_in", "position"),
+            attrs={"units": "1", "long_name": "weight with which the field drives its end"},
+        )
+        moved = {"kernel": op.kernel, "boundary_row": row}
+    return recording(
+        fields,
+        dims=("trial",) * (fields.ndim - 3) + ("time", "channel", "position"),
+        coords={"time": first_time + np.arange(fields.shape[-3])},
+        dt=1.0,
+        dx=1.0,
+        boundary="open",
+        driven_end=-1,
+        boundary_condition=repr(system),
+        levels=1,
+        nonlinearity="identity" if system.linear else None,
+        source_kind="direct",
+        size=system.length,
+        steps=fields.shape[-3] - 1 + first_time,
+        first_step=0,
+        start="state",
+        **moved,
+    )
