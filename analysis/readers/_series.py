@@ -74,7 +74,7 @@ def even_interval(times: np.ndarray, where: str) -> float:
     if usual <= 0 or uneven.size:
         place = times[uneven[0]] if uneven.size else times[0]
         raise ValueError(
-            f"{where}: its time stamps are not even: {uneven.size} steps differ from the usual {usual:.6g} s, the first "
+            f"{where}: its time stamps are not even: {uneven.size} steps differ from the usual {usual:.6g} s, first "
             f"after {place:.6g} s; import the stretches between gaps with start=…, stop=… (--start, --stop)"
         )
     return float((times[-1] - times[0]) / (times.size - 1))

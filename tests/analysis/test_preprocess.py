@@ -1,0 +1,148 @@
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.signal import sosfiltfilt
+
+from analysis import preprocess, synthetic
+from wavefield.recording import recording
+
+LINE = synthetic.line(6, dx=0.4, units="mm")
+
+
+def series(values, dt=0.001, positions=6, **more):
+    values = np.broadcast_to(np.asarray(values)[:, None], (len(values), positions)).copy()
+    units = {"time": "s", "position": "mm", "activity": "uV"}
+    return recording(values, dims=("time", "position"), dt=dt, dx=0.4, units=units, **more)
+
+
+def tone(frequency, samples=4000, dt=0.001):
+    return np.cos(2 * np.pi * frequency * dt * np.arange(1, samples + 1))
+
+
+def inner(rec):
+    return rec.activity.isel(time=slice(1000, 3000), position=0).values
+
+
+def test_bandpass_keeps_the_phase_and_halves_the_amplitude_at_its_edges():
+    rec = series(tone(20) + tone(50) + tone(200))
+    kept = inner(preprocess.bandpass(rec, (10, 50), order=4))
+    # forwards and backwards: |H|² is 1/2 where one pass has 1/√2
+    np.testing.assert_allclose(kept, (tone(20) + 0.5 * tone(50))[1000:3000], atol=0.01)
+
+
+def test_highpass_and_lowpass_leave_a_side_open():
+    rec = series(tone(5) + tone(100))
+    np.testing.assert_allclose(inner(preprocess.bandpass(rec, (30, None))), tone(100)[1000:3000], atol=0.01)
+    np.testing.assert_allclose(inner(preprocess.bandpass(rec, (None, 30))), tone(5)[1000:3000], atol=0.01)
+
+
+def test_notch_takes_out_the_line_and_its_harmonics_alone():
+    rec = series(tone(20) + tone(50) + tone(100))
+    np.testing.assert_allclose(inner(preprocess.notch(rec, 50, harmonics=2)), tone(20)[1000:3000], atol=0.02)
+
+
+def test_downsampling_folds_nothing_back():
+    fewer = preprocess.downsample(series(tone(20) + tone(190)), 5)  # 190 Hz would fold to 10 Hz
+    assert fewer.attrs["dt"] == pytest.approx(0.005)
+    np.testing.assert_allclose(fewer.time.diff("time"), 0.005)
+    np.testing.assert_allclose(inner_of(fewer), (tone(20))[::5][200:600], atol=0.01)
+
+
+def inner_of(rec):
+    return rec.activity.isel(time=slice(200, 600), position=0).values
+
+
+@pytest.mark.parametrize("chunk", [700, 1300, 4000])
+@pytest.mark.parametrize("step", ["bandpass", "downsample"])
+def test_lazy_blocks_give_the_same_as_the_whole(chunk, step):
+    rec = series(np.random.default_rng(0).standard_normal(4000))
+    do = {"bandpass": lambda r: preprocess.bandpass(r, (20, 60)), "downsample": lambda r: preprocess.downsample(r, 4)}
+    lazy = do[step](rec.chunk(time=chunk))
+    assert lazy.activity.chunks is not None
+    np.testing.assert_allclose(lazy.activity.values, do[step](rec).activity.values, atol=1e-6)
+
+
+def test_a_filter_is_what_scipy_says_it_is():
+    from scipy.signal import butter
+
+    rec = series(np.random.default_rng(1).standard_normal(2000))
+    expected = sosfiltfilt(butter(3, [10, 40], "bandpass", fs=1000, output="sos"), rec.activity.values, axis=0)
+    np.testing.assert_allclose(preprocess.bandpass(rec, (10, 40), order=3).activity, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("reference", ["mean", "median", [2]])
+def test_a_reference_takes_away_what_all_sensors_share(reference):
+    wave = synthetic.plane(LINE, 500, wavenumber=0.4, frequency=0.1)
+    shared = np.random.default_rng(2).standard_normal(500)[:, None]
+    with_shared = wave.assign(activity=wave.activity + shared)
+    a = preprocess.rereference(with_shared, reference=reference).activity
+    b = preprocess.rereference(wave, reference=reference).activity
+    np.testing.assert_allclose(a, b, atol=1e-12)
+
+
+def test_dead_sensors_do_not_count_in_the_reference():
+    rec = series(tone(5))
+    rec.activity[:, 3] = np.nan
+    rec.activity[:, 0] += 6.0
+    referenced = preprocess.rereference(rec).activity
+    np.testing.assert_allclose(referenced[:, 0], 6.0 * 4 / 5, atol=1e-12)
+    assert referenced[:, 3].isnull().all()
+
+
+def test_epochs_lie_around_their_events():
+    rec = series(np.arange(4000.0))  # the value is the number of the sample, at time (n + 1) ms
+    with pytest.warns(UserWarning, match="1 of 3 events are too near an end"):
+        cut = preprocess.epochs(rec, [1.001, 2.0011, 3.99], before=0.1, after=0.2, labels=["a", "b", "c"])
+    assert cut.activity.dims == ("trial", "time", "position")
+    np.testing.assert_allclose(cut.activity.sel(time=0, method="nearest", position=0), [1000, 2000])
+    np.testing.assert_allclose(cut.time.values[[0, -1]], [-0.1, 0.2])
+    assert cut.label.values.tolist() == ["a", "b"]
+
+
+def test_events_on_another_clock_are_refused():
+    with pytest.raises(ValueError, match="same clock"):
+        preprocess.epochs(series(tone(5)), [1e6], before=0.1, after=0.1)
+
+
+def test_broken_sensors_are_found_and_only_those():
+    grid = np.arange(8) * 0.4
+    x, y = np.meshgrid(grid, grid)
+    where = synthetic.electrodes(x.ravel(), y.ravel(), units="mm")
+    rec = synthetic.plane(where, 2000, wavenumber=(0.2, 0.1), frequency=8, dt=0.002, time_units="s")
+    rec = synthetic.with_noise(rec, 3.0, seed=3)
+    rng = np.random.default_rng(4)
+    rec.activity[:, 5] = 0.0
+    rec.activity[:, 20] *= 50.0
+    rec.activity[:, 40] = 0.24 * rng.standard_normal(2000)  # as strong as the noise of the others
+    rec.activity[100, 60] = np.nan
+    found = preprocess.bad_channels(rec)
+    assert np.flatnonzero(found.bad).tolist() == [5, 20, 40, 60]
+    assert found.reason.values[[5, 20, 40, 60]].tolist() == ["silent", "amplitude", "correlation", "NaN"]
+    masked = preprocess.mask_channels(rec, found.bad)
+    assert masked.activity.isnull().any("time").values.nonzero()[0].tolist() == [5, 20, 40, 60]
+
+
+def test_every_step_stands_in_the_history():
+    rec = series(np.random.default_rng(5).standard_normal(4000))
+    rec = preprocess.bandpass(rec, (1, 100))
+    rec = preprocess.notch(rec, 50)
+    rec = preprocess.rereference(rec, reference="median")
+    rec = preprocess.downsample(rec, 2)
+    rec = preprocess.mask_channels(rec, np.arange(6) == 1)
+    rec = preprocess.epochs(rec, [1.0, 2.0], before=0.1, after=0.1)
+    lines = rec.attrs["history"].splitlines()
+    words = ["epochs", "bad channels", "downsampled by 2", "re-referenced to the median", "notch at 50", "bandpass 1"]
+    assert [word in line for word, line in zip(words, lines, strict=False)] == [True] * 6
+
+
+@pytest.mark.parametrize("band", [(0, 10), (10, 5), (10, 600), (None, None)])
+def test_bands_that_cannot_be_are_refused(band):
+    with pytest.raises(ValueError, match="band is"):
+        preprocess.bandpass(series(tone(5)), band)
+
+
+def test_uneven_time_is_refused_with_the_remedy():
+    rec = series(tone(5))
+    uneven = rec.assign_coords(time=xr.where(rec.time > 2, rec.time + 0.5, rec.time).assign_attrs(rec.time.attrs))
+    with pytest.raises(ValueError, match="resample first"):
+        preprocess.bandpass(uneven, (1, 10))
