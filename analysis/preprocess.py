@@ -225,7 +225,7 @@ def bad_channels(rec: xr.Dataset, *, threshold: float = 5.0) -> xr.Dataset:
     Of each sensor the logarithm of its standard deviation (of differences in time, which see noise rather than drift)
     and Fisher's z of its mean correlation with its neighbours are held against the other sensors: bad is what lies
     more than `threshold` robust standard deviations (1.4826 times the median absolute deviation) from their median, of
-    the correlation only below it.
+    the correlation only below it. Filter drifts out first, or they are all that correlates.
 
     Parameters
     ----------
@@ -248,16 +248,16 @@ def bad_channels(rec: xr.Dataset, *, threshold: float = 5.0) -> xr.Dataset:
     array, _ = _prepared(rec)
     dims = space_dims(array)
     gone = np.isnan(array).any([dim for dim in array.dims if dim not in dims]).transpose(*dims).values
-    steps = array.fillna(0.0).diff("time").transpose(..., *dims).data.reshape(-1, gone.size)
-    second = np.asarray(steps.T @ steps) / len(steps)  # (site, site)
-    deviation = np.sqrt(np.diag(second))
+    filled = array.fillna(0.0).transpose(..., *dims)
+    steps = filled.diff("time").data.reshape(-1, gone.size)
+    deviation = np.sqrt(np.asarray((steps**2).mean(axis=0)))
     silent = deviation <= 1e-6 * np.median(deviation[~gone.ravel()])
     reason = np.where(gone.ravel(), "NaN", np.where(silent, "silent", "")).astype(object)
     rated = reason == ""
     loud = rated.copy()
     loud[rated] = np.abs(_robust_z(np.log(deviation[rated]))) > threshold
     correlation = np.full(gone.size, np.nan)
-    correlation[rated] = _with_neighbours(array, second, deviation, rated.reshape(gone.shape))
+    correlation[rated] = _with_neighbours(filled, rated.reshape(gone.shape))
     unlike = rated & np.isfinite(correlation)
     unlike[unlike] = _robust_z(np.arctanh(np.clip(correlation[unlike], -0.999999, 0.999999))) < -threshold
     reason[unlike], reason[loud] = "correlation", "amplitude"
@@ -348,12 +348,14 @@ def _robust_z(values):
     return centred / max(spread, 1e-3)  # sensors that are all alike are not bad for being alike
 
 
-def _with_neighbours(array, second, deviation, rated):
+def _with_neighbours(filled, rated):
     """Mean correlation of each rated sensor with its neighbours, NaN for those that have none."""
-    _, _, where = sites(array.fillna(0.0), mask=~rated)
+    _, _, where = sites(filled, mask=~rated)
+    values = (filled - filled.mean("time")).data.reshape(-1, rated.size)
+    covariance = np.asarray(values.T @ values)
     living = np.flatnonzero(rated.ravel())
     first, other = living[where.first], living[where.second]
-    correlation = second[first, other] / (deviation[first] * deviation[other])
+    correlation = covariance[first, other] / np.sqrt(covariance[first, first] * covariance[other, other])
     total, count = np.zeros(rated.size), np.zeros(rated.size)
     for ends in (first, other):
         np.add.at(total, ends, correlation)
