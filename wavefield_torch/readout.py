@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 from torch.nn.utils.rnn import PackedSequence
 
+from wavefield_torch.model import WaveRNN
+from wavefield_torch.scan_readout import wave_scan_readout
+
 
 def linear_readout(features: int, outputs: int, *, generator=None) -> nn.Linear:
     """Return y = W h + b from `features` units, with PyTorch's initial values, U(±1/√features)."""
@@ -46,10 +49,14 @@ class SequenceModel(nn.Module):
     input (T, B, I) → (B, O), or (T, B, O) with `every_step`; unbatched, batch-first and packed input as the
     recurrence takes it.
 
+    Notes
+    -----
+    A linear readout at every step of a wave RNN on rings is computed inside its recurrence (`wave_scan_readout`): done
+    afterwards it costs several times as much.
+
     Examples
     --------
     >>> import torch
-    >>> from wavefield_torch.model import WaveRNN
     >>> net = WaveRNN(1, 64, channels=2)
     >>> model = SequenceModel(net, linear_readout(net.output_size, 10))
     >>> model(torch.zeros(7, 3, 1)).shape
@@ -63,6 +70,8 @@ class SequenceModel(nn.Module):
         self.every_step = every_step
 
     def forward(self, input, h0=None):
+        if self.every_step and h0 is None and isinstance(input, Tensor) and input.dim() == 3 and self._fuses():
+            return self._read_inside(input)
         output, last = self.recurrence(input, h0, return_sequence=self.every_step)
         if not self.every_step:
             hidden = last if isinstance(last, Tensor) else last[0]  # an LSTM's (h, c)
@@ -70,3 +79,24 @@ class SequenceModel(nn.Module):
         if isinstance(output, PackedSequence):
             return output._replace(data=self.readout(output.data))
         return self.readout(output)
+
+    def _fuses(self):
+        net = self.recurrence
+        return isinstance(net, WaveRNN) and net.boundary == "periodic" and isinstance(self.readout, nn.Linear)
+
+    def _read_inside(self, input):
+        net = self.recurrence
+        x = input.transpose(0, 1) if net.batch_first else input
+        values = wave_scan_readout(
+            x,
+            net.encoder,
+            net.kernel,
+            net.total_bias(),
+            None,
+            self.readout.weight,
+            self.readout.bias,
+            nonlinearity=net.nonlinearity,
+            checkpoint_every=net.checkpoint_every,
+            backend=net.backend,
+        )
+        return values.transpose(0, 1) if net.batch_first else values

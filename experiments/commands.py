@@ -1,0 +1,51 @@
+"""The commands ``run`` and ``resume``: one config, one folder, a figure at the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from experiments.config import CONFIGS, load_config
+from experiments.reproduce import seconds
+from experiments.run import resume as go_on
+from experiments.run import run_name, start
+
+
+def run(argv=None) -> int:
+    """Train one config."""
+    parser = argparse.ArgumentParser(prog="python -m experiments run", description="Train one config.")
+    known = ", ".join(sorted(path.stem for path in CONFIGS.glob("*.toml")))
+    parser.add_argument("config", help=f"a .toml file or one of {known}")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings to change, such as delay=30")
+    parser.add_argument("-o", "--output", type=Path, help="folder of the run (default: runs/NAME-SETTINGS-SEED)")
+    _common(parser)
+    options = parser.parse_args(argv)
+    config = load_config(options.config, options.settings)
+    folder = options.output or Path("runs") / run_name(config, options.settings)
+    _show(start(config, folder, device=options.device, data=options.data, budget=options.budget), folder)
+    return 0
+
+
+def resume(argv=None) -> int:
+    """Go on with a run."""
+    parser = argparse.ArgumentParser(prog="python -m experiments resume", description="Go on with a run.")
+    parser.add_argument("folder", type=Path, help="folder of the run")
+    _common(parser)
+    options = parser.parse_args(argv)
+    _show(go_on(options.folder, device=options.device, data=options.data, budget=options.budget), options.folder)
+    return 0
+
+
+def _common(parser):
+    parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    parser.add_argument("--budget", type=seconds, default=float("inf"), help="pause after 90s, 30m, 6h")
+
+
+def _show(summary, folder):
+    from experiments.figures import run_figure
+
+    path = run_figure(folder)
+    print(json.dumps(summary, indent=2))
+    print(f"wrote {folder}" + (f", figure {path}" if path else ""))

@@ -1,0 +1,201 @@
+"""A run is a config: task, model and training, each checked before anything starts.
+
+A config is a TOML file of three tables, `[task]`, `[model]` and `[training]`. It may go on with `[[selected]]`, what
+the paper chose where its choice depends on the task (`when` names the settings, `set` what follows from them), and
+with `[search]`, the values that a sweep tries.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, get_args, get_type_hints
+
+import pydantic
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from experiments._strict import STRICT
+from experiments.models import Model
+from experiments.problems import Task
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class ConfigError(ValueError):
+    """A config, or a setting given with it, is not acceptable."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Training:
+    """How a model is trained: Adam, clipping, a schedule in steps, and when to look."""
+
+    steps: int | None = Field(default=None, gt=0)  # of tasks without end
+    epochs: int | None = Field(default=None, gt=0)  # of data sets
+    batch_size: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    drop_factor: float = Field(default=1.0, ge=1)  # the learning rate is divided by it …
+    drop_every: int = Field(default=0, ge=0)  # … every so many epochs (steps where there are none); 0: never
+    clip: float = Field(default=0.0, ge=0)  # norm of the gradient; 0: none
+    evaluate_every: int = Field(gt=0)  # steps
+    patience: int = Field(default=0, ge=0)  # evaluations without a better score before stopping; 0: no early stop
+    stop_when_solved: bool = False
+    record_at: tuple[int, ...] = ()  # steps at which hidden states are recorded
+    seed: int = Field(default=0, ge=0)
+
+    def __post_init__(self):
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("either steps or epochs must be given")
+        if any(step < 0 for step in self.record_at):
+            raise ValueError(f"record_at must hold steps of at least 0, got {list(self.record_at)}")
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Config:
+    """One run, whole."""
+
+    name: str = Field(pattern=r"^[\w.-]+$")
+    task: Annotated[Task, Field(discriminator="kind")]
+    model: Annotated[Model, Field(discriminator="kind")]
+    training: Training
+
+    def to_dict(self) -> dict:
+        """Return it as nested plain values, without what is None."""
+        whole = asdict(self)
+        return {
+            key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
+            for key, value in whole.items()
+        }
+
+
+def load_config(source: str | Path, settings: Sequence[str] = ()) -> Config:
+    """Return the config of a file, or of that name among those that come with the package, with settings changed.
+
+    Parameters
+    ----------
+    source : str or path
+        ``copy-wrnn``, or a TOML file.
+    settings : sequence of str
+        ``key=value``, the key as in the file (``delay=30``), with its table where that is needed
+        (``model.kind=irnn``).
+
+    Raises
+    ------
+    ConfigError
+        For an unknown file, key, type or value, naming it and what is accepted.
+    """
+    return resolve(read_source(source), settings)
+
+
+def read_source(source: str | Path) -> dict:
+    """Return the tables of a config file, with its name."""
+    path = Path(source)
+    if path.suffix != ".toml":
+        path = CONFIGS / f"{source}.toml"
+        if not path.is_file():
+            known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
+            raise ConfigError(f"no config {str(source)!r}: give a .toml file or one of {known}")
+    try:
+        tables = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"no config file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no TOML file: {error}") from None
+    return {"name": path.stem} | tables
+
+
+def resolve(source: dict, settings: Sequence[str] = ()) -> Config:
+    """Return the config of tables read from a file: first what was asked for, then what the paper chose beside it."""
+    tables = {key: dict(value) if isinstance(value, dict) else value for key, value in source.items()}
+    selected = tables.pop("selected", [])
+    tables.pop("search", None)
+    asked = [_place(tables, setting) for setting in settings]
+    for table, key, value in asked:
+        tables[table][key] = value
+    given = {key for _, key, _ in asked}
+    for choice in selected:
+        if all(_lookup(tables, key) == value for key, value in choice["when"].items()):
+            for key, value in choice["set"].items():
+                if key not in given:
+                    table, key = _find(tables, key)
+                    tables[table][key] = value
+    try:  # as JSON, in which tables and lists are what they are in TOML
+        return pydantic.TypeAdapter(Config).validate_json(json.dumps(tables, default=str))
+    except pydantic.ValidationError as error:
+        raise ConfigError(_explain(error, tables)) from None
+
+
+def to_toml(config: Config) -> str:
+    """Return a config as the text of a file that `load_config` reads back to the same config."""
+    lines = []
+    for key, value in config.to_dict().items():
+        if isinstance(value, dict):
+            lines += ["", f"[{key}]", *(f"{k} = {json.dumps(v)}" for k, v in value.items())]
+        else:
+            lines.append(f"{key} = {json.dumps(value)}")
+    return "\n".join(lines) + "\n"
+
+
+# ------------------------------------------------------------------------------------------------ settings by key
+
+
+def _place(tables, setting):
+    """(table, key, value) of ``key=value``."""
+    key, equals, text = setting.partition("=")
+    if not equals or not key or not text:
+        raise ConfigError(f"a setting is written key=value, got {setting!r}")
+    return *_find(tables, key.strip()), _value(text.strip())
+
+
+def _find(tables, key):
+    """(table, key) of a key with or without its table."""
+    table, dot, rest = key.partition(".")
+    if dot and table in ("task", "model", "training"):
+        return table, rest
+    fields = _fields(tables)
+    homes = [table for table, names in fields.items() if key in names]
+    if len(homes) == 1:
+        return homes[0], key
+    if homes:
+        raise ConfigError(f"{key} is a key of {' and '.join(homes)}: write {homes[0]}.{key}")
+    known = ", ".join(sorted({name for names in fields.values() for name in names}))
+    raise ConfigError(f"unknown key {key!r}: known are {known}")
+
+
+def _fields(tables):
+    """Names of the keys that each table can have, given the kinds of task and model."""
+    found = {"training": set(Training.__dataclass_fields__)}
+    for table, kinds in (("task", Task), ("model", Model)):
+        kind = tables.get(table, {}).get("kind")
+        for cls in kinds.__args__:
+            if kind in get_args(get_type_hints(cls)["kind"]):
+                found[table] = set(cls.__dataclass_fields__)
+    return found
+
+
+def _lookup(tables, key):
+    table, key = _find(tables, key)
+    return tables[table].get(key)
+
+
+def _value(text):
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(error, tables):
+    lines = []
+    for problem in error.errors():
+        path = [str(part) for part in problem["loc"]]
+        table = tables.get(path[0]) if path else None
+        path = [part for part in path if not (isinstance(table, dict) and part == table.get("kind"))]
+        given = "" if problem["type"] in ("missing", "unexpected_keyword_argument") else f", got {problem['input']!r}"
+        if isinstance(problem["input"], dict):
+            given = ""
+        lines.append(f"{'.'.join(path)}: {problem['msg']}{given}")
+    return f"config {tables.get('name')!r} is not acceptable:\n  " + "\n  ".join(lines)

@@ -1,0 +1,91 @@
+"""Pictures of runs: the learning curve, what the hidden state does, and the curves of a whole table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import analysis
+from experiments.folder import RunFolder
+from experiments.tables import Table
+from wavefield import open_recording, plot
+
+COLOURS = plt.get_cmap("tab10").colors
+MEASURES = {"loss": "held-out loss", "accuracy": "held-out accuracy"}
+
+
+def run_figure(path) -> Path | None:
+    """Draw the learning curve of a run and its hidden states; return the file, None if nothing was measured yet."""
+    folder = RunFolder(path)
+    if not folder.rows():
+        return None
+    hidden = folder / "hidden.nc"
+    figure, axes = plt.subplots(
+        1, 3 if hidden.exists() else 1, figsize=(14 if hidden.exists() else 5, 4), squeeze=False
+    )
+    learning_curve(folder, axes[0, 0])
+    axes[0, 0].set_title(folder.path.name, fontsize=9)
+    if hidden.exists():
+        hidden_states(hidden, axes[0, 1])
+        hidden_spectrum(hidden, axes[0, 2])
+    figure.tight_layout()
+    plot.save_figure(figure, folder / "figure.png")
+    plt.close(figure)
+    return folder / "figure.png"
+
+
+def learning_curve(folder: RunFolder, ax, *, label: str | None = None, color=COLOURS[0], alpha: float = 1.0) -> None:
+    """Draw the held-out score against the step: loss of tasks without end, accuracy of classifications."""
+    rows = folder.rows()
+    name = "accuracy" if folder.config().task.kind in ("mnist", "ns-cifar10", "digits") else "loss"
+    steps, values = (np.array([row[key] for row in rows]) for key in ("step", f"held_out_{name}"))
+    ax.plot(steps, values, color=color, alpha=alpha, lw=1.2, label=label)
+    ax.set(xlabel="step", ylabel=MEASURES[name])
+    if name == "loss" and (values > 0).any():
+        ax.set_yscale("log")
+
+
+def hidden_states(path, ax) -> None:
+    """Draw the first channel of the first recorded sequence, position against time."""
+    with open_recording(path) as recording:
+        plot.space_time(_first(recording).load(), ax=ax)
+    ax.set_title("hidden state, first channel", fontsize=9)
+
+
+def hidden_spectrum(path, ax) -> None:
+    """Draw its wavenumber–frequency spectrum: a wave is a line through the origin, its slope the speed."""
+    with open_recording(path) as recording:
+        analysis.plot.spectrum(analysis.wavenumber_frequency_spectrum(_first(recording).load()).power, ax=ax)
+    ax.set_title("its spectrum", fontsize=9)
+
+
+def _first(recording):
+    return recording.activity.isel(trial=0, channel=0)
+
+
+def table_curves(table: Table, records: Sequence[dict], runs: Sequence[RunFolder]):
+    """Draw the learning curves of all runs of a table, a panel for each column, a colour for each row."""
+    folders = {run.path.name: run for run in runs}
+    columns = [c for c in table.columns if any(r["column"] == c for r in records)]
+    figure, axes = plt.subplots(1, len(columns), figsize=(4.2 * len(columns), 3.6), squeeze=False, sharey=True)
+    for ax, column in zip(axes[0], columns, strict=True):
+        drawn = set()
+        for record in (r for r in records if r["column"] == column):
+            row = record["row"]
+            colour = COLOURS[table.rows.index(row) % len(COLOURS)]
+            label = None if row in drawn else row
+            learning_curve(folders[record["run"]], ax, label=label, color=colour, alpha=0.8)
+            drawn.add(row)
+        ax.set_title(column, fontsize=10)
+        ax.legend(fontsize=7, frameon=False)
+        if ax is not axes[0, 0]:
+            ax.set_ylabel("")
+    figure.tight_layout()
+    return figure

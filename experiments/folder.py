@@ -1,0 +1,188 @@
+"""The folder of a run: its config, metrics, checkpoints, recordings, and what it ran on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from experiments.config import Config, load_config, to_toml
+from wavefield._atomic import whole_or_nothing
+from wavefield_torch import CheckpointError, load_checkpoint, save_checkpoint
+
+KEPT = 2  # checkpoints: the newest, and the one before in case it is damaged
+_REPORTED = ("wavefield", "torch", "numba", "numpy", "triton", "xarray")
+
+
+class RunFolder:
+    """Names and files of one run."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.csv"
+
+    @property
+    def summary(self) -> Path:
+        return self.path / "summary.json"
+
+    # ------------------------------------------------------------------------------------ config and environment
+
+    def create(self, config: Config) -> None:
+        """Make the folder and write the config into it.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a run already.
+        """
+        if (self / "config.toml").exists():
+            raise FileExistsError(f"{self.path} holds a run already: go on with it by resume, or name another folder")
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self / "config.toml", to_toml(config))
+
+    def config(self) -> Config:
+        """Return the config of the run.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder holds no run.
+        """
+        if not (self / "config.toml").is_file():
+            raise FileNotFoundError(f"{self.path} holds no run: there is no config.toml in it")
+        return load_config(self / "config.toml")
+
+    def write_environment(self, device: torch.device) -> None:
+        """Note what the run runs on."""
+        write_text(self / "environment.json", json.dumps(environment(device), indent=2) + "\n")
+
+    # ------------------------------------------------------------------------------------------------- metrics
+
+    def append(self, row: dict) -> None:
+        """Add a row to metrics.csv and flush it."""
+        first = not self.metrics.exists()
+        with open(self.metrics, "a", newline="") as file:
+            table = csv.DictWriter(file, row.keys())
+            if first:
+                table.writeheader()
+            table.writerow(row)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rows(self) -> list[dict]:
+        """Return the rows of metrics.csv as numbers; one that was cut short by a kill is left out."""
+        if not self.metrics.exists():
+            return []
+        with open(self.metrics, newline="") as file:
+            lines = list(csv.reader(file))
+        header = lines[0] if lines else []
+        return [
+            {key: float(value) for key, value in zip(header, line, strict=True)}
+            for line in lines[1:]
+            if len(line) == len(header) and all(line)
+        ]
+
+    def forget_after(self, step: int) -> None:
+        """Leave out the rows of steps after `step`, which are run again."""
+        rows = [row for row in self.rows() if row["step"] <= step]
+        if not rows:
+            self.metrics.unlink(missing_ok=True)
+            return
+        with whole_or_nothing(self.metrics) as scratch, open(scratch, "w", newline="") as file:
+            table = csv.DictWriter(file, rows[0].keys())
+            table.writeheader()
+            table.writerows({k: int(v) if k == "step" else v for k, v in row.items()} for row in rows)
+
+    # --------------------------------------------------------------------------------------------- checkpoints
+
+    def save(self, step: int, model, optimizer, progress: dict) -> None:
+        """Write the checkpoint of `step`, then drop all but the newest two."""
+        (self / "checkpoints").mkdir(exist_ok=True)
+        save_checkpoint(self / f"checkpoints/step-{step:08d}.safetensors", model, optimizer, progress=progress)
+        for old in self.checkpoints()[KEPT:]:
+            old.unlink()
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints, newest first."""
+        return sorted((self / "checkpoints").glob("step-*.safetensors"), reverse=True)
+
+    def restore(self, model, optimizer) -> dict | None:
+        """Put back the newest checkpoint that is whole and return its progress; None if there is none at all.
+
+        Raises
+        ------
+        CheckpointError
+            If there are checkpoints, but all are damaged.
+        """
+        found = self.checkpoints()
+        for path in found:
+            try:
+                return load_checkpoint(path, model, optimizer)
+            except CheckpointError as error:
+                print(f"{error}; the one before is used", file=sys.stderr)
+        if found:
+            raise CheckpointError(f"all checkpoints of {self.path} are damaged: start the run anew in another folder")
+        return None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    with whole_or_nothing(path) as scratch:
+        scratch.write_text(text)
+
+
+def environment(device: torch.device) -> dict:
+    """Return versions, device, precision, threads and the commit of the code."""
+    return {
+        "versions": {name: _version(name) for name in _REPORTED} | {"python": platform.python_version()},
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "commit": commit(),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """Return the name of a GPU, or of the processor and its number of cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    found = re.search(r"model name\s*:\s*(.+)", _text("/proc/cpuinfo"))
+    return f"{found[1] if found else platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
+
+
+def commit() -> str:
+    """Return the commit of the code, with "+" where it was changed since; "unknown" outside a repository."""
+    here = Path(__file__).parent
+    git = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _text(path):
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

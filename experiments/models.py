@@ -1,0 +1,148 @@
+"""The models a config can name: what they are made of, and how they are built."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from experiments._strict import STRICT
+from wavefield_torch import (
+    GRU,
+    LSTM,
+    IdentityRNN,
+    LocallyConnectedRNN,
+    SequenceModel,
+    Tape,
+    WaveRNN,
+    linear_readout,
+    mlp_readout,
+)
+
+Size = Field(gt=0)
+Start = Literal["shift", "identity", "uniform"]
+Encoder = Literal["sparse", "gaussian", "uniform"]
+Bias = Literal["clean", "reference", "none"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class _Model:
+    """What all models share: units, and what reads them."""
+
+    hidden_size: int = Size
+    readout: Literal["linear", "mlp"] = "linear"
+    readout_hidden: int = Field(default=100, gt=0)
+
+    def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> SequenceModel:
+        """Return the model with its first weights drawn from `generator`, recurrence first."""
+        recurrence = self.recurrence(inputs, generator)
+        features = recurrence.output_size
+        if self.readout == "mlp":
+            readout = mlp_readout(features, outputs, hidden=self.readout_hidden, generator=generator)
+        else:
+            readout = linear_readout(features, outputs, generator=generator)
+        return SequenceModel(recurrence, readout, every_step=every_step)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Wave(_Model):
+    """`WaveRNN`: rings of units moved by one shared kernel."""
+
+    kind: Literal["wrnn"]
+    channels: int = Size
+    kernel_size: int = Field(default=3, gt=0)
+    start: Start = "shift"
+    encoder: Encoder = "sparse"
+    nonlinearity: Literal["relu", "tanh", "identity"] = "relu"
+    bias: Bias = "reference"
+    frozen: bool = False  # encoder and recurrence: only the readout is trained
+
+    def recurrence(self, inputs, generator):
+        return WaveRNN(
+            inputs,
+            self.hidden_size,
+            channels=self.channels,
+            kernel_size=self.kernel_size,
+            operator=self.start,
+            encoder=self.encoder,
+            nonlinearity=self.nonlinearity,
+            bias=self.bias,
+            freeze_encoder=self.frozen,
+            freeze_recurrence=self.frozen,
+            generator=generator,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Identity(_Model):
+    """`IdentityRNN`: a dense ReLU network started at the identity, at a shift, or at random."""
+
+    kind: Literal["irnn"]
+    start: Start = "identity"
+    encoder: Encoder = "gaussian"
+    nonlinearity: Literal["relu", "tanh"] = "relu"
+    bias: Bias = "reference"
+    frozen: bool = False
+
+    def recurrence(self, inputs, generator):
+        return IdentityRNN(
+            inputs,
+            self.hidden_size,
+            recurrence=self.start,
+            encoder=self.encoder,
+            nonlinearity=self.nonlinearity,
+            bias=self.bias,
+            freeze_encoder=self.frozen,
+            freeze_recurrence=self.frozen,
+            generator=generator,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Gated(_Model):
+    """PyTorch's own `LSTM` or `GRU`."""
+
+    kind: Literal["lstm", "gru"]
+
+    def recurrence(self, inputs, generator):
+        return {"lstm": LSTM, "gru": GRU}[self.kind](inputs, self.hidden_size, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Local(_Model):
+    """`LocallyConnectedRNN`: a wave network whose kernel is not shared along the ring."""
+
+    kind: Literal["local"]
+    channels: int = Size
+    kernel_size: int = Field(default=3, gt=0)
+    start: Start = "shift"
+    encoder: Encoder = "sparse"
+    frozen: bool = False
+
+    def recurrence(self, inputs, generator):
+        return LocallyConnectedRNN(
+            inputs,
+            self.hidden_size,
+            channels=self.channels,
+            kernel_size=self.kernel_size,
+            operator=self.start,
+            encoder=self.encoder,
+            freeze_encoder=self.frozen,
+            freeze_recurrence=self.frozen,
+            generator=generator,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Buffer(_Model):
+    """`Tape`: the last `hidden_size` inputs as they are, nothing trained but what reads them."""
+
+    kind: Literal["tape"]
+
+    def recurrence(self, inputs, generator):
+        return Tape(inputs, self.hidden_size)
+
+
+Model = Wave | Identity | Gated | Local | Buffer

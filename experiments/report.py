@@ -1,0 +1,148 @@
+"""Tables of all runs so far, published beside ours: ``python -m experiments report``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import shutil
+import statistics
+from pathlib import Path
+
+from experiments.figures import table_curves
+from experiments.folder import RunFolder, write_text
+from experiments.tables import Cell, Figure, Table, load_table, same_experiment, table_names
+from wavefield._atomic import whole_or_nothing
+from wavefield.plot import save_figure
+
+SMALL = ("config.toml", "metrics.csv", "summary.json", "environment.json")  # what is kept of a run in the results
+
+
+def main(argv=None) -> int:
+    """Write results/TABLE.csv and TABLE.md for every table that any run belongs to, and the learning curves."""
+    parser = argparse.ArgumentParser(prog="python -m experiments report", description=__doc__)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("report"), help="folder to write (default: report)")
+    parser.add_argument("--collect", action="store_true", help="copy the small files of the runs into OUTPUT/runs too")
+    options = parser.parse_args(argv)
+    options.output.mkdir(parents=True, exist_ok=True)
+    if options.collect:
+        _collect(options.runs, options.output / "runs")
+    runs = find_runs(options.output / "runs" if options.collect else options.runs)
+    for name in table_names():
+        table = load_table(name)
+        records = records_of(table, runs)
+        if records:
+            _write_csv(options.output / f"{name}.csv", records)
+            write_text(options.output / f"{name}.md", markdown(table, records))
+            figure = table_curves(table, records, runs)
+            save_figure(figure, options.output / f"{name}.png")
+            print(markdown(table, records))
+    if not runs:
+        print(f"no runs in {options.runs}")
+    return 0
+
+
+def print_table(table: Table, runs: Path) -> None:
+    """Print a table from the runs in a folder."""
+    print(markdown(table, records_of(table, find_runs(runs))))
+
+
+def find_runs(folder: Path) -> list[RunFolder]:
+    """Return the runs in a folder that have a summary."""
+    return [RunFolder(path.parent) for path in sorted(Path(folder).glob("*/summary.json"))]
+
+
+def records_of(table: Table, runs: list[RunFolder]) -> list[dict]:
+    """Return one record per cell and seed: what was published, ours, and how ours came about."""
+    loaded = [(run, run.config(), json.loads(run.summary.read_text())) for run in runs]
+    records = []
+    for cell in table.cells:
+        wanted = cell.resolve()
+        longest = {}
+        for run, config, summary in loaded:
+            if same_experiment(config, wanted, cell.settings):
+                seed = config.training.seed
+                if seed not in longest or summary["step"] > longest[seed][1]["step"]:
+                    longest[seed] = (run, summary)
+        records += [_record(table, cell, seed, *longest[seed]) for seed in sorted(longest)]
+    return records
+
+
+def _record(table: Table, cell: Cell, seed, run, summary):
+    about = json.loads((run / "environment.json").read_text())
+    record = {"table": table.name, "row": cell.row, "column": cell.column, "seed": seed, "run": run.path.name}
+    for figure in table.figures:
+        record[f"published {figure.key}"] = cell.published.get(figure.key, "")
+        value = figure.of(summary)
+        record[figure.key] = "" if value is None else value
+    keys = ("status", "step", "steps", "solved_at", "seconds", "parameters")
+    record |= {key: "" if summary[key] is None else summary[key] for key in keys}
+    return record | {"device": about["device"], "threads": about["threads"], "commit": about["commit"]}
+
+
+def markdown(table: Table, records: list[dict]) -> str:
+    """Return the table as Markdown: published, ours (mean ± SD over seeds), ratio, steps, time and device."""
+    head = [table.columns[0].split()[0] if len(table.columns) > 1 else "", "model"]
+    for figure in table.figures:
+        head += [f"{figure.label}, published", "ours", "ratio"]
+    head += ["seeds", "steps", "minutes", "device", "commit"]
+    lines = [f"{table.title}.", "", _line(head), _line(["---"] * len(head))]
+    for column in table.columns:
+        for cell in (cell for cell in table.cells if cell.column == column):
+            found = [r for r in records if r["row"] == cell.row and r["column"] == column]
+            if not (found or cell.published):
+                continue
+            line = [column, cell.row]
+            for figure in table.figures:
+                line += _compared(figure, cell.published.get(figure.key), [r[figure.key] for r in found])
+            lines.append(_line(line + _made(found)))
+    return "\n".join(lines) + "\n"
+
+
+def _compared(figure: Figure, published, ours):
+    """Published, ours, and their ratio, as text; blank where there is none."""
+    shown = published if isinstance(published, str) else "" if published is None else format(published, figure.format)
+    values = [value for value in ours if value != ""]
+    if not ours:
+        return [shown, "", ""]
+    if not values:
+        return [shown, "not reached", ""]
+    mean = statistics.fmean(values)
+    text = format(mean, figure.format)
+    if len(values) > 1:
+        text += f" ± {format(statistics.stdev(values), figure.format)}"
+    if len(values) < len(ours):
+        text += f" ({len(values)} of {len(ours)})"
+    comparable = isinstance(published, (int, float)) and published
+    return [shown, text, f"{mean / published:.2g}" if comparable else ""]
+
+
+def _made(found):
+    if not found:
+        return [""] * 5
+    join = lambda key: ", ".join(dict.fromkeys(str(r[key]) for r in found))  # noqa: E731
+    reached = [
+        f"{r['step']:,}" + ("" if r["status"] in ("finished", "solved") else f" of {r['steps']:,}") for r in found
+    ]
+    minutes = statistics.fmean(r["seconds"] for r in found) / 60
+    return [str(len(found)), ", ".join(dict.fromkeys(reached)), f"{minutes:.1f}", join("device"), join("commit")]
+
+
+def _line(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def _write_csv(path, records):
+    with whole_or_nothing(path) as scratch, open(scratch, "w", newline="") as file:
+        table = csv.DictWriter(file, records[0].keys())
+        table.writeheader()
+        table.writerows(records)
+
+
+def _collect(runs, results):
+    for run in find_runs(runs):
+        folder = results / run.path.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in SMALL:
+            shutil.copyfile(run / name, folder / name)

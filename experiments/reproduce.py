@@ -1,0 +1,115 @@
+"""Fill a table of the paper within a budget: ``python -m experiments reproduce adding --budget 30m``.
+
+Runs that have ended are left alone, those that were broken off go on; the first seed of every cell comes before the
+second of any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import torch
+
+from experiments.config import load_config
+from experiments.report import print_table
+from experiments.run import run_name, run_or_resume
+from experiments.tables import load_table, table_names
+
+
+def main(argv=None) -> int:
+    """Run what is missing, then print the tables, ours beside the paper's."""
+    parser = argparse.ArgumentParser(prog="python -m experiments reproduce", description=__doc__.splitlines()[0])
+    parser.add_argument("table", nargs="+", help=", ".join(table_names()))
+    parser.add_argument("--budget", type=seconds, default=float("inf"), help="90s, 30m, 6h; without end by default")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
+    parser.add_argument("--row", action="append", help="a row by its label; may be repeated; all by default")
+    parser.add_argument("--column", action="append", help="a column by its label; may be repeated; all by default")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every run, as in `run`")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
+    parser.add_argument("--device", help="default: a GPU if there is one")
+    options = parser.parse_args(argv)
+    tables = [load_table(name) for name in options.table]
+    plan = _plan(tables, options)
+    deadline = time.monotonic() + options.budget
+    try:
+        failed = _carry_out(plan, deadline, options)
+    finally:
+        for table in tables:
+            print_table(table, options.runs)
+    return 1 if failed else 0
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as 90s, 30m or 6h in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"a duration is written like 90s, 30m or 6h, got {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def _plan(tables, options):
+    """(config name, settings, folder) of every run that is wanted, first seeds first."""
+    for name, chosen, known in (
+        ("--row", options.row, [row for table in tables for row in table.rows]),
+        ("--column", options.column, [column for table in tables for column in table.columns]),
+    ):
+        unknown = set(chosen or ()) - set(known)
+        if unknown:
+            raise ValueError(f"{name} must be one of {', '.join(dict.fromkeys(known))}, got {unknown.pop()!r}")
+    plan = {}
+    for seed in options.seeds:
+        for cell in (cell for table in tables for cell in table.cells):
+            if (options.row and cell.row not in options.row) or (options.column and cell.column not in options.column):
+                continue
+            settings = [*cell.settings, *options.set, f"seed={seed}"]
+            folder = options.runs / run_name(load_config(cell.config, settings), settings)
+            plan[folder] = (cell.config, settings, folder)
+    return list(plan.values())
+
+
+def _carry_out(plan, deadline, options):
+    """Run the plan, several at a time if asked; returns those that failed."""
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // options.jobs)
+    failed = []
+    with ProcessPoolExecutor(options.jobs, context, _set_up, (threads,), max_tasks_per_child=1) as pool:
+        futures = {
+            pool.submit(_one, *run, deadline - time.monotonic() + time.time(), options.data, options.device): run
+            for run in plan
+        }
+        try:
+            for future in as_completed(futures):
+                folder = futures[future][2]
+                try:
+                    print(f"{folder.name}: {future.result()}", flush=True)
+                except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
+                    failed.append(folder)
+                    print(f"{folder.name} failed: {error}", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return failed
+
+
+def _set_up(threads):
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _one(config, settings, folder, deadline, data, device):
+    """Run or go on with one run until the deadline (of the clock); returns what to print."""
+    left = deadline - time.time()
+    if left <= 0:
+        return "not begun, the budget is spent"
+    summary = run_or_resume(load_config(config, settings), folder, data=data, device=device, budget=left)
+    return f"{summary['status']} at step {summary['step']} of {summary['steps']}, {summary['seconds']:.0f} s"

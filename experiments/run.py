@@ -1,0 +1,311 @@
+"""Train one config into one folder, and go on with it after a crash, a kill or a budget that ran out.
+
+Where training stands is written as a checkpoint every minute and whenever a run ends; a run that is broken off at any
+moment goes on from the last one and gives, on a CPU, the same numbers bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from experiments.config import Config
+from experiments.folder import RunFolder, write_text
+from experiments.problems import WEIGHTS, generator_for
+from wavefield_torch import NotFiniteError, count_parameters, load_checkpoint, record, save_checkpoint, training_step
+
+CHECKPOINT_SECONDS = 60.0
+LAST = 10  # evaluations, of which the median is the final figure
+NOT_FINITE = "not finite"
+RECORDED = 4  # sequences whose hidden states are kept
+
+
+@dataclass
+class Progress:
+    """Where training stands; what a checkpoint holds beside model and optimiser."""
+
+    step: int = 0
+    seconds: float = 0.0
+    data_seconds: float = 0.0
+    loss_sum: float = 0.0  # of the training steps since the last evaluation
+    loss_count: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    solved_at: int | None = None
+    reference_solved_at: int | None = None
+    ended: str | None = None  # why: "finished", "solved", "no improvement", "not finite: …"
+
+
+@dataclass
+class Session:
+    """What the loop holds."""
+
+    config: Config
+    folder: RunFolder
+    device: torch.device
+    problem: object
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+    steps: int
+    stop: list = field(default_factory=list)  # signals received
+
+    @property
+    def training(self):
+        return self.config.training
+
+
+def start(config: Config, path, *, device=None, data=None, budget: float = math.inf, report=None) -> dict:
+    """Train `config` into the new folder `path`; return the summary.
+
+    Parameters
+    ----------
+    config : Config
+    path : path
+    device : str, optional
+        By default a GPU if there is one.
+    data : path, optional
+        Folder of the data sets; by default that of WAVEFIELD_DATA.
+    budget : float
+        Seconds after which training pauses; `resume` goes on.
+    report : callable (step, score), optional
+        Called at every evaluation; raises to end the run (pruning).
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds a run already.
+    """
+    session = _prepare(config, RunFolder(path), device, data)
+    session.folder.create(config)
+    return _train(session, budget, report)
+
+
+def resume(path, *, device=None, data=None, budget: float = math.inf, report=None) -> dict:
+    """Go on with the run in the folder `path`, from its last whole checkpoint; return the summary.
+
+    A run that has ended is left alone. Raises FileNotFoundError if there is no run, CheckpointError if every
+    checkpoint is damaged.
+    """
+    folder = RunFolder(path)
+    session = _prepare(folder.config(), folder, device, data)
+    stored = folder.restore(session.model, session.optimizer)
+    session.progress = Progress(**(stored or {}))
+    if session.progress.ended:
+        summary = json.loads(folder.summary.read_text()) if folder.summary.exists() else {}
+        return summary if summary.get("status") == session.progress.ended else _finish(session)
+    folder.forget_after(session.progress.step if stored else -1)
+    return _train(session, budget, report)
+
+
+def _prepare(config, folder, device, data):
+    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    training = config.training
+    problem = config.task.load(training.batch_size, training.seed, device, data)
+    if (problem.steps_per_epoch is None) != (training.epochs is None):
+        wanted = "epochs" if training.epochs is None else "steps"
+        raise ValueError(f"training.{wanted} is what the task {config.task.kind!r} needs")
+    model = config.model.build(
+        problem.inputs,
+        problem.outputs,
+        every_step=problem.every_step,
+        generator=generator_for(training.seed, WEIGHTS),
+    ).to(device)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=training.learning_rate)
+    steps = training.steps or training.epochs * problem.steps_per_epoch
+    return Session(config, folder, device, problem, model, optimizer, Progress(), steps)
+
+
+# ------------------------------------------------------------------------------------------------------- the loop
+
+
+def _train(session, budget, report):
+    """Steps until the end, the budget or a signal; whatever happens, what was reached is kept."""
+    progress, began = session.progress, time.monotonic()
+    earlier, saved_at = progress.seconds, began
+    session.folder.write_environment(session.device)
+    with _signals(session.stop), _bar(session) as bar:
+        if progress.step == 0:
+            _evaluate(session, report)
+        while not (progress.ended or session.stop or time.monotonic() - began >= budget):
+            try:
+                _step(session)
+            except NotFiniteError as error:
+                progress.ended = f"{NOT_FINITE} at step {progress.step + 1}: {error}"
+                break
+            now = time.monotonic()
+            progress.seconds = earlier + now - began
+            bar.update()
+            if progress.step % session.training.evaluate_every == 0 or progress.step == session.steps:
+                bar.set_postfix_str(f"{session.problem.score} {_evaluate(session, report):.3g}", refresh=False)
+            if now - saved_at >= CHECKPOINT_SECONDS:
+                _save(session)
+                saved_at = now
+    _save(session)
+    return _finish(session)
+
+
+def _step(session):
+    progress, problem = session.progress, session.problem
+    _set_rate(session)
+    before = time.perf_counter()
+    x, target = problem.batch(progress.step)
+    progress.data_seconds += time.perf_counter() - before
+    loss, _ = training_step(session.optimizer, problem.loss(session.model, x, target), clip=session.training.clip)
+    progress.step += 1
+    progress.loss_sum += loss
+    progress.loss_count += 1
+    if progress.step == session.steps:
+        progress.ended = "finished"
+    if progress.step % session.training.evaluate_every == 0 and progress.reference_solved_at is None:
+        progress.reference_solved_at = progress.step if problem.reference_solved(loss) else None
+
+
+def _set_rate(session):
+    """The learning rate of the schedule, a function of the step alone."""
+    training = session.training
+    done = session.progress.step // (session.problem.steps_per_epoch or 1)
+    drops = done // training.drop_every if training.drop_every else 0
+    for group in session.optimizer.param_groups:
+        group["lr"] = training.learning_rate / training.drop_factor**drops
+
+
+def _evaluate(session, report):
+    """Scores of the held-out data: into the table, and what follows from them; returns the score."""
+    progress, problem, training = session.progress, session.problem, session.training
+    session.model.eval()
+    scores = problem.evaluate(session.model)
+    session.model.train()
+    mean = progress.loss_sum / progress.loss_count if progress.loss_count else math.nan
+    progress.loss_sum, progress.loss_count = 0.0, 0
+    row = {"step": progress.step, "seconds": round(progress.seconds, 3), "training_loss": mean}
+    session.folder.append(row | {f"held_out_{name}": scores[name] for name in problem.metrics})
+    score = scores[problem.score]
+    if progress.best is None or (score > progress.best if problem.higher_is_better else score < progress.best):
+        progress.best, progress.best_step = score, progress.step
+        save_checkpoint(session.folder / "best.safetensors", session.model, progress={"step": progress.step})
+    if progress.solved_at is None and progress.step and problem.solved(scores):
+        progress.solved_at = progress.step
+        progress.ended = "solved" if training.stop_when_solved else progress.ended
+    waited = (progress.step - progress.best_step) // training.evaluate_every
+    if training.patience and waited >= training.patience:
+        progress.ended = progress.ended or "no improvement"
+    if progress.step in training.record_at:
+        _record(session, session.folder / f"hidden-{progress.step:08d}.nc")
+    if report is not None:
+        report(progress.step, score)
+    return score
+
+
+def _record(session, path):
+    """Hidden states of a few sequences that are the same at every step of training."""
+    path.unlink(missing_ok=True)
+    options = {"path": path, "config": session.config.to_dict(), "overwrite": True}
+    record(session.model, session.problem.sample(RECORDED), **options).close()
+
+
+def _save(session):
+    session.folder.save(session.progress.step, session.model, session.optimizer, asdict(session.progress))
+
+
+@contextmanager
+def _signals(received):
+    """Note Ctrl-C and a request to terminate; the step under way is finished and kept. A second Ctrl-C is one."""
+
+    def note(number, _):
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever runs this one listens
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _bar(session):
+    progress = session.progress
+    return tqdm(total=session.steps, initial=progress.step, desc=session.folder.path.name, unit="step", disable=None)
+
+
+# --------------------------------------------------------------------------------------------------- the summary
+
+
+def _finish(session):
+    """Scores of the last and of the best model on test data, a recording, and how it went: summary.json."""
+    progress, problem, folder = session.progress, session.problem, session.folder
+    status = progress.ended or ("interrupted" if session.stop else "paused")
+    summary = {
+        "name": session.config.name,
+        "status": status,
+        "step": progress.step,
+        "steps": session.steps,
+        "seconds": round(progress.seconds, 1),
+        "data_share": round(progress.data_seconds / progress.seconds, 4) if progress.seconds else 0.0,
+        "parameters": count_parameters(session.model),
+        "parameters_without_biases": count_parameters(session.model, biases=False),
+        "solved_at": progress.solved_at,
+        "reference_solved_at": progress.reference_solved_at,
+        "best_step": progress.best_step,
+        "final": _median_of_last(folder, problem),
+        "peak_memory_mb": _peak_memory(session.device),
+    }
+    if progress.ended:
+        session.model.eval()
+        if not progress.ended.startswith(NOT_FINITE):
+            summary["test"] = problem.test(session.model)
+            _record(session, folder / "hidden.nc")
+        load_checkpoint(folder / "best.safetensors", session.model)
+        summary["best_test"] = problem.test(session.model)
+    write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
+    if session.stop:
+        print(f"stopped at step {progress.step}; go on with: resume {folder.path}", file=sys.stderr)
+        raise KeyboardInterrupt
+    return summary
+
+
+def _median_of_last(folder, problem):
+    rows = folder.rows()[-LAST:]
+    values = {name: sorted(row[f"held_out_{name}"] for row in rows) for name in problem.metrics}
+    return {name: _median(sequence) for name, sequence in values.items()}
+
+
+def _median(ordered):
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _peak_memory(device):
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    unit = 1e-6 if sys.platform == "darwin" else 1e-3  # bytes there, kilobytes elsewhere
+    return round(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 1)
+
+
+def run_or_resume(config: Config, path, **options) -> dict:
+    """Start the run, go on with it, or return the summary of one that has ended."""
+    if (Path(path) / "config.toml").is_file():
+        return resume(path, **options)
+    return start(config, path, **options)
+
+
+def run_name(config: Config, settings) -> str:
+    """Return the folder name of a run: config, settings that were changed, seed."""
+    changed = [setting.replace("=", "").replace("/", "_") for setting in settings if not setting.startswith("seed=")]
+    return "-".join([config.name, *changed, f"seed{config.training.seed}"]).replace(os.sep, "_")
