@@ -223,7 +223,7 @@ def bad_channels(rec: xr.Dataset, *, threshold: float = 5.0) -> xr.Dataset:
     """Which sensors are likely broken: silent, far too loud or quiet, or unlike all their neighbours.
 
     Of each sensor the logarithm of its standard deviation (of differences in time, which see noise rather than drift)
-    and Fisher's z of its mean correlation with its neighbours are held against the other sensors: bad is what lies
+    and Fisher's z of its greatest correlation with a neighbour are held against the other sensors: bad is what lies
     more than `threshold` robust standard deviations (1.4826 times the median absolute deviation) from their median, of
     the correlation only below it. Filter drifts out first, or they are all that correlates.
 
@@ -272,7 +272,7 @@ def bad_channels(rec: xr.Dataset, *, threshold: float = 5.0) -> xr.Dataset:
         "correlation": (
             dims,
             correlation.reshape(gone.shape),
-            {"units": "1", "long_name": "mean correlation with neighbours"},
+            {"units": "1", "long_name": "greatest correlation with a neighbour"},
         ),
     }
     coords = {name: c for name, c in array.coords.items() if c.ndim and set(c.dims) <= set(dims)}
@@ -349,15 +349,14 @@ def _robust_z(values):
 
 
 def _with_neighbours(filled, rated):
-    """Mean correlation of each rated sensor with its neighbours, NaN for those that have none."""
+    """Greatest correlation of each rated sensor with one of its neighbours, NaN for those that have none."""
     _, _, where = sites(filled, mask=~rated)
     values = (filled - filled.mean("time")).data.reshape(-1, rated.size)
     covariance = np.asarray(values.T @ values)
     living = np.flatnonzero(rated.ravel())
     first, other = living[where.first], living[where.second]
     correlation = covariance[first, other] / np.sqrt(covariance[first, first] * covariance[other, other])
-    total, count = np.zeros(rated.size), np.zeros(rated.size)
+    greatest = np.full(rated.size, -np.inf)
     for ends in (first, other):
-        np.add.at(total, ends, correlation)
-        np.add.at(count, ends, 1)
-    return np.divide(total, count, out=np.full(rated.size, np.nan), where=count > 0)[living]
+        np.maximum.at(greatest, ends, correlation)
+    return np.where(np.isfinite(greatest), greatest, np.nan)[living]
