@@ -1,4 +1,4 @@
-"""The main job end to end on two cores in a minute: simulate, decode, measure, draw."""
+"""The main job end to end on two cores in minutes: simulate, decode, measure, train, draw."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from tqdm import tqdm
 
 import analysis
 import wavefield as wf
+from experiments.config import load_config
+from experiments.figures import side_by_side
+from experiments.run import run_name, run_or_resume
 from wavefield import figures, plot
+
+TRAINING_STEPS = 1500
 
 
 def main(argv=None) -> int:
@@ -36,6 +41,7 @@ def main(argv=None) -> int:
         ),
         ("a digit read back", lambda: plot.save_figure(figures.digit(rng), folder / "digit.png")),
         ("dispersion and memory", lambda: plot.save_figure(figures.dispersion_and_memory(), folder / "curves.png")),
+        ("train a wave RNN and an identity RNN to copy over 30 steps", lambda: _train(folder, options.seed)),
     ]
     for name, stage in tqdm(stages, desc="demo", disable=None):
         tqdm.write(name)
@@ -59,3 +65,16 @@ def _diagnose(folder):
         result = analysis.diagnose(rec).isel(channel=0)
         plot.save_figure(analysis.plot.summary(rec.activity.isel(channel=0).load(), result), folder / "waves.png")
     tqdm.write(analysis.plot.describe(result))
+
+
+def _train(folder, seed):
+    runs = {}
+    for name, label in (("copy-wrnn", "wave RNN"), ("copy-irnn", "identity RNN")):
+        settings = ["delay=30", f"steps={TRAINING_STEPS}", "evaluate_every=50", f"seed={seed}"]
+        config = load_config(name, settings)
+        runs[label] = folder / run_name(config, settings)
+        summary = run_or_resume(config, runs[label])
+        tqdm.write(
+            f"{label}: held-out cross-entropy {summary['test']['loss']:.2g}, {summary['test']['accuracy']:.0%} recalled"
+        )
+    plot.save_figure(side_by_side(runs), folder / "training.png")

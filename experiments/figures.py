@@ -14,6 +14,7 @@ import numpy as np
 
 import analysis
 from experiments.folder import RunFolder
+from experiments.problems import CLASSIFICATIONS
 from experiments.tables import Table
 from wavefield import open_recording, plot
 
@@ -44,12 +45,24 @@ def run_figure(path) -> Path | None:
 def learning_curve(folder: RunFolder, ax, *, label: str | None = None, color=COLOURS[0], alpha: float = 1.0) -> None:
     """Draw the held-out score against the step: loss of tasks without end, accuracy of classifications."""
     rows = folder.rows()
-    name = "accuracy" if folder.config().task.kind in ("mnist", "ns-cifar10", "digits") else "loss"
+    name = "accuracy" if folder.config().task.kind in CLASSIFICATIONS else "loss"
     steps, values = (np.array([row[key] for row in rows]) for key in ("step", f"held_out_{name}"))
     ax.plot(steps, values, color=color, alpha=alpha, lw=1.2, label=label)
     ax.set(xlabel="step", ylabel=MEASURES[name])
     if name == "loss" and (values > 0).any():
         ax.set_yscale("log")
+
+
+def side_by_side(runs: dict):
+    """Draw the learning curves of several runs over each other, and the hidden states of each: {label: folder}."""
+    figure, axes = plt.subplots(1, 1 + len(runs), figsize=(4.7 * (1 + len(runs)), 3.8), squeeze=False)
+    for (label, path), colour, ax in zip(runs.items(), COLOURS, axes[0, 1:], strict=False):
+        learning_curve(RunFolder(path), axes[0, 0], label=label, color=colour)
+        hidden_states(Path(path) / "hidden.nc", ax)
+        ax.set_title(f"hidden state, {label}", fontsize=9)
+    axes[0, 0].legend(frameon=False)
+    figure.tight_layout()
+    return figure
 
 
 def hidden_states(path, ax) -> None:

@@ -34,6 +34,7 @@ from wavefield_torch.tasks.copying import SYMBOLS, TOKENS
 
 TRAINING, VALIDATION, WEIGHTS, ORDER, FIXED = range(5)  # what a generator is for
 EVALUATION_BATCH = 500
+CLASSIFICATIONS = ("mnist", "ns-cifar10", "digits")  # kinds of tasks whose score is an accuracy
 
 
 def generator_for(seed: int, purpose: int, step: int = 0, device="cpu") -> torch.Generator:

@@ -262,6 +262,7 @@ def _finish(session):
         "parameters_without_biases": count_parameters(session.model, biases=False),
         "solved_at": progress.solved_at,
         "reference_solved_at": progress.reference_solved_at,
+        "best": progress.best,
         "best_step": progress.best_step,
         "final": _median_of_last(folder, problem),
         "peak_memory_mb": _peak_memory(session.device),

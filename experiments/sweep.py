@@ -1,0 +1,215 @@
+"""Search the settings of a config: ``python -m experiments sweep psmnist-wrnn --trials 40``.
+
+The study is an Optuna one in an SQLite file; trials run on the workers of a Dask cluster, on this machine unless an
+address is given, each in a run folder of its own. Nothing is lost when a worker or the sweep itself is killed: another
+worker takes up the trial of a lost one from its last checkpoint, and a sweep that is started again goes on with its
+study. One sweep at a time may use a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import optuna
+from dask.distributed import Client, LocalCluster, wait
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState
+from tqdm import tqdm
+
+from experiments.config import ConfigError, read_source, resolve, to_toml
+from experiments.folder import write_text
+from experiments.problems import CLASSIFICATIONS
+from experiments.run import run_or_resume
+
+POLL_SECONDS = 2.0
+
+
+def main(argv=None) -> int:
+    """Run trials until there are as many as asked for; then write the table of trials and the best config."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments sweep",
+        description=__doc__.splitlines()[0],
+        epilog="On a SLURM cluster start workers with dask-jobqueue, SLURMCluster(cores=8, memory='32GB').scale(10), "
+        "and give the address of its scheduler; the folder of the sweep must be seen by all workers.",
+    )
+    parser.add_argument("config", help="as in `run`; its table [search] names the settings and the values to try")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that all trials share")
+    parser.add_argument("--trials", type=int, default=40, help="in all, those of earlier calls counted (default: 40)")
+    parser.add_argument("--grid", action="store_true", help="the paper's grid, each point once, instead of TPE")
+    parser.add_argument("--scheduler", help="address of a Dask scheduler; by default workers on this machine")
+    parser.add_argument("--workers", type=int, default=2, help="on this machine (default: 2)")
+    parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0); training has its own")
+    parser.add_argument("-o", "--output", type=Path, help="folder of the sweep (default: runs/sweep-CONFIG)")
+    parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
+    parser.add_argument("--device", help="default: a GPU if there is one")
+    options = parser.parse_args(argv)
+    if options.trials < 1 or options.workers < 1:
+        raise ConfigError(f"--trials and --workers must be at least 1, got {options.trials} and {options.workers}")
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    source = read_source(options.config)
+    folder = (options.output or Path("runs") / f"sweep-{source['name']}").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    work = {
+        "folder": str(folder),
+        "source": source,
+        "settings": list(options.settings),
+        "search": _search(source, options.settings),
+        "grid": options.grid,
+        "seed": options.seed,
+        "data": options.data and str(Path(options.data).resolve()),
+        "device": options.device,
+    }
+    study = _study(work)
+    _take_up(study, lambda trial: True)  # left behind when a sweep was killed
+    wanted = min(options.trials, math.prod(map(len, work["search"].values()))) if options.grid else options.trials
+    with _client(options) as client:
+        _drive(client, study, work, wanted)
+    _conclude(study, work, folder)
+    return 0
+
+
+def _search(source, settings):
+    """Values to try by setting, each checked before any trial starts; those that were fixed are left out."""
+    fixed = {setting.partition("=")[0] for setting in settings}
+    search = {key: values for key, values in source.get("search", {}).items() if key not in fixed}
+    if not search:
+        raise ConfigError(f"config {source['name']!r} has no table [search] with settings to try")
+    for key, values in search.items():
+        for value in values:
+            resolve(source, [*settings, _setting(key, value)])
+    return search
+
+
+def _setting(key, value):
+    return f"{key}={value!r}".replace("'", '"')
+
+
+def _client(options):
+    if options.scheduler:
+        return Client(options.scheduler)
+    threads = max(1, (os.cpu_count() or 1) // options.workers)
+    for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+        os.environ.setdefault(name, str(threads))  # read by the workers when they start
+    cluster = LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=None)
+    return Client(cluster)
+
+
+def _drive(client, study, work, wanted):
+    """Keep as many trials on the way as are missing, until none is."""
+    pending, number = set(), len(study.get_trials(deepcopy=False))
+    with tqdm(total=wanted, initial=min(_ended(study), wanted), desc="sweep", unit="trial", disable=None) as bar:
+        while _ended(study) < wanted or pending:
+            missing = wanted - _ended(study) - len(pending)
+            for _ in range(missing):
+                pending.add(client.submit(run_trial, work, number, pure=False))
+                number += 1
+            with suppress(TimeoutError):
+                wait(pending, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+            for future in [future for future in pending if future.done()]:
+                pending.remove(future)
+                if future.status == "error":
+                    future.result()  # what no trial can mend: raised here
+            bar.n = min(_ended(study), wanted)
+            bar.refresh()
+
+
+def _ended(study):
+    """Trials that came to an end of their own, not those whose worker was lost."""
+    trials = study.get_trials(deepcopy=False)
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    return sum(t.state in ended or (t.state == TrialState.FAIL and "reason" in t.user_attrs) for t in trials)
+
+
+# ---------------------------------------------------------------------------------------------- on the workers
+
+
+def run_trial(work: dict, number: int) -> None:
+    """Run the next trial of the study; `number` is that of the task, and seeds what the sampler draws.
+
+    Dask gives the task of a lost worker to another one: what the lost one had begun is then taken up first.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = _study(work, number)
+    _take_up(study, lambda trial: trial.user_attrs.get("task") == number)
+    trial = study.ask()
+    trial.set_user_attr("task", number)
+    if "folder" not in trial.user_attrs:
+        trial.set_user_attr("folder", f"trial-{trial.number:04d}")
+    try:
+        summary = _train(trial, work)
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+        return
+    if summary["status"].startswith("not finite"):  # of which the sampler learns nothing
+        trial.set_user_attr("reason", summary["status"])
+        study.tell(trial, state=TrialState.FAIL)
+    else:
+        study.tell(trial, summary["best"])
+
+
+def _take_up(study, lost):
+    """Close the trials that were broken off and put them in the queue again, to go on in their folders."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if lost(trial):
+            study.tell(trial.number, state=TrialState.FAIL)
+            kept = {"folder": trial.user_attrs["folder"]} if "folder" in trial.user_attrs else {}
+            study.enqueue_trial(trial.params, user_attrs=kept)
+
+
+def _train(trial, work):
+    """Train the settings of a trial in its folder; what it scores on held-out data decides whether it goes on."""
+    chosen = {key: _suggest(trial, key, values, work["grid"]) for key, values in work["search"].items()}
+    settings = [*work["settings"], *(_setting(key, value) for key, value in chosen.items())]
+
+    def report(step, score):
+        if math.isfinite(score):
+            trial.report(score, step)
+        if not work["grid"] and trial.should_prune():
+            raise optuna.TrialPruned
+
+    folder = Path(work["folder"]) / trial.user_attrs["folder"]
+    config = resolve(work["source"], settings)
+    return run_or_resume(config, folder, device=work["device"], data=work["data"], report=report)
+
+
+def _suggest(trial, key, values, grid):
+    """One of the values of a grid; between the ends, on a logarithmic scale, where numbers are searched freely."""
+    free = not grid and len(values) > 1 and all(isinstance(v, float) and v > 0 for v in values)
+    if free:
+        return trial.suggest_float(key, min(values), max(values), log=True)
+    return trial.suggest_categorical(key, values)
+
+
+def _study(work, number=0):
+    storage = RDBStorage(f"sqlite:///{work['folder']}/study.db", engine_kwargs={"connect_args": {"timeout": 60}})
+    if work["grid"]:
+        sampler = optuna.samplers.GridSampler(work["search"], seed=0)
+    else:
+        sampler = optuna.samplers.TPESampler(seed=work["seed"] + number)
+    direction = "maximize" if work["source"]["task"]["kind"] in CLASSIFICATIONS else "minimize"
+    return optuna.create_study(
+        study_name="sweep",
+        storage=storage,
+        sampler=sampler,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
+        direction=direction,
+        load_if_exists=True,
+    )
+
+
+def _conclude(study, work, folder):
+    study.trials_dataframe().to_csv(folder / "trials.csv", index=False)
+    try:
+        best = study.best_trial
+    except ValueError:
+        print(f"no trial of {folder} came to an end; see {folder / 'trials.csv'}")
+        return
+    settings = [*work["settings"], *(_setting(key, value) for key, value in best.params.items())]
+    write_text(folder / "best.toml", to_toml(resolve(work["source"], settings)))
+    print(f"best of {_ended(study)} trials: {best.value:.6g} with {best.params}; wrote {folder / 'best.toml'}")
