@@ -9,7 +9,9 @@ from analysis.dispersion import dispersion_ridge, fit_dispersion, ridge_velocity
 from analysis.events import wave_events
 from analysis.patterns import divergence_and_curl, phase_distance_correlation, rotation_correlation, singularities
 from analysis.phase import analytic_signal, generalized_phase, phase_gradient, phase_gradient_directionality
+from analysis.recovery import published_recovery, recover_waves, wave_states
 from analysis.significance import direction_test, structure_test
+from analysis.spectral_comparison import compare_spectra
 from analysis.spectrum import wavenumber_frequency_spectrum
 from analysis.surrogates import surrogate
 from analysis.velocity import delay_velocity, phase_gradient_velocity, radon_velocity
@@ -17,6 +19,7 @@ from analysis.velocity import delay_velocity, phase_gradient_velocity, radon_vel
 __all__ = [
     "analytic_signal",
     "background_normalised_spectrum",
+    "compare_spectra",
     "current_source_density",
     "delay_velocity",
     "diagnose",
@@ -33,7 +36,9 @@ __all__ = [
     "phase_gradient_directionality",
     "phase_gradient_velocity",
     "plot",
+    "published_recovery",
     "radon_velocity",
+    "recover_waves",
     "ridge_power",
     "ridge_velocity",
     "rotation_correlation",
@@ -43,5 +48,6 @@ __all__ = [
     "synthetic",
     "travelling_index",
     "wave_events",
+    "wave_states",
     "wavenumber_frequency_spectrum",
 ]
