@@ -108,7 +108,9 @@ def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool =
     if first:
         fields[..., 0, :, :] = history.swapaxes(-1, -2)
     for t in tqdm(range(steps), "history", unit="step", disable=None, delay=2):
-        history = np.concatenate([history[..., 1:, :], system.next(history)[..., None, :]], axis=-2)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported below
+            newest = system.next(history)[..., None, :]
+        history = np.concatenate([history[..., 1:, :], newest], axis=-2)
         if not np.isfinite(history[..., -1, :]).all():
             raise DivergenceError(t + 1, _described(system, fields[..., : t + first, :, :], 1 - first))
         fields[..., t + first, :, :] = history.swapaxes(-1, -2)
