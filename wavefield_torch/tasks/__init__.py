@@ -2,6 +2,7 @@
 
 from wavefield_torch.tasks.adding import AddingBatch, adding_batch
 from wavefield_torch.tasks.copying import CopyBatch, copy_batch, sequence_length
+from wavefield_torch.tasks.history import HistoryBatch, history_batch, history_loss, sign_accuracy
 from wavefield_torch.tasks.images import (
     ImageSequences,
     cifar_noise,
@@ -16,15 +17,19 @@ from wavefield_torch.tasks.images import (
 __all__ = [
     "AddingBatch",
     "CopyBatch",
+    "HistoryBatch",
     "ImageSequences",
     "adding_batch",
     "cifar_noise",
     "copy_batch",
     "data_folder",
+    "history_batch",
+    "history_loss",
     "mnist",
     "ns_cifar10",
     "pixel_permutation",
     "sequence_length",
+    "sign_accuracy",
     "small_digits",
     "split",
 ]
