@@ -3,7 +3,9 @@
 from wavefield_torch import tasks
 from wavefield_torch.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
 from wavefield_torch.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from wavefield_torch.gradients import gradient_against_lag
 from wavefield_torch.interchange import from_reference, to_reference
+from wavefield_torch.linearise import input_jacobian, jacobian, linearised
 from wavefield_torch.model import WaveRNN
 from wavefield_torch.parameters import count_parameters
 from wavefield_torch.readout import SequenceModel, linear_readout, mlp_readout
@@ -11,6 +13,7 @@ from wavefield_torch.record import record
 from wavefield_torch.scan import wave_scan
 from wavefield_torch.scan_readout import wave_scan_cross_entropy, wave_scan_readout
 from wavefield_torch.training import NotFiniteError, precise_logits, symbol_cross_entropy, training_step
+from wavefield_torch.working_memory import elman, from_theory, open_line
 
 __all__ = [
     "GRU",
@@ -23,10 +26,17 @@ __all__ = [
     "Tape",
     "WaveRNN",
     "count_parameters",
+    "elman",
     "from_reference",
+    "from_theory",
+    "gradient_against_lag",
+    "input_jacobian",
+    "jacobian",
     "linear_readout",
+    "linearised",
     "load_checkpoint",
     "mlp_readout",
+    "open_line",
     "precise_logits",
     "record",
     "save_checkpoint",

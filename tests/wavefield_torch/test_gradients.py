@@ -1,0 +1,108 @@
+import numpy as np
+import pytest
+import torch
+
+import analysis
+import wavefield as wf
+from wavefield_torch import (
+    GRU,
+    LSTM,
+    SequenceModel,
+    elman,
+    from_theory,
+    gradient_against_lag,
+    linear_readout,
+    linearised,
+    open_line,
+    tasks,
+)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def models():
+    torch.manual_seed(0)
+    reader = lambda units: linear_readout(units, 3, generator=seeded(units))  # noqa: E731
+    return {
+        "tanh": elman(3, 12, generator=seeded()),
+        "lstm": SequenceModel(LSTM(3, 7, generator=seeded()), reader(7), every_step=True),
+        "gru": SequenceModel(GRU(3, 7, generator=seeded()), reader(7), every_step=True),
+        "open line": open_line(3, 5, generator=seeded()),
+    }
+
+
+@pytest.mark.parametrize("name", models())
+def test_the_product_of_jacobians_is_what_backpropagation_gives(name):
+    model = models()[name].double()
+    x, target = (torch.randn(6, 4, 3, generator=seeded(n), dtype=torch.double) for n in (1, 2))
+    found = gradient_against_lag(model, x, target)
+    x.requires_grad_(True)
+    output = model(x)
+    for lag in range(6):
+        loss = ((output[lag] - target[lag]) ** 2).mean(1).sum()
+        expected = torch.autograd.grad(loss, x, retain_graph=True)[0][0].norm(dim=1)
+        np.testing.assert_allclose(found.gradient_norm.sel(lag=lag), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", models())
+def test_no_gradient_exceeds_the_bound_of_a_product(name):
+    x, target = (torch.randn(12, 4, 3, generator=seeded(n)) for n in (3, 4))
+    found = gradient_against_lag(models()[name], x, target)
+    assert (found.gradient_norm <= found.bound_product * (1 + 1e-5)).all()
+    assert float(found.mu) > 0
+
+
+def test_without_waves_the_gradient_fades_exponentially():
+    model = elman(8, 64, generator=seeded())  # U(±1/√N): spectral radius about 1/√3, norm about 2/√3
+    batch = tasks.history_batch(8, "T1", 24, generator=seeded())
+    found = gradient_against_lag(model, batch.x, batch.target)
+    relative = (found.gradient_norm / found.state_gradient_norm).median("trial")
+    slope = np.polyfit(found.lag[4:], np.log(relative[4:]), 1)[0]
+    assert slope < np.log(1 / 3**0.5) + 0.1
+    assert float(relative[-1] / relative[0]) < 1e-5
+
+
+@pytest.mark.parametrize("orthogonal", [True, False])
+def test_on_a_wave_the_gradient_comes_round_undiminished_and_stays_below_its_bound(orthogonal):
+    generator = np.random.default_rng(0)
+    basis = generator.normal(size=(80, 64)) / 9
+    basis = np.linalg.qr(basis)[0] if orthogonal else basis
+    model = from_theory(wf.history.task("T1"), basis, dtype=torch.double)
+    waves = analysis.recover_waves(*linearised(model), length=8)
+    x = torch.zeros(17, 3, 8, dtype=torch.double)
+    x[:8] = 1e-4 * torch.randn(8, 3, 8, generator=seeded(), dtype=torch.double)  # tanh is linear at this size
+    target = torch.ones_like(x)
+    found = gradient_against_lag(model, x, target, waves=waves)
+    gradient = found.gradient_norm.values
+    # the output reads slot s: the first input is there at lags 0, 8 and 16, and invisible on its way
+    np.testing.assert_allclose(gradient[:, [8, 16]], gradient[:, [0, 0]], rtol=1e-3)
+    assert gradient[:, 1:8].max() < 1e-6 * gradient[:, 0].max()
+    within = found.sel(lag=slice(1, 8))
+    assert (within.gradient_norm <= within.bound_wave * (1 + 1e-6)).all()
+    assert np.isnan(found.bound_wave.sel(lag=[0, 9, 16])).all()
+    if orthogonal:  # unit columns: the bound does not grow with the lag, nor does that of a product (norm 1)
+        ratio = (within.bound_wave / within.state_gradient_norm).values
+        np.testing.assert_allclose(ratio, ratio[:, :1] * np.ones(8), rtol=1e-6)
+        assert float(found.mu) == pytest.approx(1, abs=1e-6)
+    else:
+        assert (within.bound_wave < within.bound_product).sel(lag=8).all()  # no power of the lag
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "text"),
+    [
+        ({"model": torch.nn.RNN(3, 4)}, TypeError, "SequenceModel"),
+        ({"x": torch.zeros(5, 2, 4)}, ValueError, "x must have shape"),
+        ({"x": torch.zeros(0, 2, 3)}, ValueError, "x must have shape"),
+        ({"target": torch.zeros(4, 2, 3)}, ValueError, "target must have shape"),
+        ({"target": torch.full((5, 2, 3), torch.nan)}, ValueError, "finite"),
+        ({"waves": analysis.recover_waves(*wf.history.rnn_weights(wf.history.repeat_copy(3, 3)), length=3)}, ValueError,
+         "12 units, got 9"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_refused_by_name(change, error, text):
+    given = {"model": models()["tanh"], "x": torch.zeros(5, 2, 3), "target": torch.zeros(5, 2, 3)} | change
+    with pytest.raises(error, match=text):
+        gradient_against_lag(given.pop("model"), given.pop("x"), given.pop("target"), **given)
