@@ -1,6 +1,6 @@
 """Wave diagnostics of any recording: is there a wave, which way, how fast, and can chance explain it?"""
 
-from analysis import plot, synthetic
+from analysis import plot, plot_memory, synthetic
 from analysis.background import background_normalised_spectrum, diagonal_power, ridge_power
 from analysis.csd import current_source_density
 from analysis.diagnose import diagnose
@@ -36,6 +36,7 @@ __all__ = [
     "phase_gradient_directionality",
     "phase_gradient_velocity",
     "plot",
+    "plot_memory",
     "published_recovery",
     "radon_velocity",
     "recover_waves",
