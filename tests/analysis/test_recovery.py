@@ -83,7 +83,7 @@ def test_the_boundary_row_of_any_linear_map_is_found(rank):
         np.testing.assert_allclose(found.operator[-4:], system.matrix()[-4:], atol=1e-6)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.01, 0.03])
+@pytest.mark.parametrize("noise", [0.0, 0.03, 0.1])
 @pytest.mark.parametrize("name", TASKS)
 def test_shift_and_boundary_row_survive_noise_and_decaying_directions(name, noise):
     system = wf.history.task(name)
@@ -131,13 +131,16 @@ def test_the_published_procedure_which_is_told_f_chooses_the_same_slots(name):
         np.testing.assert_allclose(told.operator, theory_on(told, system), atol=1e-9)
 
 
-def test_without_projection_decaying_directions_blur_the_published_basis():
-    system = wf.history.task("T1")
-    w, w_in, w_out, _ = with_decaying_directions(system, 128)
-    told = analysis.published_recovery(w, w_in, w_out, system)
-    ours = analysis.recover_waves(w, w_in, w_out, length=8)
+@pytest.mark.parametrize("noise", [0.0, 0.03, 0.1])
+@pytest.mark.parametrize("name", TASKS)
+def test_not_told_f_comes_closer_to_the_theory_than_told_it_where_other_directions_decay(name, noise):
+    system = wf.history.task(name)
+    w, w_in, w_out, _ = with_decaying_directions(system, 128, noise=noise)
     off = lambda found: ((found.operator.values - theory_on(found, system)) ** 2).sum()  # noqa: E731
-    assert off(ours) < 1e-12 < off(told)
+    ours, told = analysis.recover_waves(w, w_in, w_out, length=8), analysis.published_recovery(w, w_in, w_out, system)
+    assert off(ours) < off(told) / 5
+    if not noise:
+        assert off(ours) < 1e-12
 
 
 @settings(deadline=None, max_examples=15)
