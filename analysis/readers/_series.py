@@ -15,11 +15,11 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from analysis._axes import EVENNESS
 from analysis.readers._positions import Arrangement, arranged, load_positions
 from analysis.readers._units import activity_units, length_factor
 from wavefield.recording import RecordingWriter, recording, with_history
 
+JITTER = 0.01  # of the sampling interval, by which time stamps may differ from even ones
 BLOCK_BYTES = 32 * 2**20  # of samples as the recording holds them, read at a time
 
 
@@ -35,6 +35,7 @@ class Series:
     dtype: np.dtype
     first: float  # time of the first sample, s
     interval: float  # s
+    stamps: np.ndarray | None = None  # time of each sample, in place of these two
     units: str | None = None
     positions: np.ndarray | None = None  # (column, 1 to 3)
     position_units: str | None = None
@@ -70,7 +71,7 @@ def even_interval(times: np.ndarray, where: str) -> float:
         )
     steps = np.diff(times)
     usual = float(np.median(steps))
-    uneven = np.flatnonzero(np.abs(steps - usual) > max(EVENNESS * 10, 1e-2) * usual)
+    uneven = np.flatnonzero(np.abs(steps - usual) > JITTER * usual)
     if usual <= 0 or uneven.size:
         place = times[uneven[0]] if uneven.size else times[0]
         raise ValueError(
@@ -86,8 +87,6 @@ def prepared(series: Series, choices: Choices) -> tuple[Series, Arrangement]:
         raise ValueError(
             f"{series.where} is empty, {series.samples} samples of {series.columns} electrodes: choose another series"
         )
-    if not (np.isfinite(series.interval) and series.interval > 0):
-        raise ValueError(f"{series.where}: its sampling interval is {series.interval} s: give the rate yourself")
     series = _cut(series, choices.start, choices.stop)
     factor, units = activity_units(series.units, choices.units, series.where)
     read = series.read
@@ -98,6 +97,8 @@ def prepared(series: Series, choices: Choices) -> tuple[Series, Arrangement]:
 
 
 def _cut(series, start, stop):
+    if series.stamps is not None:
+        return _cut_stamps(series, start, stop)
     times = (series.first, series.first + series.samples * series.interval)
     first = 0 if start is None else int(np.ceil((start - times[0]) / series.interval - 1e-6))
     last = series.samples if stop is None else int(np.ceil((stop - times[0]) / series.interval - 1e-6))
@@ -112,6 +113,24 @@ def _cut(series, start, stop):
         read=lambda a, b: read(first + a, first + b),
         samples=last - first,
         first=series.first + first * series.interval,
+    )
+
+
+def _cut_stamps(series, start, stop):
+    """As `_cut`, for samples with a time each; in the stretch that is left they must be even."""
+    stamps = series.stamps
+    first = 0 if start is None else int(np.searchsorted(stamps, start, "left"))
+    last = stamps.size if stop is None else int(np.searchsorted(stamps, stop, "left"))
+    if last - first < 2:
+        raise ValueError(f"{series.where}: start={start}, stop={stop} leaves {max(last - first, 0)} of its time stamps")
+    interval, read = even_interval(stamps[first:last], series.where), series.read
+    return replace(
+        series,
+        read=lambda a, b: read(first + a, first + b),
+        samples=last - first,
+        first=float(stamps[first]),
+        interval=interval,
+        stamps=None,
     )
 
 
@@ -211,5 +230,12 @@ class _Rows:
 
     def __getitem__(self, index):
         rows, *rest = index
-        start, stop, _ = rows.indices(self.shape[0])
-        return self._arrange(self._read(start, stop))[(slice(None), *rest)]
+        if isinstance(rows, slice):
+            wanted = range(self.shape[0])[rows]
+            first, last = min(wanted, default=0), max(wanted, default=-1)
+            rows = slice(None) if wanted.step == 1 else np.array(wanted) - first
+        else:
+            first, last = int(np.min(rows)), int(np.max(rows))
+            rows = np.asarray(rows) - first
+        values = self._arrange(self._read(first, last + 1))[rows]
+        return values[(..., *rest)]

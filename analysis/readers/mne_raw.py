@@ -90,5 +90,5 @@ def _opened(path):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names and filters that are nobody's concern here
             return mne.io.read_raw(str(path), preload=False, verbose="error")
-    except (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, struct.error) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
         raise ValueError(f"{path} is of no format that MNE reads, or is damaged or cut off: {error}") from error

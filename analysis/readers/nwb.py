@@ -17,7 +17,7 @@ import xarray as xr
 
 from analysis._axes import activity, electrode_positions, time_axis
 from analysis.readers._extra import need
-from analysis.readers._series import Choices, Series, even_interval, to_recording
+from analysis.readers._series import Choices, Series, to_recording
 from analysis.readers._units import VOLTS, length_factor
 from wavefield._atomic import whole_or_nothing
 
@@ -131,7 +131,7 @@ def _as_series(path, place, found, content, io):
     if len(data.shape) != 2:
         raise ValueError(f"{where} has data of shape {data.shape}; (time, electrode) is needed")
     samples, columns = data.shape
-    first, interval = _times(found, samples, where)
+    first, interval, stamps = _times(found, samples, where)
     region = found.electrodes
     rows = np.asarray(region.data[:], dtype=int)
     if rows.size != columns:
@@ -160,6 +160,7 @@ def _as_series(path, place, found, content, io):
         dtype,
         first,
         interval,
+        stamps,
         units=found.unit,
         positions=_table_positions(table, rows),
         position_units=NWB_POSITION_UNITS,
@@ -171,16 +172,15 @@ def _as_series(path, place, found, content, io):
 
 
 def _times(found, samples, where):
+    """First time and interval, or the time stamps."""
     if found.rate is not None:
         if not found.rate > 0:
             raise ValueError(f"{where}: its rate is {found.rate} Hz; correct it in the file")
-        return float(found.starting_time or 0.0), 1 / float(found.rate)
+        return float(found.starting_time or 0.0), 1 / float(found.rate), None
     times = np.asarray(found.timestamps[:], dtype=float)
     if times.size != samples:
         raise ValueError(f"{where} has {samples} samples, but {times.size} time stamps: it was cut off or mixes rates")
-    if samples == 0:
-        return 0.0, 1.0
-    return float(times[0]), even_interval(times, where)
+    return 0.0, 1.0, times
 
 
 def _table_positions(table, rows):
