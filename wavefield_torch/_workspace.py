@@ -14,6 +14,8 @@ import numpy as np
 _KEEP = 4 << 30  # bytes on the shelf above which the longest unused are let go
 _SMALL = 1 << 16  # bytes below which it is not worth the shelf
 _HUGE = 4 << 20  # from here on ask for huge pages
+# not shared with children: those would write into it, and the system gives huge pages to private memory only
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 _LINE = 64  # bytes of a cache line: vectors must not lie across two
 
 _shelf = []  # memory that nobody uses, the most recently returned last
@@ -62,7 +64,7 @@ def _from_shelf(size):
 
 
 def _new(size):
-    memory = mmap.mmap(-1, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
+    memory = mmap.mmap(-1, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, **_PRIVATE)
     if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
