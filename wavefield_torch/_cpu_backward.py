@@ -40,7 +40,7 @@ class Outer(NamedTuple):
 class Totals(NamedTuple):
     """Gradients of one group, addresses unless said; 0 if not asked for."""
 
-    kernel_lanes: np.ndarray  # (rows · partners · K · L,), cleared before every segment
+    kernel_lanes: np.ndarray  # (rows · partners · K · L,), cleared when they are summed
     kernel: np.ndarray  # (rows · partners · K,) float64
     stretch_lanes: int  # δ summed over the steps of a stretch
     stretch: int  # (stretches of the segment, numbers)
@@ -138,37 +138,54 @@ def given(block, g, gradients, group, t, steps):
 
 
 @inner
-def step_back(block, g, floor, curved, kernel, drive, readout, group, addend, t, later, now, delta, totals):
+def step_back(block, g, floor, curved, kernel, drive, readout, group, addend, t, later, now, delta, sums):
     """δ[t] from δ[t+1] and h[t], and what is summed of it lane by lane."""
     terms = readout.values.shape[2]
     if terms:
         spread_numbers(group, readout.values[t - 1], group.values)
-    inputs = totals.encoder.lane_terms if drive.row[t - 1] == 0 else 0
-    if inputs:
-        spread_numbers(group, drive.x[t - 1], group.others)
-    sums = Sums(totals.stretch_lanes, inputs, totals.encoder.lanes, group.others.ctypes.data)
     values = group.values.ctypes.data
     sweep(block, g, floor, later, kernel, 0, terms, readout.matrix, values, addend, now, curved, delta, -g.slot, sums)
     clear_outside(block, g, delta)
 
 
+@inner
+def sums_of(g, totals, group, inputs, t, waiting, later):
+    """What is to be summed of δ[t], and of δ[t+1] if it is still waiting."""
+    values = group.others.ctypes.data
+    size = group.others.shape[1] * group.others.itemsize
+    earlier = later if waiting else 0
+    here, there = values + t % 2 * size, values + (t + 1) % 2 * size
+    return Sums(totals.stretch_lanes, inputs, totals.encoder.lanes, here, earlier, there)
+
+
 @compiled
 def backward(
-    block, g, floor, curved, kernel, drive, readout, group, states, start, stop, deltas, first_row, gradients, totals
+    block, g, floor, curved, kernel, drive, readout, group, states, start, stop, deltas, first_row, last, gradients,
+    totals,
 ):  # fmt: skip
     """δ and all sums from step `stop` down to `start` + 1, for states h[start..stop] and δ[stop+1] in `deltas`.
 
-    `first_row` is the number of the first stretch in this segment.
+    `first_row` is the number of the first stretch in this segment. What was summed lane by lane is added to the totals
+    after the `last` of several segments, which must not hold stretches unless it is the only one.
     """
     before = simd.flush_denormals()
-    totals.kernel_lanes[:] = 0
+    waiting = False
     for t in range(stop, start, -1):
         now = states + (t - start) * g.slot
         delta, later = deltas + t % 2 * g.slot, deltas + (t + 1) % 2 * g.slot
         addend = given(block, g, gradients, group, t, len(drive.row))
-        step_back(block, g, floor, curved, kernel, drive, readout, group, addend, t, later, now, delta, totals)
         row = drive.row[t - 1]
-        if totals.stretch != 0 and (t - 1 == start or drive.row[t - 2] != row):
+        inputs = totals.encoder.lane_terms if row == 0 else 0
+        if inputs:
+            spread_numbers(group, drive.x[t - 1], group.others[t % 2])
+        ends = t - 1 == start or drive.row[t - 2] != row
+        if waiting or ends:
+            sums = sums_of(g, totals, group, inputs, t, waiting, later)
+        else:
+            sums = Sums(0, 0, 0, 0, 0, 0)
+        waiting = not (waiting or ends)
+        step_back(block, g, floor, curved, kernel, drive, readout, group, addend, t, later, now, delta, sums)
+        if totals.stretch != 0 and ends and (last or t - 1 > start):
             flush(block, g, totals.stretch_lanes, totals.stretch + max(row - first_row + 1, 0) * g.numbers)
         if row == 0 and totals.encoder.padded:
             add_outer(block, g, totals.encoder, drive.x[t - 1], totals.numbers, group, delta)
@@ -183,21 +200,21 @@ def backward(
             unpack(block, g, group, delta, gradients.deltas, gradients.kept[t - 1])
         wrap(block, g, delta)
     if start == 0 and gradients.h0 != 0:
-        nothing, inf = Sums(0, 0, 0, 0), np.inf  # δ[1] lies in the second slot
+        nothing, inf = Sums(0, 0, 0, 0, 0, 0), np.inf  # δ[1] lies in the second slot
         sweep(block, g, -inf, deltas + g.slot, kernel, 0, 0, 0, 0, 0, 0, 0, deltas, 0, nothing)
         unpack(block, g, group, deltas, gradients.h0, 0)
-    finish(block, g, totals)
+    if last:
+        finish(block, g, totals)
     simd.restore_denormals(before)
 
 
 @inner
 def finish(block, g, totals):
-    """Sum the lanes of what was gathered in this segment."""
-    for cell in range(totals.kernel.size):
-        total = 0.0
-        for l in range(block.lanes):
-            total += totals.kernel_lanes[cell * block.lanes + l]
-        totals.kernel[cell] += total
+    """Sum the lanes of what was gathered and start anew."""
+    for l in range(block.lanes):
+        for cell in range(totals.kernel.size):
+            totals.kernel[cell] += totals.kernel_lanes[cell * block.lanes + l]
+    totals.kernel_lanes[:] = 0
     for outer in (totals.encoder, totals.readout):
         for j in range(outer.lane_terms):
             flush(block, g, outer.lanes + j * g.all_sums, outer.total + j * g.numbers)

@@ -27,7 +27,7 @@ from wavefield_torch._threads import share_out
 from wavefield_torch._workspace import address, take
 
 _LANE_SUMS = 4  # up to so many inputs or outputs have their gradient summed lane by lane
-_SEGMENT = 64  # steps between two reductions of the gradients
+_SEGMENT = 64  # steps, at least, between two reductions of the gradients
 _CACHE = 1 << 20  # bytes of states that may be brought back into lanes at a time
 
 
@@ -96,6 +96,16 @@ class _MapSums:
         return self.total.sum(0, dtype=np.float64)
 
 
+def _reduced(segments):
+    """After which segments, going back, lanes are summed: the last, and as soon as many steps have gathered."""
+    result, steps = [], 0
+    for start, stop in segments:
+        steps += stop - start
+        result.append(start == segments[-1][0] or steps >= _SEGMENT)
+        steps *= not result[-1]
+    return result
+
+
 class _Scratch(NamedTuple):
     """Memory of one thread; see `_cpu_backward.Totals`."""
 
@@ -145,7 +155,7 @@ class _Reverse:
             _Scratch(
                 worker,
                 take(((self.length + 1) * plan.slot + plan.slack if again else 0,), dtype, clear=True),
-                take((cells * plan.block.lanes,), dtype),
+                take((cells * plan.block.lanes,), dtype, clear=True),
                 take((1 + self.encoder_sum.lane_terms + self.readout_sum.lane_terms, plan.sums), dtype, clear=True),
                 take((plan.block.lanes * whole(max(inputs, outputs), plan.block.lanes),), dtype, clear=True),
             )
@@ -154,8 +164,11 @@ class _Reverse:
 
     def run(self):
         steps = len(self.problem.x)
-        for start in reversed(range(0, steps, self.length)):
-            self._segment(start, min(start + self.length, steps))
+        segments = [(t, min(t + self.length, steps)) for t in reversed(range(0, steps, self.length))]
+        apart = self.gathered or self.entering.drive.row.any()  # sums over all groups behind every segment
+        together = 1 if apart else len(segments)
+        for first in range(0, len(segments), together):
+            self._share_out(segments[first : first + together])
         return self._collect()
 
     def _segment_length(self):
@@ -166,9 +179,11 @@ class _Reverse:
             return max(2, min(_SEGMENT, _CACHE // (self.plan.slot * self.plan.block.item)))
         return _SEGMENT
 
-    def _segment(self, start, stop):
-        """δ from `stop` down to `start`, all groups, and what is summed over them at once."""
+    def _share_out(self, segments):
+        """δ through segments (start, stop) from last to first, all groups, and what is summed over them at once."""
         plan, needs, batch = self.plan, self.needs, self.problem.x.shape[1]
+        start, stop = segments[-1][0], segments[0][1]
+        reduced = _reduced(segments)
         here = self.entering.drive.row[start:stop]
         first = here[here > 0].min(initial=len(self.problem.x) + 1)
         stretches = 1 + max(here.max() - first + 1, 0) if needs[1] or needs[3] else 0
@@ -199,11 +214,12 @@ class _Reverse:
                 readout=self.readout_sum.outer(index, own.lanes[first_readout:]),
                 numbers=own.numbers,
             )
-            states = self._states(group, own.states, index, start, stop)
-            _cpu_backward.backward(
-                plan.block, plan.geometry, *self.slope, address(self.adjoint), self.entering.drive, self.readout, group,
-                states, start, stop, address(self.deltas, index), first, arrays, totals,
-            )  # fmt: skip
+            for segment, last in zip(segments, reduced, strict=True):
+                states = self._states(group, own.states, index, *segment)
+                _cpu_backward.backward(
+                    plan.block, plan.geometry, *self.slope, address(self.adjoint), self.entering.drive, self.readout,
+                    group, states, *segment, address(self.deltas, index), first, last, arrays, totals,
+                )  # fmt: skip
 
         share_out(work, plan.groups, self.scratch)
         self._add_stretches(stretch, first)

@@ -6,9 +6,9 @@ columns before the first and after the last, copied whenever a state is complete
     a vector, one lane for each sample of the group   (L samples together; every shifted read is a whole vector)
     or a single number                                (one sample alone; vectors run over positions, reads unaligned)
 
-and the block tells which. Positions are padded to whole blocks too; what is computed there is cleared before the wrap
-columns are written over it. Lanes that are left over repeat the last sample, so that nothing grows in them that does
-not grow in it.
+and the block tells which. Positions are padded to whole blocks too; over what is computed there the ring goes on, or
+zeros where vectors run over positions. Lanes that are left over repeat the last sample, so that nothing grows in them
+that does not grow in it.
 
 Parameters of a position (table, matrices) are [rows][columns] numbers, padded to whole vectors. Everything large is
 passed as an address, 0 where absent; whoever calls keeps it alive.
@@ -77,7 +77,7 @@ class Group(NamedTuple):
     real: int  # lanes that hold a sample of their own
     addresses: np.ndarray  # (L,) scratch
     values: np.ndarray  # numbers of a step, lane by lane
-    others: np.ndarray  # and others
+    others: np.ndarray  # (2, …) and others, of two steps
     addend: int  # address of (rows, vectors, L)
     pair: int  # address of two states
     zeros: int  # address of (C, N) zeros
@@ -85,12 +85,17 @@ class Group(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What is summed over time of the states that a sweep computes, lane by lane; addresses, 0 if nothing."""
+    """What is summed over time of the states that a sweep computes, lane by lane; addresses, 0 if nothing.
+
+    Two states at a time where one from before is still to be added: the sums go through the cache half as often.
+    """
 
     plain: int  # themselves
     terms: int
     by_term: int  # themselves times the numbers of a step
     values: int  # these numbers, lane by lane
+    earlier: int  # a state to be added too
+    earlier_values: int
 
 
 @inner
@@ -126,28 +131,34 @@ def sweep(block, g, floor, source, kernel, base, terms, matrix, values, addend, 
                 sums.by_term + there,
                 g.all_sums,
                 sums.values,
+                sums.earlier + place if sums.earlier != 0 else 0,
+                sums.earlier_values,
             )
 
 
 @inner
 def clear_outside(block, g, state):
-    """Zero before the first and behind the last position, where the wrap columns will be."""
-    used = g.origin + g.size * block.step * block.item
-    for c in range(g.rows):
+    """Where vectors run over positions, zero before the first and behind the last position."""
+    used = g.origin + g.size * block.item
+    for c in range(0 if block.together else g.rows):
         simd.clear(block, state + c * g.row, g.origin // block.item)
         simd.clear(block, state + c * g.row + used, (g.row - used) // block.item)
 
 
 @inner
 def wrap(block, g, state):
-    """Fill the wrap columns of a complete state, on both sides what is on the other."""
+    """Fill the wrap columns of a complete state, on both sides what is on the other.
+
+    Where lanes are samples the ring goes on to the end of the row, so that no column is left undefined.
+    """
     column = block.step * block.item
-    for c in range(g.rows):
-        origin = state + c * g.row + g.origin
-        for m in range(g.reach):
-            before, behind = (m - g.reach) % g.size, m % g.size  # a kernel may be wider than a short ring
-            simd.copy(block, origin + (m - g.reach) * column, origin + before * column, block.step)
-            simd.copy(block, origin + (g.size + m) * column, origin + behind * column, block.step)
+    behind = (g.row - g.origin) // column - g.size if block.together else g.reach
+    for m in range(-g.reach, behind):
+        here = (m if m < 0 else g.size + m) * column
+        there = m % g.size * column  # a kernel may be wider than a short ring
+        for c in range(g.rows):
+            origin = state + c * g.row + g.origin
+            simd.copy(block, origin + here, origin + there, block.step)
 
 
 @inner
@@ -274,7 +285,7 @@ def advance(block, g, floor, curved, kernel, drive, group, start, stop, state, t
     for t in range(start, stop):
         terms, addend = enter(block, g, drive, group, t)
         base = drive.table + drive.row[t] * g.numbers
-        values, nothing = group.values.ctypes.data, Sums(0, 0, 0, 0)
+        values, nothing = group.values.ctypes.data, Sums(0, 0, 0, 0, 0, 0)
         sweep(block, g, floor, state, kernel, base, terms, drive.matrix, values, addend, 0, 0, target, g.slot, nothing)
         if curved:
             for c in range(g.rows):

@@ -91,7 +91,7 @@ def workers(plan, terms):
                 real=0,
                 addresses=np.zeros(plan.together, np.int64),
                 values=take((whole(max(terms, 1), 16) * block.lanes,), plan.dtype),
-                others=take((whole(max(terms, 1), 16) * block.lanes,), plan.dtype),
+                others=take((2, whole(max(terms, 1), 16) * block.lanes), plan.dtype),
                 addend=address(addend),
                 pair=address(pair),
                 zeros=address(spare, 0),

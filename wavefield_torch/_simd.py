@@ -167,24 +167,28 @@ def _addresses(block, count, *others):
 @intrinsic
 def convolve(
     typing, block, floor, source, row, kernel, channels, taps, base, parameter_row, terms, matrix, matrix_term, values,
-    addend, column_row, gate, curved, target, ahead, sums, sum_terms, term_sums, sum_term, sum_values,
+    addend, column_row, gate, curved, target, ahead, sums, sum_terms, term_sums, sum_term, sum_values, earlier,
+    earlier_values,
 ):  # fmt: skip
     """One block of a convolution with all that is added to it, done to it and made of it.
 
         a[o, m] = base[o, m] + Σ_j matrix[j, o, m] values[j] + addend[o, m] + Σ_{i,k} kernel[i, k, o] source[i, m + k]
         target[o, m] = max(a, floor)                                       without a gate
                      = a where gate > floor, else 0; times 1 − gate² if curved
-        sums[o, m] += target[o, m],   term_sums[j, o, m] += target[o, m] sum_values[j]
+        sums[o, m] += target[o, m] + earlier[o, m]
+        term_sums[j, o, m] += target[o, m] sum_values[j] + earlier[o, m] earlier_values[j]
 
-    base, addend, gate and sums may be absent (address 0). `source`, `gate` and `target` share the distance `row`
-    between channels; base and matrix have `parameter_row`; addend and the sums `column_row`. Where lanes are samples,
+    base, addend, gate, sums and earlier may be absent (address 0). `source`, `gate`, `target` and `earlier` share the
+    distance `row` between channels; base and matrix have `parameter_row`; addend and the sums `column_row`. Where lanes are samples,
     base and matrix hold one number per position and values one vector per term; where lanes are positions it is the
-    other way round. What lies `ahead` bytes from the gate, or from the target without one, is fetched into the cache.
+    other way round. What lies `ahead` bytes from the gate, or from the target without one, is fetched into the cache,
+    a line for each channel: all at once they would keep everything else waiting.
     """
 
     def codegen(context, builder, signature, args):
         (_, floor, source, row, kernel, channels, taps, base, parameter_row, terms, matrix, matrix_term, values, addend,
-         column_row, gate, curved, target, ahead, sums, sum_terms, term_sums, sum_term, sum_values) = args  # fmt: skip
+         column_row, gate, curved, target, ahead, sums, sum_terms, term_sums, sum_term, sum_values, earlier,
+         earlier_values) = args  # fmt: skip
         e = _emitter(builder, signature)
         parameter = e.load_spread if e.together else e.load
         column = e.item if e.together else e.bytes  # from one column to the next among parameters
@@ -215,24 +219,35 @@ def convolve(
                 extra = e.load(e.at(addend, (column_row, o), (e.bytes, m)))
                 builder.store(builder.fadd(builder.load(slot), extra), slot)
 
+        gated = cgutils.is_not_null(builder, gate)
+        distant = builder.add(builder.select(gated, gate, target), ahead)
+
+        def fetch(cell):
+            output, m = builder.udiv(cell, e.index(e.columns)), builder.urem(cell, e.index(e.columns))
+            e.prefetch(e.at(distant, (row, output), (e.bytes, m)))
+
         weights = builder.mul(taps, e.index(e.outputs * e.item))
         with e.loop(channels) as channel:
+            last = e.index(len(cells) - 1)
+            fetch(builder.select(builder.icmp_unsigned("<", channel.index, last), channel.index, last))
             state = e.at(source, (row, channel.index))
             if e.taps:
                 _taps_in_registers(e, cells, state, e.at(kernel, (weights, channel.index)))
             else:
                 _taps_in_turn(e, cells, state, e.at(kernel, (weights, channel.index)), taps)
 
+        missing = builder.sub(e.index(len(cells)), channels)
+        with e.loop(builder.select(builder.icmp_signed(">", missing, e.index(0)), missing, e.index(0))) as cell:
+            fetch(builder.add(channels, cell.index))
+
         floor = e.spread(floor if e.item == 8 else builder.fptrunc(floor, e.scalar))
-        with builder.if_else(cgutils.is_null(builder, gate)) as (clamped, gated):
+        with builder.if_else(gated) as (masked, clamped):
             with clamped:
                 for (o, m), slot in cells.items():
-                    e.prefetch(e.at(target, (row, o), (e.bytes, m), (ahead, 1)), write=True)
                     a = builder.load(slot)  # unordered: not-a-number stays
                     builder.store(builder.select(builder.fcmp_unordered(">", a, floor), a, floor), slot)
-            with gated:
+            with masked:
                 for (o, m), slot in cells.items():
-                    e.prefetch(e.at(gate, (row, o), (e.bytes, m), (ahead, 1)))
                     passes = builder.fcmp_unordered(">", e.load(e.at(gate, (row, o), (e.bytes, m))), floor)
                     builder.store(builder.select(passes, builder.load(slot), e.constant(0.0)), slot)
                 with cgutils.if_unlikely(builder, cgutils.is_not_null(builder, curved)):
@@ -242,19 +257,40 @@ def convolve(
                         builder.store(builder.fmul(builder.load(slot), slope), slot)
         for (o, m), slot in cells.items():
             e.store(builder.load(slot), e.at(target, (row, o), (e.bytes, m)))
-        with e.present(sums):
-            for (o, m), slot in cells.items():
-                place = e.at(sums, (column_row, o), (e.bytes, m))
-                e.store(builder.fadd(e.load(place), builder.load(slot)), place)
-        with e.loop(sum_terms) as term:
-            here = e.at(term_sums, (sum_term, term.index))
-            factor = value(e.at(sum_values, (next_value, term.index)))
-            for (o, m), slot in cells.items():
-                place = e.at(here, (column_row, o), (e.bytes, m))
-                e.store(e.fma(builder.load(slot), factor, e.load(place)), place)
+        with builder.if_else(cgutils.is_null(builder, earlier)) as (one, two):
+            with one:
+                _add_to_sums(e, cells, row, column_row, sums, sum_terms, term_sums, sum_term, [(None, sum_values)])
+            with two:
+                parts = [(None, sum_values), (earlier, earlier_values)]
+                _add_to_sums(e, cells, row, column_row, sums, sum_terms, term_sums, sum_term, parts)
         return context.get_dummy_value()
 
-    return _addresses(block, 23, types.float64), codegen
+    return _addresses(block, 25, types.float64), codegen
+
+
+def _add_to_sums(e, cells, row, column_row, sums, sum_terms, term_sums, sum_term, parts):
+    """What is in the cells, and at the addresses of the other parts, to their sums and to those times values."""
+    value, next_value = (e.load, e.bytes) if e.together else (e.load_spread, e.item)
+
+    def parts_of(o, m):
+        for state, _ in parts:
+            yield e.builder.load(cells[o, m]) if state is None else e.load(e.at(state, (row, o), (e.bytes, m)))
+
+    with e.present(sums):
+        for o, m in cells:
+            place = e.at(sums, (column_row, o), (e.bytes, m))
+            total = e.load(place)
+            for part in parts_of(o, m):
+                total = e.builder.fadd(total, part)
+            e.store(total, place)
+    with e.loop(sum_terms) as term:
+        factors = [value(e.at(values, (next_value, term.index))) for _, values in parts]
+        for o, m in cells:
+            place = e.at(term_sums, (sum_term, term.index), (column_row, o), (e.bytes, m))
+            total = e.load(place)
+            for part, factor in zip(parts_of(o, m), factors, strict=True):
+                total = e.fma(part, factor, total)
+            e.store(total, place)
 
 
 def _taps_in_registers(e, cells, state, weights):
