@@ -37,18 +37,12 @@ def elman(
     return model
 
 
-def open_line(
-    dimension: int,
-    length: int,
-    *,
-    nonlinearity: str = "tanh",
-    output_size: int | None = None,
-    generator: torch.Generator | None = None,
-) -> SequenceModel:
+def open_line(dimension: int, length: int, *, nonlinearity: str = "tanh") -> SequenceModel:
     """Return the wave RNN whose substrate is the one of the theory: `dimension` open lines of `length` units.
 
-    It starts as a tape: each input enters the driven end of its line and travels off it. Kernel and boundary row, the
-    C·C·(3 + N) recurrent parameters, are trained, and so are encoder and readout; there are no biases.
+    It starts as a tape: each input enters the driven end of its line, is read there, and travels off; nothing comes
+    back, for the boundary row is zero. Kernel and boundary row, the C·C·(3 + N) recurrent parameters, are trained, and
+    so are encoder and readout; there are no biases, and nothing is drawn at random.
 
     Examples
     --------
@@ -58,7 +52,10 @@ def open_line(
     """
     nothing_returns = HistorySystem(dimension, length, weights=np.zeros((length, dimension, dimension)))
     net = WaveRNN.from_operator(nothing_returns.operator(), length, dimension, nonlinearity=nonlinearity, bias="none")
-    return SequenceModel(net, _reader(net.output_size, output_size or dimension, generator), every_step=True)
+    reader = nn.Linear(net.output_size, dimension, bias=False)
+    with torch.no_grad():
+        reader.weight.copy_(net.encoder.flatten(0, 1).T)
+    return SequenceModel(net, reader, every_step=True)
 
 
 def from_theory(system: HistorySystem, basis=None, *, dtype: torch.dtype = torch.float32) -> SequenceModel:
