@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
+# Two test processes with two threads each would wait for each other in busy loops.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: setup demo test validate bench lint clean
 
@@ -18,10 +20,10 @@ demo: setup
 	$(PY) -m experiments demo --out demo
 
 test: setup lint
-	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -n 2
+	$(ONE_THREAD) $(PY) -m pytest -n 2
 
 validate: setup
-	OPENBLAS_NUM_THREADS=1 $(PY) -m pytest -m validate --full-draws
+	$(ONE_THREAD) $(PY) -m pytest -m validate --full-draws
 
 bench: setup
 	$(PY) -m wavefield bench

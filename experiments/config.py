@@ -71,6 +71,9 @@ class Config:
         }
 
 
+_CHECKED = pydantic.TypeAdapter(Config)
+
+
 def load_config(source: str | Path, settings: Sequence[str] = ()) -> Config:
     """Return the config of a file, or of that name among those that come with the package, with settings changed.
 
@@ -123,7 +126,7 @@ def resolve(source: dict, settings: Sequence[str] = ()) -> Config:
                     table, key = _find(tables, key)
                     tables[table][key] = value
     try:  # as JSON, in which tables and lists are what they are in TOML
-        return pydantic.TypeAdapter(Config).validate_json(json.dumps(tables, default=str))
+        return _CHECKED.validate_json(json.dumps(tables, default=str))
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(error, tables)) from None
 

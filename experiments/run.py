@@ -59,6 +59,7 @@ class Session:
     optimizer: torch.optim.Optimizer
     progress: Progress
     steps: int
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
     stop: list = field(default_factory=list)  # signals received
 
     @property
@@ -66,7 +67,16 @@ class Session:
         return self.config.training
 
 
-def start(config: Config, path, *, device=None, data=None, budget: float = math.inf, report=None) -> dict:
+def start(
+    config: Config,
+    path,
+    *,
+    device=None,
+    data=None,
+    budget: float = math.inf,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    report=None,
+) -> dict:
     """Train `config` into the new folder `path`; return the summary.
 
     Parameters
@@ -79,6 +89,8 @@ def start(config: Config, path, *, device=None, data=None, budget: float = math.
         Folder of the data sets; by default that of WAVEFIELD_DATA.
     budget : float
         Seconds after which training pauses; `resume` goes on.
+    checkpoint_seconds : float
+        Time between checkpoints.
     report : callable (step, score), optional
         Called at every evaluation; raises to end the run (pruning).
 
@@ -87,19 +99,27 @@ def start(config: Config, path, *, device=None, data=None, budget: float = math.
     FileExistsError
         If the folder holds a run already.
     """
-    session = _prepare(config, RunFolder(path), device, data)
+    session = _prepare(config, RunFolder(path), device, data, checkpoint_seconds)
     session.folder.create(config)
     return _train(session, budget, report)
 
 
-def resume(path, *, device=None, data=None, budget: float = math.inf, report=None) -> dict:
+def resume(
+    path,
+    *,
+    device=None,
+    data=None,
+    budget: float = math.inf,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    report=None,
+) -> dict:
     """Go on with the run in the folder `path`, from its last whole checkpoint; return the summary.
 
     A run that has ended is left alone. Raises FileNotFoundError if there is no run, CheckpointError if every
     checkpoint is damaged.
     """
     folder = RunFolder(path)
-    session = _prepare(folder.config(), folder, device, data)
+    session = _prepare(folder.config(), folder, device, data, checkpoint_seconds)
     stored = folder.restore(session.model, session.optimizer)
     session.progress = Progress(**(stored or {}))
     if session.progress.ended:
@@ -109,7 +129,7 @@ def resume(path, *, device=None, data=None, budget: float = math.inf, report=Non
     return _train(session, budget, report)
 
 
-def _prepare(config, folder, device, data):
+def _prepare(config, folder, device, data, checkpoint_seconds):
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     training = config.training
     problem = config.task.load(training.batch_size, training.seed, device, data)
@@ -125,7 +145,7 @@ def _prepare(config, folder, device, data):
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=training.learning_rate)
     steps = training.steps or training.epochs * problem.steps_per_epoch
-    return Session(config, folder, device, problem, model, optimizer, Progress(), steps)
+    return Session(config, folder, device, problem, model, optimizer, Progress(), steps, checkpoint_seconds)
 
 
 # ------------------------------------------------------------------------------------------------------- the loop
@@ -150,7 +170,7 @@ def _train(session, budget, report):
             bar.update()
             if progress.step % session.training.evaluate_every == 0 or progress.step == session.steps:
                 bar.set_postfix_str(f"{session.problem.score} {_evaluate(session, report):.3g}", refresh=False)
-            if now - saved_at >= CHECKPOINT_SECONDS:
+            if now - saved_at >= session.checkpoint_seconds:
                 _save(session)
                 saved_at = now
     _save(session)

@@ -1,0 +1,257 @@
+"""A run can be broken off anywhere and gives the same numbers; whatever goes wrong, what was computed is kept."""
+
+import json
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from experiments.__main__ import main
+from experiments.config import load_config
+from experiments.folder import RunFolder
+from experiments.run import resume, run_name, run_or_resume, start
+from wavefield import open_recording
+from wavefield_torch import CheckpointError, load_checkpoint
+
+TINY = ["delay=0", "hidden_size=12", "channels=2", "batch_size=8", "evaluate_every=5"]
+IMAGES = ["hidden_size=8", "channels=2", "batch_size=128", "epochs=2", "evaluate_every=3"]
+
+
+def tiny(*settings):
+    return load_config("copy-wrnn", [*TINY, "steps=40", "learning_rate=3e-3", *settings])
+
+
+def figures(folder):
+    """All metrics but the time they took."""
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in RunFolder(folder).rows()]
+
+
+def assert_same(one, other):
+    assert len(one) == len(other) > 1
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_equal(a, b)  # NaN equals NaN here
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    return folder, start(tiny("record_at=[0,20]"), folder)
+
+
+def test_a_run_leaves_everything_needed_to_read_it(whole):
+    folder, summary = whole
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"config.toml", "metrics.csv", "checkpoints", "best.safetensors", "environment.json", "hidden.nc"}
+    assert [row["step"] for row in figures(folder)] == list(range(0, 41, 5))
+    assert summary["status"] == "finished"
+    assert summary == json.loads((folder / "summary.json").read_text())
+    losses = sorted(row["held_out_loss"] for row in figures(folder))
+    assert summary["final"]["loss"] == losses[len(losses) // 2]
+    assert summary["final"]["reference_loss"] == pytest.approx(summary["final"]["loss"] / 50)
+    about = json.loads((folder / "environment.json").read_text())
+    assert about["versions"]["torch"] == torch.__version__.split("+")[0] or about["versions"]["torch"]
+    with open_recording(folder / "hidden-00000020.nc") as recording:
+        assert dict(recording.activity.sizes) == {"trial": 4, "time": 20, "channel": 2, "position": 12}
+        assert json.loads(recording.attrs["config"])["task"]["delay"] == 0
+
+
+def test_training_lowers_the_loss_that_it_reports(whole):
+    folder, _ = whole
+    rows = figures(folder)
+    assert rows[-1]["held_out_loss"] < rows[0]["held_out_loss"] - 0.5
+    assert rows[-1]["training_loss"] < rows[1]["training_loss"]
+
+
+@pytest.mark.parametrize("name", ["copy-wrnn", "copy-irnn", "digits-wrnn"])
+def test_a_run_in_pieces_is_the_run_in_one(name, tmp_path):
+    settings = IMAGES if name == "digits-wrnn" else [s for s in TINY if name == "copy-wrnn" or "channels" not in s]
+    config = load_config(name, [*settings, *([] if name == "digits-wrnn" else ["steps=40"])])
+    summary = start(config, tmp_path / "whole")
+    stops = iter([7, 20, 5, 1000])
+    done = {"status": "paused"}
+    while done["status"] == "paused":  # a budget in steps: time stops when they are done
+        done = _some_steps(config, tmp_path / "pieces", next(stops))
+    assert_same(figures(tmp_path / "whole"), figures(tmp_path / "pieces"))
+    assert done["test"] == summary["test"]
+    assert done["best_step"] == summary["best_step"]
+    last = [load_file(RunFolder(tmp_path / part).checkpoints()[0]) for part in ("whole", "pieces")]
+    assert all(torch.equal(value, last[1][name]) for name, value in last[0].items())
+
+
+def _some_steps(config, folder, count):
+    """Run or go on with a run for `count` steps."""
+    clock = iter([0.0] * (count + 1) + [1e9] * 100_000)
+    patch = pytest.MonkeyPatch()
+    patch.setattr("experiments.run.time.monotonic", lambda: next(clock))
+    try:
+        return run_or_resume(config, folder, budget=1e6)
+    finally:
+        patch.undo()
+
+
+CHILD = """
+import sys
+from experiments.config import load_config
+from experiments.run import run_or_resume
+run_or_resume(load_config("copy-wrnn", sys.argv[2:]), sys.argv[1], checkpoint_seconds=0.05)
+"""
+
+
+def child(folder, *settings):
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder), *TINY, *settings], stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for_checkpoint(folder, process, count=1):
+    found = folder / "checkpoints"
+    while process.poll() is None and len(list(found.glob("step-*.safetensors"))) < count:
+        time.sleep(0.01)
+    assert process.poll() is None, process.stderr.read()
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
+    settings = ("steps=300", "evaluate_every=20")
+    process = child(tmp_path / "killed", *settings)
+    wait_for_checkpoint(tmp_path / "killed", process)
+    time.sleep(np.random.default_rng().uniform(0, 0.2))  # any moment will do
+    process.kill()
+    process.communicate()
+    assert not (tmp_path / "killed" / "summary.json").exists()
+    resume(tmp_path / "killed")
+    start(load_config("copy-wrnn", [*TINY, *settings]), tmp_path / "whole")
+    assert_same(figures(tmp_path / "whole"), figures(tmp_path / "killed"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(number, tmp_path):
+    process = child(tmp_path / "run", "steps=100000")
+    wait_for_checkpoint(tmp_path / "run", process)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["status"] == "interrupted"
+    assert f"stopped at step {summary['step']}; go on with: resume" in errors
+    newest = RunFolder(tmp_path / "run").checkpoints()[0]
+    assert load_checkpoint(newest)["step"] == summary["step"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_damaged_checkpoint_is_passed_over(damage, tmp_path, capsys, whole):
+    config = tiny("record_at=[0,20]")
+    for count in (12, 9):
+        _some_steps(config, tmp_path / "run", count)
+    newest, before = RunFolder(tmp_path / "run").checkpoints()
+    raw = bytearray(newest.read_bytes())
+    if damage == "flipped":
+        raw[-9] ^= 4
+    newest.write_bytes(raw[: -200 if damage == "cut" else None])
+    resume(tmp_path / "run")
+    assert f"{newest.name} is damaged" in capsys.readouterr().err
+    assert_same(figures(whole[0]), figures(tmp_path / "run"))
+
+
+def test_nothing_is_trained_anew_in_silence_where_all_checkpoints_are_damaged(tmp_path):
+    _some_steps(tiny(), tmp_path / "run", 12)
+    for path in RunFolder(tmp_path / "run").checkpoints():
+        path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="all checkpoints of .* are damaged"):
+        resume(tmp_path / "run")
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_state(tmp_path):
+    summary = start(tiny("learning_rate=1e18"), tmp_path / "run")
+    assert summary["status"].startswith("not finite at step ")
+    assert 0 < summary["step"] < 40
+    model = tiny().model.build(10, 10, every_step=True, generator=torch.Generator())
+    assert load_checkpoint(RunFolder(tmp_path / "run").checkpoints()[0], model)["step"] == summary["step"]
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert math.isfinite(summary["best_test"]["loss"])
+    assert resume(tmp_path / "run") == summary
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, whole):
+    _some_steps(tiny("record_at=[0,20]"), tmp_path / "run", 12)
+    before = RunFolder(tmp_path / "run").checkpoints()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))  # of any one file; a checkpoint is larger
+        with pytest.raises(OSError, match=r"could not be written.*step-0000.*\.safetensors"):
+            _some_steps(tiny("record_at=[0,20]"), tmp_path / "run", 7)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert RunFolder(tmp_path / "run").checkpoints() == before
+    resume(tmp_path / "run")
+    assert_same(figures(whole[0]), figures(tmp_path / "run"))
+
+
+def test_training_stops_early_when_solved_or_when_nothing_improves(tmp_path):
+    solved = start(load_config("adding-wrnn", _small_adding("stop_when_solved=true")), tmp_path / "solved")
+    assert solved["status"] == "solved"
+    assert solved["solved_at"] == solved["step"] < 3000
+    assert solved["test"]["loss"] <= 0.05
+    stuck = start(tiny("learning_rate=1e-30", "patience=3"), tmp_path / "stuck")
+    assert (stuck["status"], stuck["step"]) == ("no improvement", 15)
+
+
+def _small_adding(*more):
+    return ["length=6", "hidden_size=12", "channels=4", "steps=3000", "learning_rate=1e-2", "held_out=200", *more]
+
+
+def test_the_learning_rate_drops_as_configured(tmp_path):
+    settings = [*IMAGES, "drop_factor=10.0", "drop_every=1", "learning_rate=1e-3"]
+    start(load_config("digits-wrnn", settings), tmp_path / "run")
+    paths = RunFolder(tmp_path / "run").checkpoints()
+    model = load_config("digits-wrnn", settings).model.build(1, 10, every_step=False, generator=torch.Generator())
+    optimizer = torch.optim.Adam(model.parameters())
+    load_checkpoint(paths[0], model, optimizer)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+def test_different_seeds_differ_and_the_same_seed_does_not(tmp_path, whole):
+    start(tiny("seed=1"), tmp_path / "other")
+    start(tiny(), tmp_path / "same")
+    assert_same(figures(whole[0]), figures(tmp_path / "same"))
+    assert figures(tmp_path / "other")[-1]["held_out_loss"] != figures(whole[0])[-1]["held_out_loss"]
+
+
+def test_a_run_is_never_written_over(whole):
+    with pytest.raises(FileExistsError, match="holds a run already"):
+        start(tiny(), whole[0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "copy-wrnn", "delays=3"], "unknown key 'delays'"),
+        (["resume", "nowhere"], "nowhere holds no run"),
+        (["run", "smnist-wrnn", "--data", "nowhere"], "data folder nowhere does not exist"),
+        (["run", "smnist-wrnn", "--data", "."], "no train-images-idx3-ubyte"),
+        (["run", "nscifar10-wrnn", "--data", "."], "no cifar-10-batches-bin"),
+        (["run", "copy-wrnn", "epochs=3"], "either steps or epochs"),
+        (["reproduce", "adding", "--row", "transformer"], "--row must be one of wRNN"),
+    ],
+)
+def test_the_command_line_names_what_is_wrong_in_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not os.listdir(tmp_path)
+
+
+def test_the_command_line_trains_and_draws(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = [*TINY, "steps=10"]
+    assert main(["run", "copy-wrnn", *settings]) == 0
+    folder = tmp_path / "runs" / run_name(load_config("copy-wrnn", settings), settings)
+    assert (folder / "figure.png").stat().st_size > 10_000
+    assert main(["resume", str(folder)]) == 0
+    assert '"status": "finished"' in capsys.readouterr().out

@@ -1,0 +1,76 @@
+"""Checkpoints come back bit for bit, and a damaged one is found out before anything is changed."""
+
+import copy
+
+import pytest
+import torch
+
+from wavefield_torch import CheckpointError, WaveRNN, load_checkpoint, save_checkpoint
+
+
+@pytest.fixture
+def trained():
+    torch.manual_seed(0)
+    model = WaveRNN(2, 8, channels=2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(3):
+        _step(model, optimizer)
+    return model, optimizer
+
+
+def _step(model, optimizer):
+    x = torch.linspace(-1, 1, 24).reshape(4, 3, 2)
+    optimizer.zero_grad()
+    model(x)[0].square().sum().backward()
+    optimizer.step()
+
+
+def _fresh():
+    model = WaveRNN(2, 8, channels=2)
+    return model, torch.optim.Adam(model.parameters(), lr=1.0)
+
+
+def test_training_goes_on_from_a_checkpoint_to_the_same_bits(trained, tmp_path):
+    model, optimizer = trained
+    save_checkpoint(tmp_path / "a.safetensors", model, optimizer, progress={"step": 3, "loss": 0.1})
+    again, other = _fresh()
+    assert load_checkpoint(tmp_path / "a.safetensors", again, other) == {"step": 3, "loss": 0.1}
+    assert other.param_groups[0]["lr"] == 0.01
+    for _ in range(3):
+        _step(model, optimizer)
+        _step(again, other)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "relabelled", "empty"])
+def test_a_damaged_file_is_found_out_and_changes_nothing(trained, tmp_path, damage):
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, *trained, progress={"step": 3})
+    raw = bytearray(path.read_bytes())
+    if damage == "cut":
+        raw = raw[:-100]
+    elif damage == "flipped":
+        raw[-50] ^= 1
+    elif damage == "relabelled":
+        raw = raw.replace(b'{\\"step\\": 3}', b'{\\"step\\": 4}')
+    else:
+        raw = b""
+    path.write_bytes(raw)
+    model, optimizer = _fresh()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(CheckpointError, match=r"a\.safetensors is damaged"):
+        load_checkpoint(path, model, optimizer)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_checkpoint_of_another_model_is_refused_by_name(trained, tmp_path):
+    save_checkpoint(tmp_path / "a.safetensors", *trained)
+    with pytest.raises(CheckpointError, match=r"another model.*\(2, 8, 2\).*encoder"):
+        load_checkpoint(tmp_path / "a.safetensors", WaveRNN(3, 8, channels=2))
+
+
+def test_an_unwritable_place_is_an_os_error_that_names_it(trained, tmp_path):
+    with pytest.raises(OSError, match="cannot be written"):
+        save_checkpoint(tmp_path / "missing" / "a.safetensors", *trained)
+    with pytest.raises(FileNotFoundError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "a.safetensors")
