@@ -25,6 +25,7 @@ FEATURES = (
 )
 VERDICTS = ("agrees", "differs", "undecided", "not measured")
 MARGINS = {"ratio": 1.1, "difference": 0.1, "angle": np.pi / 6}
+ROWS = 64  # times that CKA, RSA and DSA need at least
 FEWEST = 4  # values of a property on either side
 
 
@@ -58,8 +59,8 @@ def contrast(side, target, rng, similarity, seed, *, margins, alpha, confidence,
         )  # fmt: skip
         distance = dict(zip(distance, found, strict=True))
     alike = dict.fromkeys(("cka", "rsa", "dsa"), np.nan)
-    if similarity:
-        count = min(len(side.rows), len(target.rows))
+    count = min(len(side.rows), len(target.rows))
+    if similarity and count >= ROWS:
         one, other = side.rows[:count], target.rows[:count]
         alike = {"cka": whole.cka(one, other), "rsa": whole.rsa(one, other), "dsa": whole.dsa(one, other, seed=seed)}
     return {**columns, **distance, **alike}

@@ -200,20 +200,24 @@ def _measured(cut, where: Sites, estimator, band, mask, peak, time):
         warnings.simplefilter("ignore", UserWarning)  # what is refused is counted in wave_present
         found = ESTIMATORS[estimator](cut, band=band, mask=mask)
         ok = found["status"] == STATUS.index("ok")
-        speed, frequency = found["speed"], found["frequency"].where(ok)
+        speed = found["speed"]
         if where.dimension == 1:
             direction_x, direction_y = np.sign(speed), xr.zeros_like(speed).where(ok)
         else:
             direction_x, direction_y = np.cos(found["direction"]), np.sin(found["direction"])
-        peaks = peaks_of(_flat(cut, mask), time.step, band)
+        values = _flat(cut, mask)
+        peaks = peaks_of(values, time.step, band)
         moving = np.isfinite(peaks)
+        vectors = np.stack([v.transpose("trial", ...).values for v in (direction_x, direction_y)], axis=-1)
+        slowness = vectors[..., : where.dimension] / abs(speed.transpose("trial", ...).values[..., None])
+        frequency = _coherent_frequencies(values, time.step, where, slowness, peaks, band)
         travelling = _of_moving(lambda part: travelling_index(part, band=band, mask=mask)["mean_index"], cut, moving)
         narrow = _band_around(peak, time)
         directed = _of_moving(lambda part: _directionality(part, narrow, mask), cut, moving)
     data = {
         "speed": abs(speed),
-        "wavelength": found["wavelength"].where(ok),
-        "frequency": frequency,
+        "wavelength": abs(speed) / speed.copy(data=frequency),
+        "frequency": speed.copy(data=frequency),
         "direction_x": direction_x,
         "direction_y": direction_y,
         "wave_present": ok.astype(float),
@@ -224,6 +228,28 @@ def _measured(cut, where: Sites, estimator, band, mask, peak, time):
         "travelling_index": travelling.ravel(),
         "directionality": directed.ravel(),
     }
+
+
+def _coherent_frequencies(values, step, where: Sites, slowness, peaks, band):
+    """Mean frequency of what travels at each stretch's slowness: the centroid of the power that sensors share.
+
+    With u_i aligned by its delay p·x_i, that is |Σ_i U_i(f)|² − Σ_i |U_i(f)|², U the transform of the tapered stretch.
+    (The estimators' own mean frequency depends on the phase at which a short stretch begins.)
+    """
+    samples = values.shape[-2]
+    frequency, window = fft.rfftfreq(samples, step), np.hanning(samples + 2)[1:-1, None]
+    result = np.full(peaks.shape, np.nan)
+    for at in np.ndindex(peaks.shape):
+        if not (np.isfinite(slowness[at]).all() and np.isfinite(peaks[at])):
+            continue
+        low, high = band or (AROUND[0] * peaks[at], AROUND[1] * peaks[at])
+        inside = (frequency >= low) & (frequency <= high)
+        u = fft.rfft(detrend(values[at], axis=0) * window, axis=0)[inside]
+        aligned = u * np.exp(2j * np.pi * frequency[inside, None] * (where.position @ slowness[at]))
+        shared = np.abs(aligned.sum(axis=1)) ** 2 - np.sum(np.abs(u) ** 2, axis=1)
+        if shared.sum() > 0:
+            result[at] = np.clip(frequency[inside] @ shared / shared.sum(), low, high)
+    return result
 
 
 def _of_moving(measure, cut, moving):
@@ -247,13 +273,10 @@ def _events(array, mask, band, samples, time, seed, cut):
     number, total = np.zeros(shape), np.zeros(shape)
     if array is not None:
         band = (max(band[0], 1.0 / time.length), min(band[1], 0.95 * time.nyquist))
-        try:
-            found = wave_events(array, band=band, seed=seed, mask=mask)
-        except ValueError as error:
-            if "fewer than four periods" not in str(error):
-                raise
+        if (band[0] + band[1]) / 2 * (time.length - 2 / max(band[1] - band[0], 1e-12)) < 5:  # periods that are left
             nothing = np.full(number.size, np.nan)
             return {"event_rate": nothing, "event_duration": nothing}
+        found = wave_events(array, band=band, seed=seed, mask=mask)
         stretch = ((found["onset"].values - time.start) / (samples * time.step) + 1e-9).astype(int)
         inside = stretch < count
         place = (_index(found, "trial", array), stretch, _index(found, "channel", array))

@@ -210,7 +210,8 @@ def epochs(rec: xr.Dataset, events, *, before: float, after: float, labels=None)
     relative = time.step * np.arange(first, last + 1)
     kept = rec.drop_vars([name for name in rec.variables if {"time", "step"} & set(rec[name].dims)])
     described = {"units": time.units, "long_name": "time of the event"}
-    kept = kept.assign(activity=cut.assign_attrs(rec.activity.attrs)).assign_coords(
+    cut.attrs = dict(rec.activity.attrs)
+    kept = kept.assign(activity=cut).assign_coords(
         time=("time", relative, attrs), event_time=("trial", events[whole], described)
     )
     if labels is not None:
@@ -307,7 +308,8 @@ def _prepared(rec):
 
 def _replaced(rec, array, text):
     """The recording with another activity, whose units and names stay."""
-    array = array.transpose(*rec.activity.dims).assign_attrs(rec.activity.attrs)
+    array = array.transpose(*rec.activity.dims)
+    array.attrs = dict(rec.activity.attrs)
     return with_history(rec.drop_vars("previous", errors="ignore").assign(activity=array), text)
 
 

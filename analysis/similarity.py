@@ -10,11 +10,14 @@ Rows are times (or conditions) that correspond in both sets; for DSA they need n
 from __future__ import annotations
 
 import numpy as np
-from scipy.linalg import expm
+from scipy.linalg import expm, expm_frechet
 from scipy.optimize import minimize
 from scipy.spatial.distance import pdist
 
 WARNING = "CKA, RSA and DSA do not see the direction of travel: a wave and its mirror image are identical to them"
+
+ROUNDS = 2  # of the search for a basis, the second about the first
+TIGHT = {"gtol": 1e-10}
 
 
 def cka(a, b, *, debiased: bool = True) -> float:
@@ -103,19 +106,30 @@ def dsa(a, b, *, delays: int = 10, rank: int = 2, starts: int = 5, seed=0) -> fl
         return np.nan
     rows, columns = np.triu_indices(rank, 1)
 
-    def alignment(angles, flip):
-        skew = np.zeros((rank, rank))
-        skew[rows, columns] = angles
-        turn = expm(skew - skew.T) @ flip
-        return -np.sum(first * (turn @ second @ turn.T)) / size
+    def skewed(angles):
+        upper = np.zeros((rank, rank))
+        upper[rows, columns] = angles
+        return upper - upper.T
 
-    best = -np.inf
-    for flip in (np.eye(rank), np.diag([-1.0, *np.ones(rank - 1)])):
+    def turned(angles, basis):
+        return expm(skewed(angles)) @ basis
+
+    def misfit(angles, basis):
+        """−⟨A, C B Cᵀ⟩ / ‖A‖‖B‖ and its gradient, through the adjoint of the derivative of the exponential."""
+        skew = skewed(angles)
+        c = expm(skew) @ basis
+        of_c = first @ c @ second.T + first.T @ c @ second
+        slope = expm_frechet(skew.T, of_c @ basis.T, compute_expm=False)
+        return -np.sum(first * (c @ second @ c.T)) / size, -(slope - slope.T)[rows, columns] / size
+
+    best = np.inf
+    for sheet in (np.eye(rank), np.diag([-1.0, *np.ones(rank - 1)])):
         for start in range(starts):
-            angles = np.zeros(rows.size) if start == 0 else rng.uniform(-np.pi, np.pi, rows.size)
-            found = minimize(alignment, angles, args=(flip,)).fun if rows.size else alignment(angles, flip)
-            best = max(best, -found)
-    return float(np.arccos(np.clip(best, -1.0, 1.0)))
+            basis = turned(rng.uniform(-np.pi, np.pi, rows.size), sheet) if start else sheet
+            for _ in range(ROUNDS if rows.size else 0):  # about the last basis, where the angles are well conditioned
+                basis = turned(minimize(misfit, np.zeros(rows.size), (basis,), jac=True, options=TIGHT).x, basis)
+            best = min(best, misfit(np.zeros(rows.size), basis)[0])
+    return float(np.arccos(np.clip(-best, -1.0, 1.0)))
 
 
 def _matrix(values, name):
