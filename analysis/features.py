@@ -10,7 +10,7 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import detrend
 
-from analysis._axes import activity, inverse_units, netcdf_attrs, space_dims, time_axis
+from analysis._axes import activity, check_finite, inverse_units, netcdf_attrs, space_dims, time_axis
 from analysis._dead import dead_positions
 from analysis._sites import Sites, sites
 from analysis._velocity_result import STATUS
@@ -83,7 +83,7 @@ def wave_features(
     time = time_axis(array, minimum=SHORTEST)
     band = None if frequencies is None else _checked(frequencies, time)
     mask = dead_positions(array, mask)
-    array = array.fillna(0.0) if mask is not None else array
+    array = _unit_size(array.fillna(0.0) if mask is not None else array)
     peak, moves, cycles = spectral_peak(array, frequencies=frequencies, mask=mask)
     samples = _segment_samples(cycles / peak if segment is None else segment, time)
     cut = stretches(array, samples)
@@ -128,6 +128,14 @@ def stretches(array: xr.DataArray, samples: int) -> xr.DataArray:
     return xr.DataArray(values, coords, ("trial", "time", *rest), "activity", attrs)
 
 
+def _unit_size(array):
+    """The activity over its largest value, in memory: no property depends on size, but float32 overflows in squares."""
+    array = array.compute()
+    check_finite(array.values)
+    largest = float(np.abs(array).max())
+    return (array / largest).assign_attrs(array.attrs) if largest > 0 else array
+
+
 def _checked(frequencies, time):
     low, high = (float(edge) for edge in frequencies)
     if not 0 <= low < high <= time.nyquist:
@@ -162,7 +170,8 @@ def peaks_of(values: np.ndarray, step: float, band) -> np.ndarray:
     best = np.argmax(np.where(inside, power, -1.0), axis=-1)
     near = [np.take_along_axis(power, np.clip(best + d, 0, None)[..., None], -1)[..., 0] for d in (-1, 0, 1)]
     curvature = near[0] - 2 * near[1] + near[2]
-    offset = np.divide(0.5 * (near[0] - near[2]), curvature, out=np.zeros_like(curvature), where=curvature < 0)
+    between = (curvature < 0) & inside[np.clip(best - 1, 0, None)] & inside[np.minimum(best + 1, inside.size - 1)]
+    offset = np.divide(0.5 * (near[0] - near[2]), curvature, out=np.zeros_like(curvature), where=between)
     scale = np.abs(values).max(axis=(-2, -1))
     moving = near[1] > (ROUNDING * scale * samples) ** 2
     return np.where(moving, (best + np.clip(offset, -0.5, 0.5)) * frequency[1], np.nan)
@@ -175,7 +184,7 @@ def spectral_peak(rec, *, frequencies=None, mask=None) -> tuple[float, bool, flo
     array = activity(rec)
     time = time_axis(array, minimum=SHORTEST)
     band = None if frequencies is None else _checked(frequencies, time)
-    values = _flat(array.fillna(0.0) if mask is not None else array, mask)
+    values = _flat(_unit_size(array.fillna(0.0) if mask is not None else array), mask)
     values = values.reshape(-1, *values.shape[-2:])
     found = peaks_of(np.moveaxis(values, 0, 1).reshape(1, time.size, -1), time.step, band)[0]
     whole = array.sizes.get("trial", 1) * time.length

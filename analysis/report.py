@@ -185,7 +185,9 @@ def _distribution(ax, result, feature):
         )  # fmt: skip
         if name in ("model", "recording"):
             low, high = min(low, values[0]), max(high, values[-1])
-    if np.isfinite(low) and feature != "direction":
+    if np.isfinite(low) and low > 0 and high > 30 * low:
+        ax.set(xscale="log", xlim=(low / 1.5, high * 1.5))
+    elif np.isfinite(low) and feature != "direction":
         reach = 0.35 * (high - low) or 0.1 * max(abs(high), 0.1)
         ax.set_xlim(low - reach, high + reach)
     if feature == "direction":
