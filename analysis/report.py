@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
+from analysis._common_axes import POWERS
 from wavefield._atomic import whole_or_nothing
 
 COLOURS = {"model": "#0072B2", "recording": "#D55E00", "shuffled model": "0.6"}
@@ -185,7 +186,7 @@ def _distribution(ax, result, feature):
         )  # fmt: skip
         if name in ("model", "recording"):
             low, high = min(low, values[0]), max(high, values[-1])
-    if np.isfinite(low) and low > 0 and high > 30 * low:
+    if feature in POWERS and np.isfinite(low) and low > 0 and high > 30 * low:
         ax.set(xscale="log", xlim=(low / 1.5, high * 1.5))
     elif np.isfinite(low) and feature != "direction":
         reach = 0.35 * (high - low) or 0.1 * max(abs(high), 0.1)
