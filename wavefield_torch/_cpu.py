@@ -1,7 +1,7 @@
 """The recurrence on the CPU: Numba kernels, fused over time, several threads over groups of samples.
 
 The backend's three functions, for the recurrence alone and with a readout of every state. `_groups` prepares what the
-kernels are given, `_cpu_kernels` and `_cpu_backward` hold the loops, `_simd` the arithmetic, `_cpu_gradients` the way
+kernels are given, `_cpu_kernels` and `_cpu_backward` hold the loops, `_simd*` the arithmetic, `_cpu_gradients` the way
 back through the segments of a sequence.
 """
 

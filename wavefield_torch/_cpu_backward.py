@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wavefield_torch import _simd as simd
+from wavefield_torch import _simd_math as simd_math
 from wavefield_torch._cpu_kernels import (
     Sums,
     advance,
@@ -168,7 +169,7 @@ def backward(
     `first_row` is the number of the first stretch in this segment. What was summed lane by lane is added to the totals
     after the `last` of several segments, which must not hold stretches unless it is the only one.
     """
-    before = simd.flush_denormals()
+    before = simd_math.flush_denormals()
     waiting = False
     for t in range(stop, start, -1):
         now = states + (t - start) * g.slot
@@ -179,11 +180,9 @@ def backward(
         if inputs:
             spread_numbers(group, drive.x[t - 1], group.others[t % 2])
         ends = t - 1 == start or drive.row[t - 2] != row
-        if waiting or ends:
-            sums = sums_of(g, totals, group, inputs, t, waiting, later)
-        else:
-            sums = Sums(0, 0, 0, 0, 0, 0)
-        waiting = not (waiting or ends)
+        adding = waiting or ends
+        sums = sums_of(g, totals, group, inputs, t, waiting, later) if adding else Sums(0, 0, 0, 0, 0, 0)
+        waiting = not adding
         step_back(block, g, floor, curved, kernel, drive, readout, group, addend, t, later, now, delta, sums)
         if totals.stretch != 0 and ends and (last or t - 1 > start):
             flush(block, g, totals.stretch_lanes, totals.stretch + max(row - first_row + 1, 0) * g.numbers)
@@ -205,7 +204,7 @@ def backward(
         unpack(block, g, group, deltas, gradients.h0, 0)
     if last:
         finish(block, g, totals)
-    simd.restore_denormals(before)
+    simd_math.restore_denormals(before)
 
 
 @inner
@@ -223,9 +222,9 @@ def finish(block, g, totals):
 @compiled
 def replay(block, g, floor, curved, kernel, drive, group, start, stop, states):
     """h[start+1..stop] behind h[start], which is the first of `states`."""
-    before = simd.flush_denormals()
+    before = simd_math.flush_denormals()
     advance(block, g, floor, curved, kernel, drive, group, start, stop, states, states + g.slot)
-    simd.restore_denormals(before)
+    simd_math.restore_denormals(before)
 
 
 @compiled

@@ -20,6 +20,7 @@ import numpy as np
 from numba import njit
 
 from wavefield_torch import _simd as simd
+from wavefield_torch import _simd_math as simd_math
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
 inner = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
@@ -289,7 +290,7 @@ def advance(block, g, floor, curved, kernel, drive, group, start, stop, state, t
         sweep(block, g, floor, state, kernel, base, terms, drive.matrix, values, addend, 0, 0, target, g.slot, nothing)
         if curved:
             for c in range(g.rows):
-                simd.apply_tanh(block, target + c * g.row + g.origin, g.vectors)
+                simd_math.apply_tanh(block, target + c * g.row + g.origin, g.vectors)
         clear_outside(block, g, target)
         wrap(block, g, target)
         state, target = target, target + g.slot
@@ -324,7 +325,7 @@ def forward(block, g, floor, curved, kernel, drive, readout, group, h0, stored, 
     stored    states in lane layout: all T+1 if `every` is 1, each k-th of h[0..T−1] if it is k, none if it is 0
     sequence  (T, B, C, N), and last (B, C, N), each if wanted
     """
-    before = simd.flush_denormals()
+    before = simd_math.flush_denormals()
     state = stored if every == 1 else group.pair
     simd.clear(block, state, g.slot // block.item)
     pack(block, g, group, h0, 0, 0, state + g.origin, g.row)
@@ -340,4 +341,4 @@ def forward(block, g, floor, curved, kernel, drive, readout, group, h0, stored, 
             contract_rows(block, g, group.values, readout.matrix, readout.terms, state, readout.values[t], group)
     if last != 0:
         unpack(block, g, group, state, last, 0)
-    simd.restore_denormals(before)
+    simd_math.restore_denormals(before)

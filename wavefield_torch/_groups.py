@@ -5,12 +5,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from wavefield_torch import _cpu_kernels, _simd
+from wavefield_torch import _cpu_kernels
 from wavefield_torch._cpu_kernels import Drive, Group, Readout
 from wavefield_torch._layout import layout, whole
+from wavefield_torch._simd_block import vector_bytes
 from wavefield_torch._workspace import address, take
 
-VECTOR_BYTES = _simd.vector_bytes()
+VECTOR_BYTES = vector_bytes()
 GATHERED_INPUTS = 16  # more inputs than this are looked up where they are one-hot, and their gradient is a product
 _SHARING_BATCH = 4  # from this batch on inputs that are equal for all samples are looked for
 

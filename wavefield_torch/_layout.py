@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wavefield_torch import _simd
 from wavefield_torch._cpu_kernels import Geometry
+from wavefield_torch._simd import TERMS
+from wavefield_torch._simd_block import Block, vector_registers
 from wavefield_torch._workspace import take
 
 _SAMPLE_ALONE = 1.15  # vectors over positions must be so many times fewer to be preferred
@@ -17,7 +18,7 @@ _SAMPLE_ALONE = 1.15  # vectors over positions must be so many times fewer to be
 class Layout:
     """How states of C rings of N lie in memory for a batch of B; `_cpu_kernels` explains the fields."""
 
-    block: _simd.Block
+    block: Block
     geometry: Geometry
     dtype: str
 
@@ -58,7 +59,7 @@ class Layout:
     def padded(self, parameters):
         """Parameters (J, C, N) as (J padded to whole `TERMS`, numbers), zero where there is no unit."""
         count = len(parameters)
-        result = take((whole(count, _simd.TERMS), self.numbers), self.dtype, clear=True)
+        result = take((whole(count, TERMS), self.numbers), self.dtype, clear=True)
         self.unpadded(result)[:count] = parameters
         return result
 
@@ -85,7 +86,7 @@ def layout(channels, size, taps, batch, dtype, width):
     across_ring = -(-size // lanes)  # vectors of a row if they run over positions
     alone = -(-batch // lanes) * size > _SAMPLE_ALONE * batch * across_ring
     step, filled = (1, across_ring) if alone else (lanes, size)
-    shape = _shape(channels, filled, item, _simd.vector_registers(width))
+    shape = _shape(channels, filled, item, vector_registers(width))
     rows = whole(channels, max(shape.outputs, shape.deltas))
     vectors = whole(filled, shape.columns)
     reach, column = taps // 2, lanes * item
@@ -116,7 +117,7 @@ def layout(channels, size, taps, batch, dtype, width):
         sums=spaced * column,
         all_sums=numbers if alone else numbers * lanes,
     )
-    block = _simd.Block(item, lanes, step, *shape, taps if taps == 3 else 0)
+    block = Block(item, lanes, step, *shape, taps if taps == 3 else 0)
     return Layout(block, geometry, dtype)
 
 

@@ -1,167 +1,18 @@
-"""Register blocks of the wave recurrence as LLVM vectors, through Numba intrinsics.
+"""Register blocks of the wave recurrence, through Numba intrinsics.
 
 Numba's own vectoriser keeps these loops at a third of the machine's rate, because it does not hold a block of outputs
 in registers across the loop over channels. Each intrinsic here emits one such block: accumulators as allocas, which
 LLVM promotes to registers, and `llvm.fmuladd` on whole vectors, which LLVM splits where the machine's are shorter.
-
-A `Block` says which: Numba sees its numbers as part of its type, and compiles (and caches) one version for each. All
-addresses are integers, all distances bytes.
 """
 
-import platform
-from dataclasses import dataclass, fields
-
-import llvmlite.binding
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import NativeValue, intrinsic, models, overload_attribute, register_model, typeof_impl, unbox
+from numba.extending import intrinsic
+
+from wavefield_torch._simd_block import addresses, emitter
 
 TERMS = 5  # rows that `contract` sums at a time
-
-
-@dataclass(frozen=True)
-class Block:
-    """What is known when a register block is compiled."""
-
-    item: int  # bytes of an element: 4 (float32) or 8 (float64)
-    lanes: int  # L, elements of a vector
-    step: int  # elements from one tap to the next: L if the lanes are samples, 1 if they are positions
-    outputs: int  # convolution: output channels held in registers,
-    columns: int  # and vectors of each of them
-    deltas: int  # gradient of the kernel: channels of δ held in registers,
-    partners: int  # and channels of the state beside them
-    taps: int  # K, kernel width, if it is written out (3); 0 for a loop over any number
-
-    @property
-    def together(self):
-        """Whether the lanes are samples."""
-        return self.step == self.lanes
-
-
-class _BlockType(types.Type):
-    def __init__(self, block):
-        self.block = block
-        super().__init__(name=repr(block))
-
-
-@typeof_impl.register(Block)
-def _typeof_block(block, context):
-    return _BlockType(block)
-
-
-register_model(_BlockType)(models.OpaqueModel)
-
-
-@unbox(_BlockType)
-def _unbox_block(kind, obj, context):
-    return NativeValue(context.context.get_dummy_value())
-
-
-def _constant(name):
-    @overload_attribute(_BlockType, name)
-    def attribute(block):
-        number = getattr(block.block, name)
-        return lambda block: number
-
-
-for _name in (*(f.name for f in fields(Block)), "together"):
-    _constant(_name)
-
-
-def vector_bytes():
-    """Width of the machine's vectors: 64 (AVX-512), 32 (AVX) or 16 (SSE, NEON)."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 64
-    return 32 if features.get("avx") else 16
-
-
-def vector_registers(width):
-    """How many of them there are."""
-    return 32 if width == 64 or platform.machine().lower() in ("arm64", "aarch64") else 16
-
-
-class _Emitter:
-    """Vector instructions for one block, emitted at the builder's place."""
-
-    def __init__(self, builder, block):
-        self.builder = builder
-        for field in fields(block):
-            setattr(self, field.name, getattr(block, field.name))
-        self.together = block.together
-        self.scalar = ir.DoubleType() if self.item == 8 else ir.FloatType()
-        self.vector = ir.VectorType(self.scalar, self.lanes)
-        self.bytes = self.item * self.lanes
-        self.suffix = f"v{self.lanes}f{8 * self.item}"
-
-    def index(self, n):
-        return ir.IntType(64)(n)
-
-    def at(self, base, *moves):
-        """base + Σ distance · count, for pairs whose parts may be numbers or values."""
-        for distance, count in moves:
-            if isinstance(distance, int) and isinstance(count, int):
-                base = self.builder.add(base, self.index(distance * count))
-                continue
-            distance, count = (self.index(v) if isinstance(v, int) else v for v in (distance, count))
-            base = self.builder.add(base, self.builder.mul(distance, count))
-        return base
-
-    def load(self, address):
-        pointer = self.builder.inttoptr(address, self.vector.as_pointer())
-        return self.builder.load(pointer, align=self.item)
-
-    def store(self, value, address):
-        self.builder.store(value, self.builder.inttoptr(address, self.vector.as_pointer()), align=self.item)
-
-    def prefetch(self, address, *, near=False, write=False):
-        i32 = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), i32, i32, i32])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        pointer = self.builder.inttoptr(address, ir.IntType(8).as_pointer())
-        self.builder.call(function, [pointer, i32(int(write)), i32(3 if near else 2), i32(1)])
-
-    def spread(self, scalar):
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        one = self.builder.insert_element(undefined, scalar, ir.IntType(32)(0))
-        first = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(one, undefined, first)
-
-    def load_spread(self, address):
-        return self.spread(self.builder.load(self.builder.inttoptr(address, self.scalar.as_pointer())))
-
-    def constant(self, value):
-        return ir.Constant(self.vector, [value] * self.lanes)
-
-    def fma(self, a, b, c):
-        kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        function = cgutils.get_or_insert_function(self.builder.module, kind, f"llvm.fmuladd.{self.suffix}")
-        return self.builder.call(function, [a, b, c])
-
-    def accumulators(self, *shape):
-        cells = {cell: cgutils.alloca_once(self.builder, self.vector) for cell in np.ndindex(*shape)}
-        for slot in cells.values():
-            self.builder.store(self.constant(0.0), slot)
-        return cells
-
-    def add_product(self, slot, a, b):
-        self.builder.store(self.fma(a, b, self.builder.load(slot)), slot)
-
-    def present(self, address):
-        return cgutils.if_likely(self.builder, cgutils.is_not_null(self.builder, address))
-
-    def loop(self, count):
-        return cgutils.for_range(self.builder, count)
-
-
-def _emitter(builder, signature):
-    return _Emitter(builder, signature.args[0].block)
-
-
-def _addresses(block, count, *others):
-    return types.void(block, *others, *[types.intp] * count)
 
 
 @intrinsic
@@ -179,17 +30,17 @@ def convolve(
         term_sums[j, o, m] += target[o, m] sum_values[j] + earlier[o, m] earlier_values[j]
 
     base, addend, gate, sums and earlier may be absent (address 0). `source`, `gate`, `target` and `earlier` share the
-    distance `row` between channels; base and matrix have `parameter_row`; addend and the sums `column_row`. Where lanes are samples,
-    base and matrix hold one number per position and values one vector per term; where lanes are positions it is the
-    other way round. What lies `ahead` bytes from the gate, or from the target without one, is fetched into the cache,
-    a line for each channel: all at once they would keep everything else waiting.
+    distance `row` between channels; base and matrix have `parameter_row`; addend and the sums `column_row`. Where lanes
+    are samples, base and matrix hold one number per position and values one vector per term; where lanes are positions
+    it is the other way round. What lies `ahead` bytes from the gate, or from the target without one, is fetched into
+    the cache, a line for each channel: all at once they would keep everything else waiting.
     """
 
     def codegen(context, builder, signature, args):
         (_, floor, source, row, kernel, channels, taps, base, parameter_row, terms, matrix, matrix_term, values, addend,
          column_row, gate, curved, target, ahead, sums, sum_terms, term_sums, sum_term, sum_values, earlier,
          earlier_values) = args  # fmt: skip
-        e = _emitter(builder, signature)
+        e = emitter(builder, signature)
         parameter = e.load_spread if e.together else e.load
         column = e.item if e.together else e.bytes  # from one column to the next among parameters
         value, next_value = (e.load, e.bytes) if e.together else (e.load_spread, e.item)
@@ -243,7 +94,7 @@ def convolve(
         floor = e.spread(floor if e.item == 8 else builder.fptrunc(floor, e.scalar))
         with builder.if_else(gated) as (masked, clamped):
             with clamped:
-                for (o, m), slot in cells.items():
+                for slot in cells.values():
                     a = builder.load(slot)  # unordered: not-a-number stays
                     builder.store(builder.select(builder.fcmp_unordered(">", a, floor), a, floor), slot)
             with masked:
@@ -265,7 +116,7 @@ def convolve(
                 _add_to_sums(e, cells, row, column_row, sums, sum_terms, term_sums, sum_term, parts)
         return context.get_dummy_value()
 
-    return _addresses(block, 25, types.float64), codegen
+    return addresses(block, 25, types.float64), codegen
 
 
 def _add_to_sums(e, cells, row, column_row, sums, sum_terms, term_sums, sum_term, parts):
@@ -326,7 +177,7 @@ def correlate(typing, block, delta, state, row, count, total, total_output, tota
 
     def codegen(context, builder, signature, args):
         _, delta, state, row, count, total, total_output, total_partner, tap = args
-        e = _emitter(builder, signature)
+        e = emitter(builder, signature)
         taps = e.taps or 1
         state = e.at(state, (e.step * e.item, tap))
         total = e.at(total, (e.bytes, tap))
@@ -356,7 +207,7 @@ def correlate(typing, block, delta, state, row, count, total, total_output, tota
             e.store(builder.load(slot), place(*cell))
         return context.get_dummy_value()
 
-    return _addresses(block, 8), codegen
+    return addresses(block, 8), codegen
 
 
 @intrinsic
@@ -365,7 +216,7 @@ def accumulate(typing, block, total, source, values, count):
 
     def codegen(context, builder, signature, args):
         _, total, source, values, count = args
-        e = _emitter(builder, signature)
+        e = emitter(builder, signature)
         factor = cgutils.alloca_once(builder, e.vector)
         builder.store(e.constant(1.0), factor)
         with e.present(values):
@@ -373,7 +224,7 @@ def accumulate(typing, block, total, source, values, count):
         _add_multiple(e, total, source, builder.load(factor), count)
         return context.get_dummy_value()
 
-    return _addresses(block, 4), codegen
+    return addresses(block, 4), codegen
 
 
 @intrinsic
@@ -382,11 +233,11 @@ def axpy(typing, block, total, source, number, count):
 
     def codegen(context, builder, signature, args):
         _, total, source, number, count = args
-        e = _emitter(builder, signature)
+        e = emitter(builder, signature)
         _add_multiple(e, total, source, e.load_spread(number), count)
         return context.get_dummy_value()
 
-    return _addresses(block, 4), codegen
+    return addresses(block, 4), codegen
 
 
 def _add_multiple(e, total, source, factor, count):
@@ -402,7 +253,7 @@ def outer(typing, block, total, total_column, source, values, values_lane):
 
     def codegen(context, builder, signature, args):
         _, total, total_column, source, values, values_lane = args
-        e = _emitter(builder, signature)
+        e = emitter(builder, signature)
         cells = [cgutils.alloca_once(builder, e.vector) for _ in range(e.columns)]
         for m, slot in enumerate(cells):
             builder.store(e.load(e.at(total, (total_column, m))), slot)
@@ -414,7 +265,7 @@ def outer(typing, block, total, total_column, source, values, values_lane):
             e.store(builder.load(slot), e.at(total, (total_column, m)))
         return context.get_dummy_value()
 
-    return _addresses(block, 5), codegen
+    return addresses(block, 5), codegen
 
 
 @intrinsic
@@ -423,7 +274,7 @@ def contract(typing, block, total, source, matrix, matrix_term, count):
 
     def codegen(context, builder, signature, args):
         _, total, source, matrix, matrix_term, count = args
-        e = _emitter(builder, signature)
+        e = emitter(builder, signature)
         parameter, column = (e.load_spread, e.item) if e.together else (e.load, e.bytes)
         cells = e.accumulators(2, TERMS)  # even and odd columns apart: more sums under way
         two = e.index(2)
@@ -445,7 +296,7 @@ def contract(typing, block, total, source, matrix, matrix_term, count):
             e.store(builder.fadd(e.load(place), both), place)
         return context.get_dummy_value()
 
-    return _addresses(block, 5), codegen
+    return addresses(block, 5), codegen
 
 
 def _turned(e, rows):
@@ -474,13 +325,13 @@ def gather_tile(typing, block, sources, offset, target):
 
     def codegen(context, builder, signature, args):
         _, sources, offset, target = args
-        e = _emitter(builder, signature)
+        e = emitter(builder, signature)
         rows = [e.load(_listed(e, sources, lane, offset)) for lane in range(e.lanes)]
         for j, value in enumerate(_turned(e, rows)):
             e.store(value, e.at(target, (e.bytes, j)))
         return context.get_dummy_value()
 
-    return _addresses(block, 3), codegen
+    return addresses(block, 3), codegen
 
 
 @intrinsic
@@ -489,13 +340,13 @@ def scatter_tile(typing, block, source, targets, offset):
 
     def codegen(context, builder, signature, args):
         _, source, targets, offset = args
-        e = _emitter(builder, signature)
+        e = emitter(builder, signature)
         columns = [e.load(e.at(source, (e.bytes, j))) for j in range(e.lanes)]
         for lane, value in enumerate(_turned(e, columns)):
             e.store(value, _listed(e, targets, lane, offset))
         return context.get_dummy_value()
 
-    return _addresses(block, 3), codegen
+    return addresses(block, 3), codegen
 
 
 @intrinsic
@@ -504,14 +355,14 @@ def sum_lanes(typing, block, source, target):
 
     def codegen(context, builder, signature, args):
         _, source, target = args
-        e = _emitter(builder, signature)
+        e = emitter(builder, signature)
         rows = _turned(e, [e.load(e.at(source, (e.bytes, j))) for j in range(e.lanes)])
         while len(rows) > 1:
             rows = [builder.fadd(rows[j], rows[j + 1]) for j in range(0, len(rows), 2)]
         e.store(builder.fadd(rows[0], e.load(target)), target)
         return context.get_dummy_value()
 
-    return _addresses(block, 2), codegen
+    return addresses(block, 2), codegen
 
 
 @intrinsic
@@ -520,12 +371,12 @@ def copy(typing, block, target, source, count):
 
     def codegen(context, builder, signature, args):
         _, target, source, count = args
-        item = _emitter(builder, signature).item
+        item = emitter(builder, signature).item
         there, here = (builder.inttoptr(a, ir.IntType(8).as_pointer()) for a in (target, source))
         cgutils.raw_memcpy(builder, there, here, count, item)
         return context.get_dummy_value()
 
-    return _addresses(block, 3), codegen
+    return addresses(block, 3), codegen
 
 
 @intrinsic
@@ -539,106 +390,4 @@ def clear(typing, block, target, count):
         cgutils.memset(builder, pointer, size, 0)
         return context.get_dummy_value()
 
-    return _addresses(block, 2), codegen
-
-
-@intrinsic
-def apply_tanh(typing, block, target, count):
-    """target[m] = tanh(target[m]) from expm1(2|x|) = 2^k (1 + expm1(r)) − 1, with |r| ≤ ln(2)/2."""
-
-    def codegen(context, builder, signature, args):
-        _, target, count = args
-        e = _emitter(builder, signature)
-        with e.loop(count) as column:
-            place = builder.add(target, builder.mul(column.index, e.index(e.bytes)))
-            e.store(_tanh(e, e.load(place)), place)
-        return context.get_dummy_value()
-
-    return _addresses(block, 2), codegen
-
-
-def _tanh(e, x):
-    builder = e.builder
-    mantissa, exponent_bias, terms, limit = (52, 1023, 14, 40.0) if e.item == 8 else (23, 127, 8, 20.0)
-    integers = ir.VectorType(ir.IntType(8 * e.item), e.lanes)
-
-    def whole(n):
-        return ir.Constant(integers, [n] * e.lanes)
-
-    sign = builder.and_(builder.bitcast(x, integers), whole(-(2 ** (8 * e.item - 1))))
-    size = builder.bitcast(builder.xor(builder.bitcast(x, integers), sign), e.vector)
-    y = builder.fadd(size, size)
-    y = builder.select(builder.fcmp_ordered(">", y, e.constant(limit)), e.constant(limit), y)  # 1 beyond it
-    magic = e.constant(1.5 * 2.0**mantissa)  # adding it leaves the nearest integer in the low bits
-    shifted = e.fma(y, e.constant(1 / np.log(2)), magic)
-    k = builder.fsub(shifted, magic)
-    high = float(np.float32(np.log(2)).view(np.int32) // 4096 * 4096)
-    high = float(np.int32(high).view(np.float32))  # its product with k is exact
-    r = e.fma(k, e.constant(-high), y)
-    r = e.fma(k, e.constant(high - np.log(2)), r)
-    series = e.constant(1.0)
-    for n in range(terms, 1, -1):  # r (1 + r/2 (1 + r/3 (1 + …)))
-        series = e.fma(builder.fmul(r, e.constant(1 / n)), series, e.constant(1.0))
-    series = builder.fmul(r, series)
-    power = builder.add(builder.bitcast(shifted, integers), whole(exponent_bias))
-    power = builder.bitcast(builder.shl(power, whole(mantissa)), e.vector)
-    e2 = e.fma(power, series, builder.fsub(power, e.constant(1.0)))
-    result = builder.fdiv(e2, builder.fadd(e2, e.constant(2.0)))
-    return builder.bitcast(builder.or_(builder.bitcast(result, integers), sign), e.vector)
-
-
-_FLUSH_X86 = 0x8040  # MXCSR: denormal results and operands are zero
-_FLUSH_ARM = 1 << 24  # FPCR: the same
-
-
-@intrinsic
-def flush_denormals(typing):
-    """Treat denormals as zero from here on in this thread (they cost a hundred cycles each); returns what was set."""
-
-    def codegen(context, builder, signature, args):
-        before = _read_control(builder)
-        _write_control(builder, builder.or_(before, ir.IntType(64)(_FLUSH_X86 if _x86() else _FLUSH_ARM)))
-        return before
-
-    return types.int64(), codegen
-
-
-@intrinsic
-def restore_denormals(typing, before):
-    """Undo `flush_denormals`."""
-
-    def codegen(context, builder, signature, args):
-        _write_control(builder, args[0])
-        return context.get_dummy_value()
-
-    return types.void(types.int64), codegen
-
-
-def _x86():
-    return platform.machine().lower() in ("x86_64", "amd64")
-
-
-def _read_control(builder):
-    i64 = ir.IntType(64)
-    if _x86():
-        word = cgutils.alloca_once(builder, ir.IntType(32))
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
-        read = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.stmxcsr")
-        builder.call(read, [builder.bitcast(word, ir.IntType(8).as_pointer())])
-        return builder.zext(builder.load(word), i64)
-    if platform.machine().lower() in ("arm64", "aarch64"):
-        read = cgutils.get_or_insert_function(builder.module, ir.FunctionType(i64, []), "llvm.aarch64.get.fpcr")
-        return builder.call(read, [])
-    return i64(0)
-
-
-def _write_control(builder, value):
-    if _x86():
-        word = cgutils.alloca_once_value(builder, builder.trunc(value, ir.IntType(32)))
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer()])
-        write = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.sse.ldmxcsr")
-        builder.call(write, [builder.bitcast(word, ir.IntType(8).as_pointer())])
-    elif platform.machine().lower() in ("arm64", "aarch64"):
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
-        write = cgutils.get_or_insert_function(builder.module, kind, "llvm.aarch64.set.fpcr")
-        builder.call(write, [value])
+    return addresses(block, 2), codegen
