@@ -11,13 +11,15 @@ asked for by name (--way): their weights alone make them hundreds of times as co
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
+import gc
 import os
 import platform
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -226,12 +228,24 @@ def _memory(case, way, device):
 
 
 def _peak_memory(case, way):
-    import resource
+    """MB above what the process held before its first full step, a short one having loaded all code."""
+    cpu = torch.device("cpu")
+    _Step(replace(case, T=4), way, cpu).run()
+    gc.collect()
+    before = _highest(reset=True)
+    _Step(case, way, cpu).run()
+    return _highest() - before
 
-    unit = 1e-6 if sys.platform == "darwin" else 1e-3  # bytes there, kilobytes elsewhere
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    _Step(case, way, torch.device("cpu")).run()
-    return unit * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+
+def _highest(*, reset=False):
+    """The most resident memory so far in MB, where the system can forget it (Linux) since the last reset."""
+    import resource  # not on Windows
+
+    if reset:
+        with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as switch:
+            switch.write("5")
+    unit = 1e-6 if sys.platform == "darwin" else 1.024e-3  # bytes there, kibibytes elsewhere
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _complete(rows, sgemm):
