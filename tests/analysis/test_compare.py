@@ -67,7 +67,7 @@ def test_p_values_of_alike_recordings_are_uniform(draws, measured):
     features = ("speed", "wavelength", "frequency", "travelling_index", "directionality")
     found = {name: [] for name in (*features, "spectrum")}
     for seed in range(count):
-        result = compare(probe(17, 2 * seed), probe(17, 2 * seed + 1), seed=seed, **QUICK)
+        result = compare(probe(17, (seed, 0)), probe(17, (seed, 1)), seed=seed, **QUICK)
         for name in features:
             found[name].append(float(of_model(result, name).p_value))
         found["spectrum"].append(float(result.spectrum_p_value.sel(comparison="model")))
