@@ -13,7 +13,7 @@ import re
 import signal
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import torch
@@ -38,6 +38,8 @@ def main(argv=None) -> int:
     parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
     parser.add_argument("--device", help="default: a GPU if there is one")
     options = parser.parse_args(argv)
+    if options.jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, got {options.jobs}")
     tables = [load_table(name) for name in options.table]
     plan = _plan(tables, options)
     deadline = time.monotonic() + options.budget
@@ -78,38 +80,46 @@ def _plan(tables, options):
 
 
 def _carry_out(plan, deadline, options):
-    """Run the plan, several at a time if asked; returns those that failed."""
-    context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
-    failed = []
-    with ProcessPoolExecutor(options.jobs, context, _set_up, (threads,), max_tasks_per_child=1) as pool:
-        futures = {
-            pool.submit(_one, *run, deadline - time.monotonic() + time.time(), options.data, options.device): run
-            for run in plan
-        }
-        try:
-            for future in as_completed(futures):
-                folder = futures[future][2]
-                try:
-                    print(f"{folder.name}: {future.result()}", flush=True)
-                except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
-                    failed.append(folder)
-                    print(f"{folder.name} failed: {error}", file=sys.stderr, flush=True)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)
-            raise
+    """Run the plan, each run in a process of its own, several at a time if asked; returns those that failed."""
+    waiting, running, failed = list(plan), {}, []
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while waiting or running:
+            while waiting and len(running) < options.jobs:
+                config, settings, folder = waiting.pop(0)
+                if time.monotonic() >= deadline:
+                    print(f"{folder.name}: not begun, the budget is spent", flush=True)
+                    continue
+                process = multiprocessing.get_context("spawn").Process(
+                    target=_one, args=(config, settings, folder, deadline - time.monotonic(), options)
+                )
+                process.start()
+                running[process.sentinel] = (process, folder)
+            for sentinel in wait(list(running)) if running else ():
+                process, folder = running.pop(sentinel)
+                process.join()
+                failed += [folder] if process.exitcode else []
+    except KeyboardInterrupt:  # they save and stop, as if asked one by one
+        for process, _ in running.values():
+            process.terminate()
+        for process, _ in running.values():
+            process.join()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return failed
 
 
-def _set_up(threads):
-    torch.set_num_threads(threads)
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def _one(config, settings, folder, deadline, data, device):
-    """Run or go on with one run until the deadline (of the clock); returns what to print."""
-    left = deadline - time.time()
-    if left <= 0:
-        return "not begun, the budget is spent"
-    summary = run_or_resume(load_config(config, settings), folder, data=data, device=device, budget=left)
-    return f"{summary['status']} at step {summary['step']} of {summary['steps']}, {summary['seconds']:.0f} s"
+def _one(config, settings, folder, budget, options):
+    """Run or go on with one run, and print what became of it; exits with 1 where it failed."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.jobs))
+    try:
+        config = load_config(config, settings)
+        summary = run_or_resume(config, folder, data=options.data, device=options.device, budget=budget)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
+        print(f"{folder.name} failed: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+    reached = f"{summary['status']} at step {summary['step']:,} of {summary['steps']:,}, {summary['seconds']:.0f} s"
+    print(f"{folder.name}: {reached}", flush=True)

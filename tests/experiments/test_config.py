@@ -118,7 +118,7 @@ def test_a_setting_that_cannot_be_is_named(settings, message):
 
 
 def test_files_that_are_no_configs_are_named(tmp_path):
-    with pytest.raises(ConfigError, match="no config 'copy-wrn'.*copy-wrnn"):
+    with pytest.raises(ConfigError, match=r"no config 'copy-wrn'.*copy-wrnn"):
         load_config("copy-wrn")
     with pytest.raises(ConfigError, match="no config file"):
         load_config(tmp_path / "missing.toml")
@@ -127,7 +127,7 @@ def test_files_that_are_no_configs_are_named(tmp_path):
     with pytest.raises(ConfigError, match="is no TOML file"):
         load_config(bad)
     bad.write_text('[task]\nkind = "copy"\ndelay = 3\n')
-    with pytest.raises(ConfigError, match="model: .*required"):
+    with pytest.raises(ConfigError, match=r"model: .*required"):
         load_config(bad)
 
 

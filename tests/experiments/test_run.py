@@ -149,7 +149,7 @@ def test_a_damaged_checkpoint_is_passed_over(damage, tmp_path, capsys, whole):
     config = tiny("record_at=[0,20]")
     for count in (12, 9):
         _some_steps(config, tmp_path / "run", count)
-    newest, before = RunFolder(tmp_path / "run").checkpoints()
+    newest, _ = RunFolder(tmp_path / "run").checkpoints()
     raw = bytearray(newest.read_bytes())
     if damage == "flipped":
         raw[-9] ^= 4
@@ -163,7 +163,7 @@ def test_nothing_is_trained_anew_in_silence_where_all_checkpoints_are_damaged(tm
     _some_steps(tiny(), tmp_path / "run", 12)
     for path in RunFolder(tmp_path / "run").checkpoints():
         path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="all checkpoints of .* are damaged"):
+    with pytest.raises(CheckpointError, match=r"all checkpoints of .* are damaged"):
         resume(tmp_path / "run")
 
 

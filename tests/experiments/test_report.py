@@ -1,0 +1,102 @@
+"""Tables of runs: what was run stands beside what was published, and what was not run stays blank."""
+
+import csv
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from experiments.__main__ import main
+from experiments.report import find_runs, markdown, records_of
+from experiments.reproduce import seconds
+from experiments.tables import load_table
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    more = [word for setting in ("steps=20", "evaluate_every=10") for word in ("--set", setting)]
+    chosen = ["--row", "iRNN", "--column", "delay 10", "--seeds", "0", "1"]
+    assert main(["reproduce", "copy", *chosen, *more, "--runs", str(folder)]) == 0
+    return folder
+
+
+def test_the_cells_that_were_asked_for_were_run(runs):
+    assert sorted(path.name for path in runs.iterdir()) == [
+        f"copy-irnn-delay10-steps20-evaluate_every10-seed{seed}" for seed in (0, 1)
+    ]
+
+
+def test_what_was_run_stands_beside_what_was_published(runs):
+    table = load_table("copy")
+    records = records_of(table, find_runs(runs))
+    assert [(r["row"], r["column"], r["seed"], r["published final.reference_loss"]) for r in records] == [
+        ("iRNN", "delay 10", 0, 3e-3),
+        ("iRNN", "delay 10", 1, 3e-3),
+    ]
+    final = json.loads((runs / records[0]["run"] / "summary.json").read_text())["final"]["reference_loss"]
+    assert records[0]["final.reference_loss"] == final
+    lines = markdown(table, records).splitlines()
+    ran = [line.split(" | ") for line in lines if line.startswith("| delay 10 | iRNN |")]
+    assert ran[0][2] == "3e-03"
+    assert " ± " in ran[0][3]
+    mean = sum(r["final.reference_loss"] for r in records) / 2
+    assert float(ran[0][4]) == pytest.approx(mean / 3e-3, rel=0.1)
+    blank = next(line for line in lines if line.startswith("| delay 80 | wRNN |"))
+    assert blank.split(" | ")[2:6] == ["1e-11", "", "", ""]
+
+
+def test_the_report_keeps_the_small_files_and_can_be_made_again_from_them(runs, tmp_path):
+    assert main(["report", "--runs", str(runs), "-o", str(tmp_path / "results"), "--collect"]) == 0
+    results = tmp_path / "results"
+    assert (results / "copy.png").stat().st_size > 5000
+    kept = {path.name for path in (results / "runs" / "copy-irnn-delay10-steps20-evaluate_every10-seed0").iterdir()}
+    assert kept == {"config.toml", "metrics.csv", "summary.json", "environment.json"}
+    assert main(["report", "--runs", str(results / "runs"), "-o", str(tmp_path / "again")]) == 0
+    for name in ("copy.csv", "copy.md"):
+        assert (tmp_path / "again" / name).read_text() == (results / name).read_text()
+    with open(results / "copy.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["commit"] != "" and row["device"] != "" for row in rows] == [True, True]
+
+
+def test_a_second_call_finds_all_done_and_a_spent_budget_begins_nothing(runs, capsys):
+    chosen = ["--row", "iRNN", "--set", "steps=20", "--set", "evaluate_every=10", "--runs", str(runs)]
+    assert main(["reproduce", "copy", *chosen, "--budget", "0s"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("not begun, the budget is spent") == 4
+    assert len(list(runs.iterdir())) == 2
+
+
+def test_no_runs_make_no_tables(tmp_path, capsys):
+    assert main(["report", "--runs", str(tmp_path), "-o", str(tmp_path / "report")]) == 0
+    assert "no runs in" in capsys.readouterr().out
+    assert not list((tmp_path / "report").iterdir())
+
+
+@pytest.mark.parametrize(("text", "value"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400)])
+def test_durations(text, value):
+    assert seconds(text) == value
+
+
+def test_a_duration_that_is_none_is_named(capsys):
+    with pytest.raises(SystemExit):
+        main(["reproduce", "adding", "--budget", "soon"])
+    assert "90s, 30m or 6h, got 'soon'" in capsys.readouterr().err
+
+
+def test_a_stopped_reproduction_stops_its_runs_and_goes_on_later(tmp_path):
+    chosen = ["--row", "iRNN", "--column", "delay 0", "--set", "evaluate_every=50", "--jobs", "2"]
+    command = [sys.executable, "-m", "experiments", "reproduce", "copy", *chosen, "--runs", str(tmp_path)]
+    command += ["--set", "steps=50000", "--seeds", "0", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    while len(list(tmp_path.glob("*/metrics.csv"))) < 2 and process.poll() is None:
+        time.sleep(0.05)
+    process.terminate()
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "| delay 0 | iRNN |" in printed
+    summaries = [json.loads(path.read_text()) for path in tmp_path.glob("*/summary.json")]
+    assert [summary["status"] for summary in summaries] == ["interrupted"] * 2

@@ -1,0 +1,79 @@
+"""Sweeps: two workers on this machine, one of them killed, and a sweep that is killed itself."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import optuna
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from experiments.__main__ import main
+from experiments.config import load_config
+
+SMALL = ["epochs=2", "hidden_size=8", "batch_size=32", "evaluate_every=10"]
+
+
+def sweep(folder, *options):
+    command = [sys.executable, "-m", "experiments", "sweep", "digits-irnn", *SMALL, "-o", str(folder), *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def training(process, folder):
+    """The workers, once one of them has begun to train."""
+    while process.poll() is None and not list(folder.glob("trial-*/metrics.csv")):
+        time.sleep(0.05)
+    assert process.poll() is None, process.communicate()[0]
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def trials(folder):
+    with open(folder / "trials.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_survives_the_kill_of_a_worker_and_of_itself(tmp_path):
+    folder = tmp_path / "sweep"
+    process = sweep(folder, "--trials", "3", "--workers", "2")
+    for worker in training(process, folder):
+        worker.kill()  # all of them: whatever was under way is lost
+    time.sleep(1.0)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{folder}/study.db")
+    assert any(t.state == TrialState.RUNNING for t in study.trials)
+    process = sweep(folder, "--trials", "3", "--workers", "2")
+    training(process, folder)[0].kill()
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    states = [row["state"] for row in trials(folder)]
+    assert states.count("COMPLETE") + states.count("PRUNED") == 3
+    best = max(float(row["value"]) for row in trials(folder) if row["state"] == "COMPLETE")
+    assert f"{best:.6g}" in output
+    assert load_config(folder / "best.toml").model.hidden_size == 8
+
+
+def test_the_grid_is_gone_through_once(tmp_path):
+    process = sweep(tmp_path / "sweep", "--grid", "--workers", "1", "epochs=1", "clip=1.0")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    found = sorted(float(row["params_learning_rate"]) for row in trials(tmp_path / "sweep"))
+    assert found == [3e-4, 1e-3, 3e-3]  # the values of the config
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits-irnn", "learning_rate=1.0", "clip=1.0"], "has no table [search] with settings to try"),
+        (["digits-irnn", "--trials", "0"], "--trials and --workers must be at least 1"),
+        (["digits-irn"], "no config 'digits-irn'"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_before_anything_starts(arguments, message, capsys, tmp_path):
+    assert main(["sweep", *arguments, "-o", str(tmp_path / "sweep")]) == 2
+    assert message in capsys.readouterr().err
