@@ -200,7 +200,7 @@ def backward(
         wrap(block, g, delta)
     if start == 0 and gradients.h0 != 0:
         nothing, inf = Sums(0, 0, 0, 0, 0, 0), np.inf  # δ[1] lies in the second slot
-        sweep(block, g, -inf, deltas + g.slot, kernel, 0, 0, 0, 0, 0, 0, 0, deltas, 0, nothing)
+        sweep(block, g, -inf, deltas + g.slot, kernel, 0, 0, 0, 0, 0, 0, False, deltas, 0, nothing)
         unpack(block, g, group, deltas, gradients.h0, 0)
     if last:
         finish(block, g, totals)

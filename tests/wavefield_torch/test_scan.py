@@ -1,6 +1,7 @@
 """`wave_scan`: every backend is the reference, the recurrence is local, the operator behaves as PyTorch's own do."""
 
 import doctest
+import functools
 
 import numpy as np
 import pytest
@@ -55,7 +56,8 @@ def assert_close(found, expected, dtype):
         assert error < TOLERANCE[dtype], f"{name}: {error:.1e}"
 
 
-# shapes that fill no block and no vector, every kind of drive, every way a loss can see the states
+# Shapes that fill no block and no vector, every kind of drive, every way a loss can see the states; few register blocks
+# among them, since each takes seconds to compile when it is not yet in Numba's cache.
 AGREEMENT = [
     # T, B, I, C, N, options
     (9, 17, 2, 6, 33, {}),
@@ -65,14 +67,15 @@ AGREEMENT = [
     (40, 20, 2, 6, 19, dict(drive="shared")),
     (9, 20, 10, 6, 21, dict(drive="expanded", seen="last", checkpoint_every=4)),
     (784, 16, 1, 1, 5, dict(seen="last")),
+    (784, 3, 1, 6, 19, dict(seen="last", checkpoint_every=28)),
     (70, 40, 1, 16, 50, dict(seen="last", checkpoint_every=1)),
     (70, 3, 2, 16, 37, dict(seen="last", checkpoint_every=9)),
-    (5, 3, 3, 27, 100, dict(seen="both")),
+    (5, 3, 3, 27, 90, dict(seen="both")),
     (2, 128, 2, 27, 7, {}),
     (1, 1, 1, 1, 1, dict(nonlinearity="tanh")),
     (1, 17, 2, 6, 3, dict(seen="last")),
     (20, 18, 2, 6, 9, dict(nonlinearity="tanh", seen="both")),
-    (20, 1, 2, 6, 100, dict(nonlinearity="tanh")),
+    (20, 1, 2, 6, 90, dict(nonlinearity="tanh")),
     (20, 18, 2, 6, 9, dict(nonlinearity="identity", seen="last")),
 ]
 OTHER_WIDTHS = [(6, 20, 2, 3, 11, 5, {}), (6, 20, 2, 3, 2, 7, {}), (6, 2, 2, 3, 40, 9, {}), (6, 20, 1, 3, 1, 1, {})]
@@ -135,6 +138,19 @@ def test_the_same_numbers_give_the_same_bits_on_any_number_of_threads():
         torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("batch", [3, 40], ids=["positions-in-lanes", "samples-in-lanes"])
+def test_what_memory_held_before_leaves_no_trace(batch, monkeypatch):
+    monkeypatch.setattr(_workspace, "_SMALL", 0)
+    inputs = problem(9, batch, 2, 3, 21, dtype=torch.float32)
+    first = run("cpu", inputs, "last", checkpoint_every=1)
+    for memory in _workspace._shelf:
+        np.frombuffer(memory, np.uint8)[:] = 255  # not-a-number
+    assert all(torch.equal(a, b) for a, b in zip(run("cpu", inputs, "last", checkpoint_every=1), first, strict=True))
+    for memory in _workspace._shelf:
+        np.frombuffer(memory, np.uint8)[:] = 255
+    assert torch.ops.wavefield.scan(*inputs, "relu", False, 1, "cpu")[1].isfinite().all()
+
+
 def test_shared_and_one_hot_inputs_give_the_bits_of_dense_ones():
     x, *parameters = problem(12, 20, 24, 6, 33, drive="one-hot", dtype=torch.float32)
     dense = x.detach().clone()
@@ -167,8 +183,9 @@ def test_nothing_leaves_the_light_cone(backend, batch):
 def test_gradients_by_finite_differences():
     inputs = problem(3, 2, 2, 2, 4)
     assert torch.autograd.gradcheck(lambda *a: wave_scan(*a, backend="cpu"), inputs)
-    assert torch.autograd.gradcheck(lambda *a: wave_scan(*a, nonlinearity="tanh", backend="reference"), inputs)
-    assert torch.autograd.gradgradcheck(lambda *a: wave_scan(*a, nonlinearity="tanh", backend="reference"), inputs)
+    plain = functools.partial(wave_scan, nonlinearity="tanh", backend="reference")
+    assert torch.autograd.gradcheck(plain, inputs, fast_mode=True)
+    assert torch.autograd.gradgradcheck(plain, inputs, fast_mode=True)
 
 
 def test_a_second_derivative_of_the_fused_backend_is_refused():
@@ -388,13 +405,13 @@ def test_what_is_no_tensor_is_a_type_error():
 
 
 def test_the_states_that_were_kept_return_to_the_shelf():
-    inputs = problem(200, 32, 1, 6, 40, dtype=torch.float32)
+    inputs = problem(200, 32, 1, 6, 36, dtype=torch.float32)
     _workspace.free_workspaces()
     h = wave_scan(*inputs, return_sequence=False, backend="cpu")
     before = sum(map(len, _workspace._shelf))
     h.sum().backward()
     del h
-    assert sum(map(len, _workspace._shelf)) - before > 200 * 32 * 6 * 40 * 4
+    assert sum(map(len, _workspace._shelf)) - before > 200 * 32 * 6 * 36 * 4
     _workspace.free_workspaces()
     assert not _workspace._shelf
 
