@@ -64,7 +64,7 @@ def test_weights_repeat_values_in_the_median():
 @pytest.mark.validate
 def test_p_values_of_alike_recordings_are_uniform(draws, measured):
     count = draws(10, 200)
-    # 14 stretches on either side: with five against five p-values come in steps that no KS test calls uniform
+    # twelve stretches on either side: with five against five p-values come in steps that no KS test calls uniform
     features = ("speed", "wavelength", "frequency", "travelling_index", "directionality")
     found = {name: [] for name in (*features, "spectrum")}
     for seed in range(count):
