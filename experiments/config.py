@@ -37,6 +37,7 @@ class Training:
     epochs: int | None = Field(default=None, gt=0)  # of data sets
     batch_size: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)  # L2, in the gradient
     drop_factor: float = Field(default=1.0, ge=1)  # the learning rate is divided by it …
     drop_every: int = Field(default=0, ge=0)  # … every so many epochs (steps where there are none); 0: never
     clip: float = Field(default=0.0, ge=0)  # norm of the gradient; 0: none

@@ -17,8 +17,10 @@ from wavefield_torch import (
     SequenceModel,
     Tape,
     WaveRNN,
+    elman,
     linear_readout,
     mlp_readout,
+    open_line,
 )
 
 Size = Field(gt=0)
@@ -145,4 +147,29 @@ class Buffer(_Model):
         return Tape(inputs, self.hidden_size)
 
 
-Model = Wave | Identity | Gated | Local | Buffer
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Elman:
+    """`elman`: the tanh network without biases of Karuvally et al., read out at every step."""
+
+    kind: Literal["elman"]
+    hidden_size: int = Size
+
+    def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> SequenceModel:
+        """Return the model with its first weights drawn from `generator`."""
+        return elman(inputs, self.hidden_size, output_size=outputs, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class OpenLine:
+    """`open_line`: a line of `length` units for each input, and the boundary row that drives its end."""
+
+    kind: Literal["open-line"]
+    length: int = Size
+    nonlinearity: Literal["tanh", "identity"] = "tanh"
+
+    def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> SequenceModel:
+        """Return the model; nothing in it is drawn at random."""
+        return open_line(inputs, self.length, nonlinearity=self.nonlinearity)
+
+
+Model = Wave | Identity | Gated | Local | Buffer | Elman | OpenLine

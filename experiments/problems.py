@@ -1,8 +1,4 @@
-"""The tasks a config can name: where batches come from, what is minimised, and when a task counts as solved.
-
-Every batch is a function of the seed and of the step alone, so that a run that was broken off goes on with the data it
-would have had: no state of a random generator needs to be kept.
-"""
+"""The tasks a config can name: where batches come from, what is minimised, and when a task counts as solved."""
 
 from __future__ import annotations
 
@@ -10,13 +6,14 @@ import math
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch.nn.functional import mse_loss
 
 from experiments._strict import STRICT
+from experiments.generators import FIXED, ORDER, TRAINING, VALIDATION, generator_for
+from experiments.history import History
 from wavefield_torch import precise_logits, symbol_cross_entropy
 from wavefield_torch.tasks import (
     adding_batch,
@@ -32,15 +29,8 @@ from wavefield_torch.tasks import (
 from wavefield_torch.tasks.adding import SOLVED as ADDING_SOLVED
 from wavefield_torch.tasks.copying import SYMBOLS, TOKENS
 
-TRAINING, VALIDATION, WEIGHTS, ORDER, FIXED = range(5)  # what a generator is for
 EVALUATION_BATCH = 500
 CLASSIFICATIONS = ("mnist", "ns-cifar10", "digits")  # kinds of tasks whose score is an accuracy
-
-
-def generator_for(seed: int, purpose: int, step: int = 0, device="cpu") -> torch.Generator:
-    """Return a generator of its own for every seed, purpose and step, independent of all others."""
-    state = np.random.SeedSequence((seed, purpose, step)).generate_state(1, np.uint64)
-    return torch.Generator(device).manual_seed(int(state[0]))
 
 
 # --------------------------------------------------------------------------------- fresh sequences without end
@@ -273,4 +263,4 @@ class ImageProblem:
     reference_solved = solved
 
 
-Task = Copy | Adding | Mnist | NoisyCifar | Digits
+Task = Copy | Adding | Mnist | NoisyCifar | Digits | History

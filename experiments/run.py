@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from experiments.config import Config
 from experiments.folder import RunFolder, write_text
-from experiments.problems import WEIGHTS, generator_for
+from experiments.generators import WEIGHTS, generator_for
 from wavefield_torch import NotFiniteError, count_parameters, load_checkpoint, record, save_checkpoint, training_step
 
 CHECKPOINT_SECONDS = 60.0
@@ -44,6 +44,7 @@ class Progress:
     best_step: int | None = None
     solved_at: int | None = None
     reference_solved_at: int | None = None
+    problem: dict = field(default_factory=dict)  # what the problem itself remembers: the stage of a curriculum
     ended: str | None = None  # why: "finished", "solved", "no improvement", "not finite: …"
 
 
@@ -122,6 +123,8 @@ def resume(
     session = _prepare(folder.config(), folder, device, data, checkpoint_seconds)
     stored = folder.restore(session.model, session.optimizer)
     session.progress = Progress(**(stored or {}))
+    if session.progress.problem:
+        session.problem.restore(session.progress.problem)
     if session.progress.ended:
         summary = json.loads(folder.summary.read_text()) if folder.summary.exists() else {}
         return summary if summary.get("status") == session.progress.ended else _finish(session)
@@ -143,7 +146,7 @@ def _prepare(config, folder, device, data, checkpoint_seconds):
         generator=generator_for(training.seed, WEIGHTS),
     ).to(device)
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=training.learning_rate)
+    optimizer = torch.optim.Adam(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
     steps = training.steps or training.epochs * problem.steps_per_epoch
     return Session(config, folder, device, problem, model, optimizer, Progress(), steps, checkpoint_seconds)
 
@@ -237,6 +240,7 @@ def _record(session, path):
 
 
 def _save(session):
+    session.progress.problem = session.problem.state() if hasattr(session.problem, "state") else {}
     session.folder.save(session.progress.step, session.model, session.optimizer, asdict(session.progress))
 
 
@@ -294,11 +298,18 @@ def _finish(session):
             _record(session, folder / "hidden.nc")
         load_checkpoint(folder / "best.safetensors", session.model)
         summary["best_test"] = problem.test(session.model)
+    summary = _nan_as_null(summary)
     write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
     if session.stop:
         print(f"stopped at step {progress.step}; go on with: resume {folder.path}", file=sys.stderr)
         raise KeyboardInterrupt
     return summary
+
+
+def _nan_as_null(value):
+    if isinstance(value, dict):
+        return {key: _nan_as_null(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _median_of_last(folder, problem):

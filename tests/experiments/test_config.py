@@ -10,12 +10,19 @@ from experiments.tables import load_table, same_experiment, table_names
 from wavefield_torch import count_parameters
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.toml"))
-INPUTS = {"copy": (10, 10), "adding": (2, 1), "mnist": (1, 10), "ns-cifar10": (96, 10), "digits": (1, 10)}
+INPUTS = {
+    "copy": (10, 10),
+    "adding": (2, 1),
+    "mnist": (1, 10),
+    "ns-cifar10": (96, 10),
+    "digits": (1, 10),
+    "history": (8, 8),
+}
 
 
 def parameters(config, **options):
     inputs, outputs = INPUTS[config.task.kind]
-    every_step = config.task.kind == "copy"
+    every_step = config.task.kind in ("copy", "history")
     model = config.model.build(inputs, outputs, every_step=every_step, generator=torch.Generator().manual_seed(0))
     return count_parameters(model, **options)
 
@@ -41,6 +48,10 @@ def test_every_config_loads_and_survives_being_written(name, tmp_path):
         ("psmnist-wrnn", [], 45_824),
         ("nscifar10-wrnn", [], 434_944),
         ("nscifar10-irnn", [], 335_915),
+        ("history-elman", ["hidden_size=32"], 1_536),
+        ("history-elman", ["hidden_size=64"], 5_120),
+        ("history-elman", [], 18_432),
+        ("history-line", [], 704 + 2 * 8 * 64),  # recurrence, encoder and readout
     ],
 )
 def test_models_have_the_papers_number_of_parameters(name, settings, count):

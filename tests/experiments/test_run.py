@@ -70,10 +70,17 @@ def test_training_lowers_the_loss_that_it_reports(whole):
     assert rows[-1]["training_loss"] < rows[1]["training_loss"]
 
 
-@pytest.mark.parametrize("name", ["copy-wrnn", "copy-irnn", "digits-wrnn"])
+PIECES = {
+    "copy-wrnn": [*TINY, "steps=40"],
+    "adding-irnn": ["length=6", "hidden_size=12", "batch_size=8", "evaluate_every=5", "held_out=20", "steps=40"],
+    "digits-wrnn": IMAGES,
+    "history-elman": ["hidden_size=12", "batch_size=8", "evaluate_every=5", "steps=40", "held_out=9", "threshold=0.52"],
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
 def test_a_run_in_pieces_is_the_run_in_one(name, tmp_path):
-    settings = IMAGES if name == "digits-wrnn" else [s for s in TINY if name == "copy-wrnn" or "channels" not in s]
-    config = load_config(name, [*settings, *([] if name == "digits-wrnn" else ["steps=40"])])
+    config = load_config(name, PIECES[name])
     summary = start(config, tmp_path / "whole")
     stops = iter([7, 20, 5, 1000])
     done = {"status": "paused"}
@@ -82,6 +89,8 @@ def test_a_run_in_pieces_is_the_run_in_one(name, tmp_path):
     assert_same(figures(tmp_path / "whole"), figures(tmp_path / "pieces"))
     assert done["test"] == summary["test"]
     assert done["best_step"] == summary["best_step"]
+    if name == "history-elman":  # a curriculum that goes on where it was
+        assert done["test"]["horizon"] == 100
     last = [load_file(RunFolder(tmp_path / part).checkpoints()[0]) for part in ("whole", "pieces")]
     assert all(torch.equal(value, last[1][name]) for name, value in last[0].items())
 
