@@ -41,7 +41,8 @@ class Outer(NamedTuple):
 class Totals(NamedTuple):
     """Gradients of one group, addresses unless said; 0 if not asked for."""
 
-    kernel_lanes: np.ndarray  # (rows · partners · K · L,), cleared when they are summed
+    kernel_lanes: np.ndarray  # (rows · partners · K padded to whole vectors, L), flat, cleared when they are summed
+    kernel_sums: np.ndarray  # the same without lanes: scratch, zero
     kernel: np.ndarray  # (rows · partners · K,) float64
     stretch_lanes: int  # δ summed over the steps of a stretch
     stretch: int  # (stretches of the segment, numbers)
@@ -210,10 +211,13 @@ def backward(
 @inner
 def finish(block, g, totals):
     """Sum the lanes of what was gathered and start anew."""
-    for l in range(block.lanes):
-        for cell in range(totals.kernel.size):
-            totals.kernel[cell] += totals.kernel_lanes[cell * block.lanes + l]
-    totals.kernel_lanes[:] = 0
+    lanes, sums = totals.kernel_lanes, totals.kernel_sums
+    for cell in range(0, sums.size, block.lanes):
+        simd.sum_lanes(block, lanes.ctypes.data + cell * g.column, sums.ctypes.data + cell * block.item)
+    for cell in range(totals.kernel.size):
+        totals.kernel[cell] += sums[cell]
+    lanes[:] = 0
+    sums[:] = 0
     for outer in (totals.encoder, totals.readout):
         for j in range(outer.lane_terms):
             flush(block, g, outer.lanes + j * g.all_sums, outer.total + j * g.numbers)

@@ -112,6 +112,7 @@ class _Scratch(NamedTuple):
     worker: Worker
     states: np.ndarray
     kernel: np.ndarray
+    kernel_sums: np.ndarray
     lanes: np.ndarray  # (1 + terms of the encoder + terms of the readout, sums)
     numbers: np.ndarray
 
@@ -155,7 +156,8 @@ class _Reverse:
             _Scratch(
                 worker,
                 take(((self.length + 1) * plan.slot + plan.slack if again else 0,), dtype, clear=True),
-                take((cells * plan.block.lanes,), dtype, clear=True),
+                take((whole(cells, plan.block.lanes) * plan.block.lanes,), dtype, clear=True),
+                take((whole(cells, plan.block.lanes),), dtype, clear=True),
                 take((1 + self.encoder_sum.lane_terms + self.readout_sum.lane_terms, plan.sums), dtype, clear=True),
                 take((plan.block.lanes * whole(max(inputs, outputs), plan.block.lanes),), dtype, clear=True),
             )
@@ -207,6 +209,7 @@ class _Reverse:
             first_readout = 1 + self.encoder_sum.lane_terms
             totals = Totals(
                 kernel_lanes=own.kernel,
+                kernel_sums=own.kernel_sums,
                 kernel=self.kernel_sum[index],
                 stretch_lanes=address(own.lanes) if stretches else 0,
                 stretch=address(stretch, index),

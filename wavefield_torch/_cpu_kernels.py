@@ -287,7 +287,9 @@ def advance(block, g, floor, curved, kernel, drive, group, start, stop, state, t
         terms, addend = enter(block, g, drive, group, t)
         base = drive.table + drive.row[t] * g.numbers
         values, nothing = group.values.ctypes.data, Sums(0, 0, 0, 0, 0, 0)
-        sweep(block, g, floor, state, kernel, base, terms, drive.matrix, values, addend, 0, False, target, g.slot, nothing)
+        sweep(
+            block, g, floor, state, kernel, base, terms, drive.matrix, values, addend, 0, False, target, g.slot, nothing
+        )
         if curved:
             for c in range(g.rows):
                 simd_math.apply_tanh(block, target + c * g.row + g.origin, g.vectors)
