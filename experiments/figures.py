@@ -16,7 +16,7 @@ import analysis
 from experiments.folder import RunFolder
 from experiments.problems import CLASSIFICATIONS
 from experiments.tables import Table
-from wavefield import open_recording, plot
+from wavefield import open_recording, operator_of, plot
 
 COLOURS = plt.get_cmap("tab10").colors
 MEASURES = {"loss": "held-out loss", "accuracy": "held-out accuracy"}
@@ -73,10 +73,17 @@ def hidden_states(path, ax) -> None:
 
 
 def hidden_spectrum(path, ax) -> None:
-    """Draw its wavenumber–frequency spectrum: a wave is a line through the origin, its slope the speed."""
+    """Draw its wavenumber–frequency spectrum, over it what the kernel of a wave network does to small disturbances.
+
+    A wave is a line through the origin, its slope the speed.
+    """
     with open_recording(path) as recording:
-        analysis.plot.spectrum(analysis.wavenumber_frequency_spectrum(_first(recording).load()).power, ax=ax)
-    ax.set_title("its spectrum", fontsize=9)
+        power = analysis.wavenumber_frequency_spectrum(_first(recording).load()).power
+        moved = operator_of(recording) if "kernel" in recording else None
+    periodic = moved is not None and moved.boundary == "periodic"
+    relation = moved.dispersion_relation(power.wavenumber.values) if periodic else None
+    analysis.plot.spectrum(power, ax=ax, relation=relation)
+    ax.set_title("its spectrum" + (" and, dotted, the kernel's relation" if periodic else ""), fontsize=9)
 
 
 def _first(recording):
