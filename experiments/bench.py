@@ -14,8 +14,6 @@ import argparse
 import contextlib
 import csv
 import gc
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -26,6 +24,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from experiments.folder import commit, device_name
 from wavefield._atomic import whole_or_nothing
 from wavefield_torch import WaveRNN, linear_readout, wave_scan, wave_scan_cross_entropy
 
@@ -66,7 +65,7 @@ def main(argv=None) -> int:
     names = [case.name for case in CASES]
     parser.add_argument("--case", action="append", choices=names, help="may be repeated; all by default")
     parser.add_argument("--way", action="append", choices=WAYS, help="may be repeated; all by default")
-    parser.add_argument("--repeats", type=int, default=3, help="timings of each, of which the best counts")
+    parser.add_argument("--repeats", type=int, default=5, help="timings of each, of which the best counts")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("-o", "--output", help="CSV to write")
     parser.add_argument("--memory", nargs=2, metavar=("CASE", "WAY"), help="print the peak memory of one step and stop")
@@ -76,16 +75,16 @@ def main(argv=None) -> int:
         print(_peak_memory(cases[options.memory[0]], options.memory[1]))
         return 0
     device = torch.device(options.device)
-    sgemm = _sgemm(device)
-    machine = {"device": _name(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    print(f"{machine['device']}, {machine['threads']} threads, torch {machine['torch']}: SGEMM {sgemm:.0f} GFLOP/s")
-    columns = ("forward s", "step s", "GFLOP/s", "of SGEMM", "peak MB")
+    machine = {"device": device_name(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
+    machine |= {"commit": commit()}
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    columns = ("forward s", "step s", "GFLOP/s", "SGEMM", "of SGEMM", "peak MB")
     print(f"{'case':17}{'way':19}" + "".join(f"{name:>11}" for name in columns))
     rows = []
     chosen = [(cases[name], way) for name in options.case or names for way in options.way or _ways(cases[name])]
     for case, way in tqdm(chosen, disable=None):
         rows.append(_measure(case, way, device, options.repeats) | machine)
-        _complete(rows, sgemm)
+        _complete(rows)
         tqdm.write(_line(rows[-1]))
     print("\ntimes as fast as the reference's way")
     for row in rows:
@@ -105,13 +104,14 @@ def _ways(case):
 
 
 def _measure(case, way, device, repeats):
-    """Best times of the forward pass and of a whole training step, and the peak memory of a step on its own."""
+    """Best times of forward pass, training step and matrix product in turn; the peak memory of a step on its own."""
     step = _Step(case, way, device)
     step.run()
-    forward, whole = [], []
+    forward, whole, sgemm = [], [], []
     for _ in range(repeats):
         forward.append(_timed(step.forward, device))
         whole.append(_timed(step.run, device))
+        sgemm.append(_sgemm(device))
     work = case.gigaflop * (4 if way == "fused, recomputed" else 3)
     return {
         "case": case.name,
@@ -119,6 +119,7 @@ def _measure(case, way, device, repeats):
         "forward_s": min(forward),
         "step_s": min(whole),
         "gflops": work / min(whole) if way.startswith(("fused", "reference")) else "",
+        "sgemm": max(sgemm),
         "of_sgemm": "",
         "speedup": "",
         "peak_mb": _memory(case, way, device),
@@ -215,8 +216,9 @@ def _timed(call, device):
 
 
 def _sgemm(device, size=4096):
+    """GFLOP/s of a product of square matrices, the second of two."""
     a = torch.rand(size, size, device=device)
-    return 2e-9 * size**3 / min(_timed(lambda: a @ a, device) for _ in range(4))
+    return 2e-9 * size**3 / min(_timed(lambda: a @ a, device) for _ in range(2))
 
 
 def _memory(case, way, device):
@@ -244,27 +246,23 @@ def _highest(*, reset=False):
     if reset:
         with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as switch:
             switch.write("5")
+    with contextlib.suppress(OSError), open("/proc/self/status") as status:  # ru_maxrss begins at that of the parent
+        return 1.024e-3 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
     unit = 1e-6 if sys.platform == "darwin" else 1.024e-3  # bytes there, kibibytes elsewhere
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def _complete(rows, sgemm):
+def _complete(rows):
     """Put in what needs another row: the fraction of SGEMM and the speed against the reference's way."""
     reference = {row["case"]: row["step_s"] for row in rows if row["way"] == "reference"}
     for row in rows:
-        row["of_sgemm"] = row["gflops"] / sgemm if row["gflops"] != "" else ""
+        row["of_sgemm"] = row["gflops"] / row["sgemm"] if row["gflops"] != "" else ""
         row["speedup"] = reference[row["case"]] / row["step_s"] if row["case"] in reference else ""
     return rows
 
 
 def _line(row):
     rate, share = row["gflops"], row["of_sgemm"]
-    cells = [f"{row['forward_s']:.4f}", f"{row['step_s']:.4f}", rate and f"{rate:.0f}", share and f"{share:.0%}"]
-    cells.append(f"{row['peak_mb']:.0f}")
+    cells = [f"{row['forward_s']:.4f}", f"{row['step_s']:.4f}", rate and f"{rate:.0f}", f"{row['sgemm']:.0f}"]
+    cells += [share and f"{share:.0%}", f"{row['peak_mb']:.0f}"]
     return f"{row['case']:17}{row['way']:19}" + "".join(f"{cell:>11}" for cell in cells)
-
-
-def _name(device):
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.processor() or platform.machine()} ({os.cpu_count()} cores)"
