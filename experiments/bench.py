@@ -1,11 +1,11 @@
 """Speed and memory of a training step at the papers' settings: ``python -m experiments bench``.
 
 Measured beside it, in the same process and with the same threads: the published reference's way of computing (a Python
-loop over `nn.Conv1d(padding_mode="circular")` and `nn.Linear`), `nn.RNN` and `nn.LSTM` of equal state size, and the
-rate of a matrix product (SGEMM), of which the fraction reached is given. A rate counts the multiplications and
-additions of the recurrence, 6·N·C² per sample and step, three times over for forward, data and weight gradient, and
-once more for the forward part where states are recomputed. Dense networks of more than 1000 units are left out unless
-asked for by name (--way): their weights alone make them hundreds of times as costly.
+loop over `nn.Conv1d(padding_mode="circular")` and `nn.Linear`; on a GPU also as CUDA graphs), `nn.RNN` and `nn.LSTM` of
+equal state size, and the rate of a matrix product (SGEMM), of which the fraction reached is given. A rate counts the
+multiplications and additions of the recurrence, 6·N·C² per sample and step, three times over for forward, data and
+weight gradient, and once more for the forward part where states are recomputed. Dense networks of more than 1000 units
+are left out unless asked for by name (--way): their weights alone make them hundreds of times as costly.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import contextlib
 import csv
 import gc
+import math
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ CASES = (
     Case("sMNIST", 256, 16, 784, 128, 1, 10),
     Case("nsCIFAR10", 256, 16, 1000, 256, 96, 10),
 )
-WAYS = ("fused", "fused, recomputed", "reference", "nn.RNN", "nn.LSTM")
+WAYS = ("fused", "fused, recomputed", "reference", "reference, CUDA graphs", "nn.RNN", "nn.LSTM")
 
 
 def main(argv=None) -> int:
@@ -81,30 +82,37 @@ def main(argv=None) -> int:
     columns = ("forward s", "step s", "GFLOP/s", "SGEMM", "of SGEMM", "peak MB")
     print(f"{'case':17}{'way':19}" + "".join(f"{name:>11}" for name in columns))
     rows = []
-    chosen = [(cases[name], way) for name in options.case or names for way in options.way or _ways(cases[name])]
+    chosen = [(cases[name], way) for name in options.case or names for way in options.way or _ways(cases[name], device)]
     for case, way in tqdm(chosen, disable=None):
         rows.append(_measure(case, way, device, options.repeats) | machine)
         _complete(rows)
         tqdm.write(_line(rows[-1]))
+        if options.output:
+            _write(options.output, rows)
     print("\ntimes as fast as the reference's way")
     for row in rows:
         if row["speedup"] != "" and row["way"] != "reference":
             print(f"{row['case']:17}{row['way']:19}{row['speedup']:>8.2f}")
-    if options.output:
-        with whole_or_nothing(options.output) as scratch, open(scratch, "w", newline="") as file:
-            table = csv.DictWriter(file, rows[0].keys())
-            table.writeheader()
-            table.writerows(rows)
     return 0
 
 
-def _ways(case):
-    dense = case.N * case.C <= 1000
-    return [way for way in WAYS if dense or not way.startswith("nn.")]
+def _write(path, rows):
+    """The table so far: a machine that runs out of memory at the last row keeps the others."""
+    with whole_or_nothing(path) as scratch, open(scratch, "w", newline="") as file:
+        table = csv.DictWriter(file, rows[0].keys())
+        table.writeheader()
+        table.writerows(rows)
+
+
+def _ways(case, device):
+    dense, graphs = case.N * case.C <= 1000, device.type == "cuda"
+    return [way for way in WAYS if (dense or not way.startswith("nn.")) and (graphs or not way.endswith("graphs"))]
 
 
 def _measure(case, way, device, repeats):
     """Best times of forward pass, training step and matrix product in turn; the peak memory of a step on its own."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     step = _Step(case, way, device)
     step.run()
     forward, whole, sgemm = [], [], []
@@ -112,6 +120,8 @@ def _measure(case, way, device, repeats):
         forward.append(_timed(step.forward, device))
         whole.append(_timed(step.run, device))
         sgemm.append(_sgemm(device))
+    del step  # its memory is measured anew, in another process
+    gc.collect()
     work = case.gigaflop * (4 if way == "fused, recomputed" else 3)
     return {
         "case": case.name,
@@ -133,10 +143,12 @@ class _Step:
         generator = torch.Generator().manual_seed(0)
         self.case, self.way = case, way
         torch.manual_seed(0)
-        make = {"reference": _ReferenceRNN, "nn.RNN": _plain_rnn, "nn.LSTM": _plain_lstm}.get(way, _wave)
+        make = {"reference": _ReferenceRNN, "nn.RNN": _plain_rnn, "nn.LSTM": _plain_lstm}.get(way.split(",")[0], _wave)
         self.cell = make(case).to(device)
         self.readout = linear_readout(case.N * case.C, case.classes, generator=generator).to(device)
-        self.optimizer = torch.optim.Adam([*self.cell.parameters(), *self.readout.parameters()], lr=1e-4)
+        parameters = [*self.cell.parameters(), *self.readout.parameters()]
+        graphs = way.endswith("graphs")
+        self.optimizer = torch.optim.Adam(parameters, lr=1e-4, capturable=graphs)
         if case.every_step:  # one-hot symbols
             symbols = torch.randint(case.I, (case.T, case.B), generator=generator)
             x = nn.functional.one_hot(symbols, case.I).float()
@@ -147,6 +159,8 @@ class _Step:
         shape = (case.T, case.B) if case.every_step else (case.B,)
         self.x = x.to(device)
         self.target = torch.randint(case.classes, shape, generator=generator).to(device)
+        if graphs:
+            self.run, self.forward = _graph_of(self.run), _graph_of(self.forward)
 
     def forward(self):
         if self.way.startswith("fused"):
@@ -157,7 +171,7 @@ class _Step:
                 return wave_scan_cross_entropy(self.x, *weights, None, *readout, self.target, checkpoint_every=every)
             last = wave_scan(self.x, *weights, return_sequence=False, checkpoint_every=every)
             return self.loss(self.readout(last.flatten(1)))
-        if self.way == "reference":
+        if self.way.startswith("reference"):
             return self.loss(self.cell(self.x, self.readout, self.case.every_step))
         output, _ = self.cell(self.x)
         return self.loss(self.readout(output if self.case.every_step else output[-1]))
@@ -171,6 +185,20 @@ class _Step:
         self.optimizer.zero_grad()
         self.forward().backward()
         self.optimizer.step()
+
+
+def _graph_of(call):
+    """Record a call as a CUDA graph, after three on a side stream as PyTorch asks for, and return its replay."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return graph.replay
 
 
 class _ReferenceRNN(nn.Module):
@@ -226,7 +254,8 @@ def _memory(case, way, device):
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     command = [sys.executable, "-m", "experiments", "bench", "--memory", case.name, way]
-    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    done = subprocess.run(command, capture_output=True, text=True)
+    return float(done.stdout) if done.returncode == 0 else math.nan  # more than the machine has
 
 
 def _peak_memory(case, way):
