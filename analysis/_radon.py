@@ -27,7 +27,7 @@ def radon(values: np.ndarray, dt: float, where: Sites, *, band=None, slowest=Non
     if start.status != "ok":
         return Estimate(start.status, frequency=start.frequency)
     reach, step = REACH / start.frequency, STRIDE / start.frequency
-    apertures = cut_apertures(values, where.centred, dt, start.slowness, reach)
+    apertures = cut_apertures(values, where.centred, dt, start.slowness, reach + step)
     if apertures is None:
         return Estimate("too_short", frequency=start.frequency)
     slowness = start.slowness

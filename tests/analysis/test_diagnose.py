@@ -69,6 +69,7 @@ def test_a_point_source_of_the_two_way_equation_travels_both_ways(speed):
     assert abs(result["index"].item()) < 1e-6
 
 
+@pytest.mark.validate
 def test_a_static_bump_is_static_under_noise(draws, measured):
     count = draws(15, 300)
     bump = wf.simulate(wf.static(), wf.spikes([[(5, 1.0), (40, 1.0), (90, 0.5)]], 256), 64)

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from scipy.io import loadmat
 
-from analysis import synthetic
+from analysis import _radon, synthetic
 from analysis._velocity_result import STATUS
 from analysis.velocity import delay_velocity, phase_gradient_velocity, radon_velocity
 
@@ -387,3 +387,20 @@ def test_seizure_waves_travel_at_some_hundred_millimetres_per_second():
     assert float(found["radon"].speed) == pytest.approx(float(found["delay"].speed), rel=0.15)
     assert float(found["radon"].direction) == pytest.approx(float(found["delay"].direction), abs=0.3)
     assert float(found["delay"].r_squared) > 0.5
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_search_for_the_radon_speed_may_go_to_its_edge(sign, monkeypatch):
+    # 300 samples a period: the step of the numerical derivatives is six of them, beyond the farthest delay
+    rec = synthetic.plane(synthetic.line(24), 1500, wavenumber=0.05, frequency=1 / 300)
+    edges = []
+
+    def climb(apertures, start, slowness, weights, step, reach):
+        edge = start + sign * reach / np.abs(apertures.position).max()
+        edges.append(_radon._derivatives(apertures, edge, weights, step))
+        return slowness
+
+    monkeypatch.setattr(_radon, "_climb", climb)
+    radon_velocity(rec)
+    assert edges
+    assert all(np.isfinite(slope).all() and np.isfinite(curvature).all() for slope, curvature in edges)
