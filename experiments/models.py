@@ -49,32 +49,48 @@ class _Model:
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Wave(_Model):
-    """`WaveRNN`: rings of units moved by one shared kernel."""
+class _Rings(_Model):
+    """What the networks on rings share."""
 
-    kind: Literal["wrnn"]
     channels: int = Size
     kernel_size: int = Field(default=3, gt=0)
     start: Start = "shift"
     encoder: Encoder = "sparse"
-    nonlinearity: Literal["relu", "tanh", "identity"] = "relu"
-    bias: Bias = "reference"
     frozen: bool = False  # encoder and recurrence: only the readout is trained
 
+    def _options(self, generator):
+        return {
+            "channels": self.channels,
+            "kernel_size": self.kernel_size,
+            "operator": self.start,
+            "encoder": self.encoder,
+            "freeze_encoder": self.frozen,
+            "freeze_recurrence": self.frozen,
+            "generator": generator,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Wave(_Rings):
+    """`WaveRNN`: rings of units moved by one shared kernel."""
+
+    kind: Literal["wrnn"]
+    nonlinearity: Literal["relu", "tanh", "identity"] = "relu"
+    bias: Bias = "reference"
+
     def recurrence(self, inputs, generator):
-        return WaveRNN(
-            inputs,
-            self.hidden_size,
-            channels=self.channels,
-            kernel_size=self.kernel_size,
-            operator=self.start,
-            encoder=self.encoder,
-            nonlinearity=self.nonlinearity,
-            bias=self.bias,
-            freeze_encoder=self.frozen,
-            freeze_recurrence=self.frozen,
-            generator=generator,
-        )
+        options = self._options(generator)
+        return WaveRNN(inputs, self.hidden_size, nonlinearity=self.nonlinearity, bias=self.bias, **options)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Local(_Rings):
+    """`LocallyConnectedRNN`: a wave network whose kernel is not shared along the ring."""
+
+    kind: Literal["local"]
+
+    def recurrence(self, inputs, generator):
+        return LocallyConnectedRNN(inputs, self.hidden_size, **self._options(generator))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -110,31 +126,6 @@ class Gated(_Model):
 
     def recurrence(self, inputs, generator):
         return {"lstm": LSTM, "gru": GRU}[self.kind](inputs, self.hidden_size, generator=generator)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Local(_Model):
-    """`LocallyConnectedRNN`: a wave network whose kernel is not shared along the ring."""
-
-    kind: Literal["local"]
-    channels: int = Size
-    kernel_size: int = Field(default=3, gt=0)
-    start: Start = "shift"
-    encoder: Encoder = "sparse"
-    frozen: bool = False
-
-    def recurrence(self, inputs, generator):
-        return LocallyConnectedRNN(
-            inputs,
-            self.hidden_size,
-            channels=self.channels,
-            kernel_size=self.kernel_size,
-            operator=self.start,
-            encoder=self.encoder,
-            freeze_encoder=self.frozen,
-            freeze_recurrence=self.frozen,
-            generator=generator,
-        )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

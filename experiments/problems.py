@@ -50,7 +50,22 @@ class Copy:
         return CopyProblem(self, batch_size, seed, device)
 
 
-class CopyProblem:
+class _Endless:
+    """Fresh batches without end, and a held-out one that stays the same."""
+
+    def __init__(self, settings, batch_size, seed, device):
+        self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
+        self.validation = self._draw(settings.held_out, generator_for(seed, VALIDATION, 0, device))
+
+    def batch(self, step):
+        return self._draw(self.batch_size, generator_for(self.seed, TRAINING, step, self.device))
+
+    def test(self, model):
+        """The scores of the held-out batch: nothing is chosen on what could be exhausted."""
+        return self.evaluate(model)
+
+
+class CopyProblem(_Endless):
     """Batches and scores of the copy task."""
 
     inputs, outputs, every_step = SYMBOLS, SYMBOLS, True
@@ -58,15 +73,7 @@ class CopyProblem:
     score, higher_is_better = "loss", False
     metrics = ("loss", "reference_loss", "accuracy")
 
-    def __init__(self, settings, batch_size, seed, device):
-        self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
-        self.validation = self._draw(settings.held_out, VALIDATION, 0)
-
-    def batch(self, step):
-        return self._draw(self.batch_size, TRAINING, step)
-
-    def _draw(self, size, purpose, step):
-        generator = generator_for(self.seed, purpose, step, self.device)
+    def _draw(self, size, generator):
         return copy_batch(size, self.settings.delay, layout=self.settings.layout, generator=generator)
 
     def sample(self, count):
@@ -83,8 +90,6 @@ class CopyProblem:
         loss = symbol_cross_entropy(logits, target).item()
         recalled = (logits[-TOKENS:].argmax(-1) == target[-TOKENS:]).double().mean().item()
         return {"loss": loss, "reference_loss": loss / target.shape[1], "accuracy": recalled}
-
-    test = evaluate  # fresh sequences without end: nothing is chosen on what could be exhausted
 
     def solved(self, scores) -> bool:
         """All symbols of the held-out sequences are recalled."""
@@ -108,7 +113,7 @@ class Adding:
         return AddingProblem(self, batch_size, seed, device)
 
 
-class AddingProblem:
+class AddingProblem(_Endless):
     """Batches and scores of the adding task."""
 
     inputs, outputs, every_step = 2, 1, False
@@ -116,15 +121,8 @@ class AddingProblem:
     score, higher_is_better = "loss", False
     metrics = ("loss",)
 
-    def __init__(self, settings, batch_size, seed, device):
-        self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
-        self.validation = self._draw(settings.held_out, VALIDATION, 0)
-
-    def batch(self, step):
-        return self._draw(self.batch_size, TRAINING, step)
-
-    def _draw(self, size, purpose, step):
-        return adding_batch(size, self.settings.length, generator=generator_for(self.seed, purpose, step, self.device))
+    def _draw(self, size, generator):
+        return adding_batch(size, self.settings.length, generator=generator)
 
     def sample(self, count):
         """The first held-out sequences."""
@@ -140,8 +138,6 @@ class AddingProblem:
         pieces = zip(x.split(EVALUATION_BATCH, 1), target.split(EVALUATION_BATCH), strict=True)
         total = sum(mse_loss(model(a).squeeze(-1), b, reduction="sum").item() for a, b in pieces)
         return {"loss": total / len(target)}
-
-    test = evaluate
 
     def solved(self, scores) -> bool:
         """Mean squared error at most 0.05 on held-out sequences."""
