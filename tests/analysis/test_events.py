@@ -119,13 +119,14 @@ NOISES = {
 
 @pytest.mark.validate
 @pytest.mark.parametrize("noise", list(NOISES))
-def test_noise_gives_events_at_the_stated_rate(noise, draws):
+def test_noise_gives_events_at_the_stated_rate(noise, draws, measured):
     recordings = draws(6, 150)
     counts = [
         wave_events(NOISES[noise](seed), band=(0.05, 0.15), seed=seed, false_events=0.2, surrogates=60).sizes["event"]
         for seed in range(recordings)
     ]
     rate, error = np.mean(counts), np.sqrt(0.2 / recordings)
+    measured(f"events a recording in {noise} noise", float(rate), f"0.2 ± {3 * error:.2f}")
     assert rate < 0.2 + 3 * error
     assert rate > draws(-1.0, 0.2 - 3 * error)
 
