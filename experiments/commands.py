@@ -20,7 +20,7 @@ def run(argv=None) -> int:
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings to change, such as delay=30")
     parser.add_argument("-o", "--output", type=Path, help="folder of the run (default: runs/NAME-SETTINGS-SEED)")
     _common(parser)
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     config = load_config(options.config, options.settings)
     folder = options.output or Path("runs") / run_name(config, options.settings)
     _show(start(config, folder, device=options.device, data=options.data, budget=options.budget), folder)
@@ -32,7 +32,7 @@ def resume(argv=None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments resume", description="Go on with a run.")
     parser.add_argument("folder", type=Path, help="folder of the run")
     _common(parser)
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     _show(go_on(options.folder, device=options.device, data=options.data, budget=options.budget), options.folder)
     return 0
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import resource
 import signal
+import statistics
 import sys
 import time
 from contextlib import contextmanager
@@ -128,7 +128,7 @@ def resume(
     if session.progress.ended:
         summary = json.loads(folder.summary.read_text()) if folder.summary.exists() else {}
         return summary if summary.get("status") == session.progress.ended else _finish(session)
-    folder.forget_after(session.progress.step if stored else -1)
+    folder.forget_after(session.progress.step or -1)  # step 0 is evaluated again
     return _train(session, budget, report)
 
 
@@ -314,18 +314,17 @@ def _nan_as_null(value):
 
 def _median_of_last(folder, problem):
     rows = folder.rows()[-LAST:]
-    values = {name: sorted(row[f"held_out_{name}"] for row in rows) for name in problem.metrics}
-    return {name: _median(sequence) for name, sequence in values.items()}
-
-
-def _median(ordered):
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+    return {name: statistics.median(row[f"held_out_{name}"] for row in rows) for name in problem.metrics}
 
 
 def _peak_memory(device):
+    """MB; None where the system does not say."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
     unit = 1e-6 if sys.platform == "darwin" else 1e-3  # bytes there, kilobytes elsewhere
     return round(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 1)
 

@@ -9,6 +9,7 @@ study. One sweep at a time may use a folder.
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import math
 import os
@@ -47,7 +48,7 @@ def main(argv=None) -> int:
     parser.add_argument("-o", "--output", type=Path, help="folder of the sweep (default: runs/sweep-CONFIG)")
     parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
     parser.add_argument("--device", help="default: a GPU if there is one")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     if options.trials < 1 or options.workers < 1:
         raise ConfigError(f"--trials and --workers must be at least 1, got {options.trials} and {options.workers}")
     logging.getLogger("distributed").setLevel(logging.ERROR)
@@ -67,7 +68,7 @@ def main(argv=None) -> int:
     }
     study = _study(work)
     _take_up(study, lambda trial: True)  # left behind when a sweep was killed
-    wanted = min(options.trials, math.prod(map(len, work["search"].values()))) if options.grid else options.trials
+    wanted = min(options.trials, _enqueue_grid(study, work["search"])) if options.grid else options.trials
     with _client(options) as client:
         _drive(client, study, work, wanted)
     _conclude(study, work, folder)
@@ -84,6 +85,14 @@ def _search(source, settings):
         for value in values:
             resolve(source, [*settings, _setting(key, value)])
     return search
+
+
+def _enqueue_grid(study, search):
+    """Put every point that is not in the study yet into its queue; returns how many points there are."""
+    points = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
+    for point in points:
+        study.enqueue_trial(point, skip_if_exists=True)
+    return len(points)
 
 
 def _setting(key, value):
@@ -188,15 +197,11 @@ def _suggest(trial, key, values, grid):
 
 def _study(work, number=0):
     storage = RDBStorage(f"sqlite:///{work['folder']}/study.db", engine_kwargs={"connect_args": {"timeout": 60}})
-    if work["grid"]:
-        sampler = optuna.samplers.GridSampler(work["search"], seed=0)
-    else:
-        sampler = optuna.samplers.TPESampler(seed=work["seed"] + number)
     direction = "maximize" if work["source"]["task"]["kind"] in CLASSIFICATIONS else "minimize"
     return optuna.create_study(
         study_name="sweep",
         storage=storage,
-        sampler=sampler,
+        sampler=optuna.samplers.TPESampler(seed=work["seed"] + number),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
         direction=direction,
         load_if_exists=True,

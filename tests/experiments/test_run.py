@@ -82,7 +82,7 @@ PIECES = {
 def test_a_run_in_pieces_is_the_run_in_one(name, tmp_path):
     config = load_config(name, PIECES[name])
     summary = start(config, tmp_path / "whole")
-    stops = iter([7, 20, 5, 1000])
+    stops = iter([0, 7, 20, 5, 1000])
     done = {"status": "paused"}
     while done["status"] == "paused":  # a budget in steps: time stops when they are done
         done = _some_steps(config, tmp_path / "pieces", next(stops))

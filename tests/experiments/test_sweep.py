@@ -19,13 +19,14 @@ SMALL = ["epochs=2", "hidden_size=8", "batch_size=32", "evaluate_every=10"]
 
 
 def sweep(folder, *options):
-    command = [sys.executable, "-m", "experiments", "sweep", "digits-irnn", *SMALL, "-o", str(folder), *options]
+    command = [sys.executable, "-m", "experiments", "sweep", "digits-irnn", "-o", str(folder), *SMALL, *options]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def training(process, folder):
-    """The workers, once one of them has begun to train."""
-    while process.poll() is None and not list(folder.glob("trial-*/metrics.csv")):
+    """The workers, once one of them trains."""
+    since = time.time()
+    while process.poll() is None and not any(p.stat().st_mtime > since for p in folder.glob("trial-*/metrics.csv")):
         time.sleep(0.05)
     assert process.poll() is None, process.communicate()[0]
     children = psutil.Process(process.pid).children(recursive=True)
