@@ -133,7 +133,7 @@ def resume(
 
 
 def _prepare(config, folder, device, data, checkpoint_seconds):
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = _device(device)
     training = config.training
     problem = config.task.load(training.batch_size, training.seed, device, data)
     if (problem.steps_per_epoch is None) != (training.epochs is None):
@@ -149,6 +149,18 @@ def _prepare(config, folder, device, data, checkpoint_seconds):
     optimizer = torch.optim.Adam(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
     steps = training.steps or training.epochs * problem.steps_per_epoch
     return Session(config, folder, device, problem, model, optimizer, Progress(), steps, checkpoint_seconds)
+
+
+def _device(name):
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"device must be cpu, cuda or cuda:N, got {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} was asked for, but PyTorch finds no GPU here")
+    return device
 
 
 # ------------------------------------------------------------------------------------------------------- the loop

@@ -246,6 +246,7 @@ def test_a_run_is_never_written_over(whole):
         (["run", "smnist-wrnn", "--data", "."], "no train-images-idx3-ubyte"),
         (["run", "nscifar10-wrnn", "--data", "."], "no cifar-10-batches-bin"),
         (["run", "copy-wrnn", "epochs=3"], "either steps or epochs"),
+        (["run", "copy-wrnn", "--device", "abacus"], "device must be cpu, cuda or cuda:N, got 'abacus'"),
         (["reproduce", "adding", "--row", "transformer"], "--row must be one of wRNN"),
     ],
 )
@@ -264,3 +265,10 @@ def test_the_command_line_trains_and_draws(capsys, tmp_path, monkeypatch):
     assert (folder / "figure.png").stat().st_size > 10_000
     assert main(["resume", str(folder)]) == 0
     assert '"status": "finished"' in capsys.readouterr().out
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_gpu_that_is_not_there_is_said_so(capsys, tmp_path):
+    assert main(["run", "copy-wrnn", "--device", "cuda", "-o", str(tmp_path / "run")]) == 2
+    assert "finds no GPU here" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
