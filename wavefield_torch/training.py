@@ -6,7 +6,7 @@ import copy
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from wavefield_torch.readout import SequenceModel
@@ -39,7 +39,7 @@ def training_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip: float
 
     Examples
     --------
-    >>> weight = nn.Parameter(torch.tensor([3.0, 4.0]))
+    >>> weight = torch.nn.Parameter(torch.tensor([3.0, 4.0]))
     >>> training_step(torch.optim.SGD([weight], lr=1.0), (weight**2).sum() / 2, clip=1.0)
     (12.5, 5.0)
     >>> weight.data
@@ -48,7 +48,8 @@ def training_step(optimizer: torch.optim.Optimizer, loss: Tensor, *, clip: float
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
+    # in float64: gradients that are finite may have squares that are not
+    norm = torch.stack([torch.linalg.vector_norm(g, dtype=torch.float64) for g in gradients]).norm()
     value, size = loss.item(), norm.item()
     if not (math.isfinite(value) and math.isfinite(size)):
         raise NotFiniteError(f"the loss is {value} and its gradient has norm {size}")

@@ -33,6 +33,13 @@ def test_clipping_scales_the_whole_gradient_to_the_norm():
     assert [w.item() for w in weights] == [0.0, 0.0]
 
 
+def test_a_finite_gradient_is_clipped_even_if_its_squares_overflow():
+    weight = torch.nn.Parameter(torch.tensor([1.0, 1.0]))
+    _, norm = training_step(torch.optim.SGD([weight], lr=1.0), (weight * torch.tensor([3e25, 4e25])).sum(), clip=0.5)
+    assert norm == pytest.approx(5e25)
+    assert weight.tolist() == pytest.approx([0.7, 0.6])
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_not_finite_changes_nothing(value):
     weight = torch.nn.Parameter(torch.tensor([2.0]))
