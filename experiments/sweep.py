@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import logging
 import math
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import optuna
@@ -77,7 +78,7 @@ def main(argv=None) -> int:
 
 def _search(source, settings):
     """Values to try by setting, each checked before any trial starts; those that were fixed are left out."""
-    fixed = {setting.partition("=")[0] for setting in settings}
+    fixed = {setting.partition("=")[0].rpartition(".")[2] for setting in settings}
     search = {key: values for key, values in source.get("search", {}).items() if key not in fixed}
     if not search:
         raise ConfigError(f"config {source['name']!r} has no table [search] with settings to try")
@@ -96,17 +97,21 @@ def _enqueue_grid(study, search):
 
 
 def _setting(key, value):
-    return f"{key}={value!r}".replace("'", '"')
+    return f"{key}={json.dumps(value)}"  # which TOML reads alike
 
 
+@contextmanager
 def _client(options):
     if options.scheduler:
-        return Client(options.scheduler)
+        with Client(options.scheduler) as client:
+            yield client
+        return
     threads = max(1, (os.cpu_count() or 1) // options.workers)
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))  # read by the workers when they start
-    cluster = LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=None)
-    return Client(cluster)
+    workers = {"n_workers": options.workers, "threads_per_worker": 1, "dashboard_address": None}
+    with LocalCluster(**workers) as cluster, Client(cluster) as client:
+        yield client
 
 
 def _drive(client, study, work, wanted):
@@ -177,8 +182,9 @@ def _train(trial, work):
     settings = [*work["settings"], *(_setting(key, value) for key, value in chosen.items())]
 
     def report(step, score):
-        if math.isfinite(score):
-            trial.report(score, step)
+        if step == 0 or not math.isfinite(score):  # before training a score says nothing of the settings
+            return
+        trial.report(score, step)
         if not work["grid"] and trial.should_prune():
             raise optuna.TrialPruned
 

@@ -102,7 +102,7 @@ _FREE = ("seed", "steps", "epochs", "evaluate_every", "patience", "stop_when_sol
 
 
 def _compared(config, settings):
-    fixed = {setting.partition("=")[0].removeprefix("training.") for setting in settings}
+    fixed = {setting.partition("=")[0].rpartition(".")[2] for setting in settings}
     content = config.to_dict()
     training = {k: v for k, v in content["training"].items() if k not in _FREE or k in fixed}
     return content["task"], content["model"], training

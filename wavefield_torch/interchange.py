@@ -5,7 +5,7 @@
     cell.Wy.weight (N, N), cell.Wy.bias (N,)             dense matrix: the identity RNN
     readout.weight (O, H), readout.bias (O,)             linear; ``readout.0``, ``readout.2`` for the MLP
 
-Files are read by the caller, e.g. ``torch.load(path, weights_only=True)`` or safetensors.
+Published files are pickles, and no pickle is loaded here: what is taken is the state dict, read by the caller.
 """
 
 from __future__ import annotations

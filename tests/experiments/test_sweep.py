@@ -13,7 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from experiments.__main__ import main
-from experiments.config import load_config
+from experiments.config import load_config, read_source
+from experiments.sweep import run_trial
 
 SMALL = ["epochs=2", "hidden_size=8", "batch_size=32", "evaluate_every=10"]
 
@@ -67,10 +68,21 @@ def test_the_grid_is_gone_through_once(tmp_path):
     assert found == [3e-4, 1e-3, 3e-3]  # the values of the config
 
 
+def test_no_trial_is_judged_before_it_was_trained(tmp_path):
+    work = {"folder": str(tmp_path), "source": read_source("digits-irnn"), "settings": ["epochs=1", *SMALL[1:]]}
+    work |= {"search": {"learning_rate": [1e-6, 1e-2]}, "grid": False, "seed": 0, "data": None, "device": "cpu"}
+    for number in range(8):  # from the sixth on, trials are held against the median of those before
+        run_trial(work, number)
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{tmp_path}/study.db")
+    assert len(study.trials) == 8
+    assert all(min(trial.intermediate_values) == 10 for trial in study.trials)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["digits-irnn", "learning_rate=1.0", "clip=1.0"], "has no table [search] with settings to try"),
+        (["digits-irnn", "training.learning_rate=1.0", "clip=1.0"], "has no table [search] with settings to try"),
         (["digits-irnn", "--trials", "0"], "--trials and --workers must be at least 1"),
         (["digits-irn"], "no config 'digits-irn'"),
     ],
