@@ -19,7 +19,7 @@ _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MA
 _LINE = 64  # bytes of a cache line: vectors must not lie across two
 
 _shelf = []  # memory that nobody uses, the most recently returned last
-_lock = threading.Lock()
+_lock = threading.RLock()  # garbage collected while it is held may return memory too
 
 
 def take(shape, dtype, *, clear=False):

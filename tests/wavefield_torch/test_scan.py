@@ -1,6 +1,7 @@
 """`wave_scan`: every backend is the reference, the recurrence is local, the operator behaves as PyTorch's own do."""
 
 import doctest
+import threading
 import functools
 
 import numpy as np
@@ -418,3 +419,17 @@ def test_the_states_that_were_kept_return_to_the_shelf():
 
 def test_the_examples_run():
     assert doctest.testmod(scan).failed == 0
+
+
+def test_memory_may_return_while_the_shelf_is_searched():
+    # garbage in a cycle is collected at any allocation, those under the shelf's lock included
+    done = threading.Event()
+
+    def return_it():
+        memory = _workspace.take((1 << 20,), "float32")
+        with _workspace._lock:
+            del memory
+        done.set()
+
+    threading.Thread(target=return_it, daemon=True).start()
+    assert done.wait(10)
