@@ -1,8 +1,8 @@
 """`wave_scan`: every backend is the reference, the recurrence is local, the operator behaves as PyTorch's own do."""
 
 import doctest
-import threading
 import functools
+import threading
 
 import numpy as np
 import pytest
