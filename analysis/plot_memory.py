@@ -29,11 +29,13 @@ def unit_circle(found: xr.Dataset, theory=None, *, ax=None):
     fading, lasting = values[~persists], values[persists]
     ax.plot(fading.real, fading.imag, ".", ms=4, color=FADING, label=f"fading ({fading.size})")
     ax.plot(lasting.real, lasting.imag, "o", ms=7, mfc="none", color=LEARNED, label=f"persisting ({lasting.size})")
+    furthest = max(1.0, np.abs(values).max())
     if theory is not None:
         known = np.asarray(theory.spectrum() if hasattr(theory, "spectrum") else theory)
         known = known[np.abs(known) > 0.5]  # what the map forgets stands at 0
         ax.plot(known.real, known.imag, "x", ms=6, color=THEORY, label=f"theory ({known.size})")
-    limit = 1.1 * max(1.0, np.abs(values).max())
+        furthest = max(furthest, np.abs(known).max(initial=0.0))
+    limit = 1.1 * furthest
     ax.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="Re λ", ylabel="Im λ")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize="x-small", frameon=False)
     return ax

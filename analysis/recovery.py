@@ -68,7 +68,8 @@ def recover_waves(
     rank : int, optional
         Directions that persist, where it should not be read off the gap.
     persistent : float
-        Modulus below which no eigenvalue is taken to persist; from 0.95 every one is, between the two the gap decides.
+        Modulus below which no eigenvalue is taken to persist, in (0, 0.95]; from 0.95 every one is, between the two the
+        gap decides.
 
     Returns
     -------
@@ -102,8 +103,7 @@ def recover_waves(
     if grounding not in GROUNDINGS:
         raise ValueError(f"grounding must be one of {', '.join(GROUNDINGS)}, got {grounding!r}")
     length = _whole(length, "length")
-    values = np.linalg.eigvals(w)
-    values = values[np.argsort(-np.abs(values), kind="stable")]
+    values = _eigenvalues(w)
     rank, gap = _rank(np.abs(values), rank, persistent)
     right, left, core = _invariant(w, values, rank)  # (N, r), (r, N), (r, r)
 
@@ -149,15 +149,18 @@ def published_recovery(weight_hh, weight_in, weight_out, theory) -> xr.Dataset:
     blocks = _powers(w, np.linalg.pinv(w_out), length)  # (s, N, d), newest first
     live = lambda matrix: int((np.abs(np.linalg.eigvals(matrix)) > 0.8).sum())  # noqa: E731
     without = lambda m: np.delete(np.delete(phi, m, axis=0), m, axis=1)  # noqa: E731
-    kept = np.array([m for m in range(len(phi)) if live(without(m)) < live(phi)], dtype=int)
+    alive = live(phi)
+    kept = np.array([m for m in range(len(phi)) if live(without(m)) < alive], dtype=int)
     if kept.size == 0:
         raise ValueError("theory must keep some of its history: none of its slots matters to an eigenvalue above 0.8")
     slots, line = kept // lines + 1, kept % lines
     basis = blocks[length - slots, :, line].T
-    basis = basis / np.linalg.norm(basis, axis=0)
-    values = np.linalg.eigvals(w)
-    values = values[np.argsort(-np.abs(values), kind="stable")]
-    gap = abs(values[len(kept) - 1]) / abs(values[len(kept)]) if len(kept) < len(w) else np.inf
+    lengths = np.linalg.norm(basis, axis=0)
+    if not lengths.all():
+        raise ValueError("weight_out must reach every slot that theory needs, weight_hh^k weight_out⁺ vanishes in some")
+    basis = basis / lengths
+    values = _eigenvalues(w)
+    gap = float(_gaps(np.abs(values))[len(kept) - 1]) if len(kept) <= len(w) else np.inf
     return _described(
         w, w_in, w_out, basis, np.linalg.pinv(basis), (slots, line), (length, lines), values, len(kept), gap,
         method="published procedure: power iteration grounded in output, slots chosen by the true f",
@@ -203,13 +206,25 @@ def wave_states(found: xr.Dataset, states) -> xr.Dataset:
 # ---- the directions that persist ------------------------------------------------------------------------------------
 
 
+def _eigenvalues(w):
+    """The eigenvalues, the largest first."""
+    values = np.linalg.eigvals(w)
+    return values[np.argsort(-np.abs(values), kind="stable")]
+
+
+def _gaps(moduli):
+    """|λ_r| / |λ_{r+1}|: infinite before what is 0, and 1 between zeros."""
+    with np.errstate(divide="ignore"):
+        return np.divide(moduli, np.append(moduli[1:], 0.0), out=np.ones_like(moduli), where=moduli > 0)
+
+
 def _rank(moduli, rank, persistent):
     """Eigenvalues that persist: all above the widest relative gap that lets none go that hardly fades; and that gap."""
-    below = np.append(moduli, 0.0)[1:]
-    with np.errstate(divide="ignore"):
-        gaps = moduli / below
+    if not 0 < persistent <= _LASTING:
+        raise ValueError(f"persistent must lie above 0 and be at most {_LASTING}, got {persistent!r}")
+    gaps = _gaps(moduli)
     if rank is None:
-        allowed = np.flatnonzero((moduli >= persistent) & (below < _LASTING))
+        allowed = np.flatnonzero((moduli >= persistent) & (np.append(moduli[1:], 0.0) < _LASTING))
         if moduli[0] < persistent:
             raise ValueError(
                 f"no eigenvalue of weight_hh persists: the largest has modulus {moduli[0]:.3g}, below "
@@ -228,8 +243,7 @@ def _rank(moduli, rank, persistent):
 
 def _invariant(w, values, rank):
     """R, L, A with W R = R A, L W = A L, L R = 1: the subspace of the largest eigenvalues, seen from both sides."""
-    cut = np.abs(values[rank - 1]) if rank == len(w) else np.sqrt(np.abs(values[rank - 1]) * np.abs(values[rank]))
-    cut = cut if rank < len(w) else 0.0
+    cut = np.sqrt(np.abs(values[rank - 1]) * np.abs(values[rank])) if rank < len(w) else 0.0
     triangular, vectors, found = linalg.schur(w, sort=lambda x, y=0.0: abs(complex(x, y)) > cut)
     if found != rank:
         raise ValueError(f"rank {rank} cannot be told apart: {found} eigenvalues lie above the gap after rounding")

@@ -25,7 +25,7 @@ def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
     system : linear system of `wavefield.history`, or array_like
         Φ (M, M) or its eigenvalues likewise.
     threshold : float
-        Eigenvalues of a larger modulus persist. Those of a Dataset are the ones it found to persist.
+        Eigenvalues of a larger modulus persist; 0 or more. Those of a Dataset are the ones it found to persist.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
     Raises
     ------
     ValueError, TypeError
-        If an argument is neither.
+        If an argument is none of these.
 
     References
     ----------
@@ -53,6 +53,8 @@ def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
     >>> round(float(result.mean_angle_error / (2 * np.pi)), 6), int(result.unmatched_theory)
     (0.01, 0)
     """
+    if not threshold >= 0:
+        raise ValueError(f"threshold must be a modulus, 0 or more, got {threshold!r}")
     if isinstance(found, xr.Dataset):
         everything = found["modulus"].values * np.exp(1j * found["angle"].values)
         learned = everything[found["persists"].values == 1]
@@ -76,7 +78,7 @@ def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
     angles, moduli = np.abs(pairs["angle_error"][0]), np.abs(pairs["modulus_error"][0])
     numbers = {
         "mean_angle_error": (_mean(angles), "mean angle between paired eigenvalues", radians),
-        "largest_angle_error": (angles.max(initial=0) if angles.size else np.nan, "largest angle of a pair", radians),
+        "largest_angle_error": (angles.max() if angles.size else np.nan, "largest angle of a pair", radians),
         "mean_modulus_error": (_mean(moduli), "mean difference of paired moduli", {}),
         "greedy_angle_error": (_greedy(values, everything), "mean angle of the published greedy pairing", radians),
         "unmatched_theory": (theory.size - rows.size, "eigenvalues of theory without a partner", {}),
@@ -90,9 +92,9 @@ def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
     )
 
 
-def _greedy(theory, learned, threshold=0.9):
+def _greedy(theory, learned):
     """Mean angle as published: unit vectors, each of theory in turn matched to the nearest one left."""
-    theory, learned = theory[np.abs(theory) > threshold], learned[np.abs(learned) > threshold]
+    theory, learned = theory[np.abs(theory) > 0.9], learned[np.abs(learned) > 0.9]
     if theory.size != learned.size or theory.size == 0:
         return np.nan
     unit = lambda values: np.stack([values.real, values.imag], axis=-1) / np.abs(values)[:, None]  # noqa: E731

@@ -35,6 +35,12 @@ def test_every_eigenvalue_is_drawn_once_and_counted(found):
     ax.figure.canvas.draw()
 
 
+def test_what_theory_has_far_outside_the_circle_is_inside_the_picture(found):
+    system = wf.history.fibonacci(1, 2)  # grows by the golden ratio
+    ax = plot_memory.unit_circle(found, system)
+    assert ax.get_xlim()[1] > system.spectrum()[0] > 1.6
+
+
 def test_the_picture_of_the_recurrence_is_the_operator_with_a_mark_for_each_slot(found):
     ax = plot_memory.transformed_recurrence(found)
     np.testing.assert_array_equal(ax.images[0].get_array(), found.operator)

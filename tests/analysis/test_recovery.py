@@ -203,6 +203,23 @@ def test_the_rank_can_be_given():
         analysis.recover_waves(w, w_in, w_out, length=4, rank=5)
 
 
+@pytest.mark.parametrize("name", TASKS[1:])
+def test_eigenvalues_of_exactly_zero_are_below_any_gap(name):
+    system = wf.history.task(name)
+    found = analysis.recover_waves(*wf.history.rnn_weights(system), length=8)  # every unit an entry of the history
+    assert found.attrs["rank"] == 36
+    np.testing.assert_allclose(found.operator, theory_on(found, system), atol=1e-9)
+    assert analysis.published_recovery(*wf.history.rnn_weights(system), system).attrs["rank"] == 36
+    w = np.diag([1.0, 0.5, 0.0, 0.0])
+    found = analysis.recover_waves(w, np.ones((4, 1)), np.ones((1, 4)), length=2)
+    assert (found.attrs["rank"], float(found.gap)) == (1, 2.0)
+    found = analysis.recover_waves(w, np.ones((4, 1)), np.ones((1, 4)), length=2, rank=2)
+    assert float(found.gap) == np.inf
+    for rank in (3, 4):
+        with pytest.raises(ValueError, match="equal modulus 0"):
+            analysis.recover_waves(w, np.ones((4, 1)), np.ones((1, 4)), length=2, rank=rank)
+
+
 def test_fewer_slots_than_persist_leave_directions_unexplained():
     w, w_in, w_out, _ = with_decaying_directions(wf.history.repeat_copy(2, 8), 20)
     found = analysis.recover_waves(w, w_in, w_out, length=4)
@@ -237,6 +254,10 @@ W, IN, OUT = wf.history.rnn_weights(wf.history.repeat_copy(2, 4))
         (lambda: analysis.recover_waves(W, IN, OUT, length=4, rank=9), ValueError, "rank must be at most"),
         (lambda: analysis.recover_waves(W, IN, OUT, length=4, grounding="both"), ValueError, "grounding"),
         (lambda: analysis.recover_waves(W, IN, 0 * OUT, length=4), ValueError, "nothing to ground"),
+        (lambda: analysis.recover_waves(W, IN, OUT, length=4, persistent=0), ValueError, "persistent"),
+        (lambda: analysis.recover_waves(W, IN, OUT, length=4, persistent=0.99), ValueError, "persistent"),
+        (lambda: analysis.recover_waves(W, IN, OUT, length=4, persistent=np.nan), ValueError, "persistent"),
+        (lambda: analysis.published_recovery(W, IN, 0 * OUT, W), ValueError, "weight_out must reach"),
         (lambda: analysis.published_recovery(W, IN, OUT, np.eye(7)), ValueError, "theory must have"),
         (lambda: analysis.published_recovery(W, IN, OUT, W / 2), ValueError, "none of its slots"),
         (

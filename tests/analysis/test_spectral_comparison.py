@@ -93,3 +93,9 @@ def test_opposite_sides_of_the_negative_axis_are_close():
 def test_bad_input_is_refused_by_name(found, system, error, text):
     with pytest.raises(error, match=text):
         analysis.compare_spectra(found, system)
+
+
+@pytest.mark.parametrize("threshold", [-1.0, np.nan])
+def test_a_threshold_is_a_modulus(threshold):
+    with pytest.raises(ValueError, match="threshold"):
+        analysis.compare_spectra(np.diag([1.0, 0.0]), np.diag([1.0, 0.0]), threshold=threshold)
