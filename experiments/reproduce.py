@@ -32,7 +32,13 @@ def main(argv=None) -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
     parser.add_argument("--row", action="append", help="a row by its label; may be repeated; all by default")
     parser.add_argument("--column", action="append", help="a column by its label; may be repeated; all by default")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of every run, as in `run`")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="[TABLE.]KEY=VALUE",
+        help="of every run, or of every run of a table, as in `run`; may be repeated",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
     parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
@@ -70,13 +76,24 @@ def _plan(tables, options):
             raise ValueError(f"{name} must be one of {', '.join(dict.fromkeys(known))}, got {unknown.pop()!r}")
     plan = {}
     for seed in options.seeds:
-        for cell in (cell for table in tables for cell in table.cells):
+        for table, cell in ((table, cell) for table in tables for cell in table.cells):
             if (options.row and cell.row not in options.row) or (options.column and cell.column not in options.column):
                 continue
-            settings = [*cell.settings, *options.set, f"seed={seed}"]
+            settings = [*cell.settings, *_meant_for(table, options.set), f"seed={seed}"]
             folder = options.runs / run_name(load_config(cell.config, settings), settings)
             plan[folder] = (cell.config, settings, folder)
     return list(plan.values())
+
+
+def _meant_for(table, settings):
+    """The settings without a table's name, and those with this one's."""
+    known = table_names()
+    named = [(setting.partition("."), setting) for setting in settings]
+    return [
+        rest if name in known else setting
+        for (name, _, rest), setting in named
+        if name not in known or name == table.name
+    ]
 
 
 def _carry_out(plan, deadline, options):

@@ -70,6 +70,18 @@ def test_a_second_call_finds_all_done_and_a_spent_budget_begins_nothing(runs, ca
     assert len(list(runs.iterdir())) == 2
 
 
+def test_a_setting_may_be_meant_for_one_table_or_for_all(tmp_path, capsys):
+    chosen = ["--row", "iRNN", "--column", "delay 0", "--column", "length 100", "--budget", "0s"]
+    settings = ["adding.stop_when_solved=true", "copy.steps=20", "training.evaluate_every=10"]
+    more = [word for setting in settings for word in ("--set", setting)]
+    assert main(["reproduce", "copy", "adding", *chosen, *more, "--runs", str(tmp_path)]) == 0
+    names = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if "not begun" in line]
+    assert names == [
+        "copy-irnn-delay0-steps20-training.evaluate_every10-seed0",
+        "adding-irnn-length100-stop_when_solvedtrue-training.evaluate_every10-seed0",
+    ]
+
+
 def test_no_runs_make_no_tables(tmp_path, capsys):
     assert main(["report", "--runs", str(tmp_path), "-o", str(tmp_path / "report")]) == 0
     assert "no runs in" in capsys.readouterr().out
