@@ -141,9 +141,9 @@ def coherence(apertures: Apertures, traces: np.ndarray, *, band=None, trials: in
     frequency = rfftfreq(len(traces), apertures.dt)
     if band is not None:
         counts &= (frequency >= band[0]) & (frequency <= band[1])
-    if not counts.any():
-        return None
     found = np.maximum(shared * counts, 0.0)
+    if not found.any():
+        return None
     return Coherence(
         coherent * counts, total, float(found @ frequency / found.sum()), float(np.sum(shared * counts) / power.sum())
     )

@@ -205,7 +205,7 @@ def _band_around(peak, time):
 
 def _measured(cut, where: Sites, estimator, band, mask, peak, time):
     """Velocity, travelling index and directionality of every stretch, (trial, channel) flattened."""
-    with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):  # 0/0 where nothing is coherent
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is refused is counted in wave_present
         found = ESTIMATORS[estimator](cut, band=band, mask=mask)
         ok = found["status"] == STATUS.index("ok")

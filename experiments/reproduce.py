@@ -76,7 +76,7 @@ def _plan(tables, options):
             raise ValueError(f"{name} must be one of {', '.join(dict.fromkeys(known))}, got {unknown.pop()!r}")
     plan = {}
     for seed in options.seeds:
-        for table, cell in ((table, cell) for table in tables for cell in table.cells):
+        for table, cell in ((owner, cell) for owner in tables for cell in owner.cells):
             if (options.row and cell.row not in options.row) or (options.column and cell.column not in options.column):
                 continue
             settings = [*cell.settings, *_meant_for(table, options.set), f"seed={seed}"]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,6 @@ import h5py
 import numpy as np
 import xarray as xr
 from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from analysis.readers._positions import load_positions
 from analysis.readers._series import Choices, Series, to_recording
@@ -106,10 +103,7 @@ def _variables(path) -> tuple[Mapping, callable]:
         if path.suffix == ".mat":
             found = loadmat(path).items()
             return {name: value for name, value in found if not name.startswith("__")}, lambda: None
-    except (
-        OSError, ValueError, KeyError, TypeError, IndexError, EOFError, NotImplementedError, MatReadError,
-        zipfile.BadZipFile, zlib.error,
-    ) as error:  # fmt: skip
+    except Exception as error:  # damage shows in whatever way the parsers of others trip over it
         raise ValueError(f"{path} is no {path.suffix} file, or is damaged or cut off: {error}") from error
     raise ValueError(f"{path}: .mat, .npz and .npy are read as arrays")
 

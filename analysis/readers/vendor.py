@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import struct
 import warnings
 from pathlib import Path
 
@@ -76,10 +75,7 @@ def _opened(path):
                 raw = reader(dirname=str(path)) if folder else reader(filename=str(path))
                 raw.parse_header()
             return raw
-        except (
-            OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError, NotImplementedError,
-            ImportError, UnicodeDecodeError, struct.error,
-        ) as error:  # each reader fails in its own way on files that are another's  # fmt: skip
+        except Exception as error:  # each reader fails in its own way on files that are another's
             problems.append(f"{reader.__name__}: {type(error).__name__} {error}")
     tried = "; ".join(problems) or f"no reader knows the ending {path.suffix!r}"
     raise ValueError(f"{path} is of no format that neo reads, or is damaged or cut off ({tried})")
