@@ -1,4 +1,4 @@
-"""Command line: ``python -m experiments run | resume | sweep | reproduce | report | demo | bench``."""
+"""Command line: ``python -m experiments run | resume | sweep | reproduce | report | memory | demo | bench``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ COMMANDS = {
     "sweep": ("experiments.sweep", "main", "search the settings of a config"),
     "reproduce": ("experiments.reproduce", "main", "fill a table of the paper within a budget"),
     "report": ("experiments.report", "main", "tables and figures of all runs"),
+    "memory": ("experiments.memory", "main", "the waves in networks trained on history tasks"),
     "demo": ("experiments.demo", "main", "the main job end to end"),
     "bench": ("experiments.bench", "main", "speed and memory of a training step"),
 }

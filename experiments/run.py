@@ -139,16 +139,17 @@ def _prepare(config, folder, device, data, checkpoint_seconds):
     if (problem.steps_per_epoch is None) != (training.epochs is None):
         wanted = "epochs" if training.epochs is None else "steps"
         raise ValueError(f"training.{wanted} is what the task {config.task.kind!r} needs")
-    model = config.model.build(
-        problem.inputs,
-        problem.outputs,
-        every_step=problem.every_step,
-        generator=generator_for(training.seed, WEIGHTS),
-    ).to(device)
+    model = build_model(config, problem).to(device)
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
     steps = training.steps or training.epochs * problem.steps_per_epoch
     return Session(config, folder, device, problem, model, optimizer, Progress(), steps, checkpoint_seconds)
+
+
+def build_model(config: Config, problem):
+    """Return the model of a run as it is before training."""
+    drawn = generator_for(config.training.seed, WEIGHTS)
+    return config.model.build(problem.inputs, problem.outputs, every_step=problem.every_step, generator=drawn)
 
 
 def _device(name):

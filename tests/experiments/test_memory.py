@@ -1,0 +1,59 @@
+"""What the pages of trained working memory show, on networks whose waves are known."""
+
+import numpy as np
+import pytest
+
+import wavefield as wf
+from experiments.__main__ import main
+from experiments.config import load_config
+from experiments.memory import gradients, load_memory
+from experiments.run import start
+from wavefield_torch import save_checkpoint
+from wavefield_torch.working_memory import from_theory
+
+SHORT = ("steps=2", "evaluate_every=1", "held_out=16", "batch_size=8")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A run whose best model is the theory of T1 itself, and one that learned nothing."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, settings in (("solved", ["hidden_size=64"]), ("nothing", ["hidden_size=16"])):
+        start(load_config("history-elman", [*SHORT, *settings]), folder / name)
+    save_checkpoint(folder / "solved" / "best.safetensors", from_theory(wf.history.task("T1")), progress={"step": 2})
+    return folder
+
+
+def test_the_waves_of_the_best_model_are_found(runs):
+    memory = load_memory(runs / "solved")
+    assert memory.waves.attrs["rank"] == 64
+    assert float(memory.waves.shift_share + memory.waves.boundary_share) == pytest.approx(1, abs=1e-6)
+    assert load_memory(runs / "nothing").waves is None
+
+
+def test_gradients_come_back_whenever_the_wave_does(runs):
+    before, trained = gradients(load_memory(runs / "solved")).values()
+    norm = trained.gradient_norm.median("trial").values
+    returns = norm[8::8] / norm[8]
+    assert (returns > 0.1).all()  # tanh takes a little of it, and a lag of 8 steps is a lag of one round
+    assert (norm[9:16] < 1e-6 * norm[8]).all()
+    faded = before.gradient_norm.median("trial").values
+    assert faded[32] < 1e-3 * faded[8]
+
+
+def test_pages_are_drawn_of_what_solved_the_task_and_of_what_did_not(runs, tmp_path, capsys):
+    folders = [str(runs / name) for name in ("solved", "nothing")]
+    assert main(["memory", *folders, "-o", str(tmp_path / "pages")]) == 0
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "pages").iterdir()}
+    assert sizes.keys() == {"solved.png", "nothing.png", "gradients.png"}
+    assert min(sizes.values()) > 10_000
+    printed = capsys.readouterr().out
+    assert "64 of 64 directions persist" in printed
+    assert "nothing:\nno wave" in printed
+
+
+def test_a_run_of_another_task_has_no_such_page(tmp_path, capsys):
+    start(load_config("copy-irnn", ["steps=1", "evaluate_every=1", "delay=0"]), tmp_path / "copy")
+    assert main(["memory", str(tmp_path / "copy"), "-o", str(tmp_path / "pages")]) == 2
+    assert "of the task 'copy'" in capsys.readouterr().err
+    assert np.size(list((tmp_path / "pages").iterdir())) == 0
