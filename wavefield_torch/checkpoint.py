@@ -62,13 +62,17 @@ def load_checkpoint(
     Raises
     ------
     CheckpointError
-        If the file is cut short or altered, or does not fit the model; nothing is changed then.
+        If the file is cut short or altered, or does not fit the model or the optimiser; nothing is changed then.
     FileNotFoundError
     """
     tensors, about = _read(Path(path))
+    groups = json.loads(about["optimizer"])
+    state = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     if model is not None:
-        state = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
         _check_fit(path, state, model)
+    if optimizer is not None:
+        _check_groups(path, groups, optimizer)
+    if model is not None:
         model.load_state_dict(state)
     if optimizer is not None:
         entries: dict[int, dict[str, Tensor]] = {}
@@ -76,7 +80,7 @@ def load_checkpoint(
             if name.startswith("optimizer."):
                 _, index, entry = name.split(".", 2)
                 entries.setdefault(int(index), {})[entry] = value
-        optimizer.load_state_dict({"state": entries, "param_groups": json.loads(about["optimizer"])})
+        optimizer.load_state_dict({"state": entries, "param_groups": groups})
     return json.loads(about["progress"])
 
 
@@ -112,3 +116,12 @@ def _check_fit(path, state, model):
         expected = tuple(wanted[name].shape) if name in wanted else "nothing"
         if found != expected:
             raise CheckpointError(f"{path} belongs to another model: it holds {found} for {name}, not {expected}")
+
+
+def _check_groups(path, groups, optimizer):
+    found = [len(group["params"]) for group in groups]
+    expected = [len(group["params"]) for group in optimizer.state_dict()["param_groups"]]
+    if found != expected:
+        raise CheckpointError(
+            f"{path} belongs to another optimiser: it holds groups of {found or 'no'} parameters, not of {expected}"
+        )

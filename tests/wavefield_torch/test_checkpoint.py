@@ -69,6 +69,18 @@ def test_a_checkpoint_of_another_model_is_refused_by_name(trained, tmp_path):
         load_checkpoint(tmp_path / "a.safetensors", WaveRNN(3, 8, channels=2))
 
 
+@pytest.mark.parametrize("stored", ["no optimiser", "of fewer parameters"])
+def test_a_checkpoint_of_another_optimiser_is_refused_before_the_model_is_changed(trained, tmp_path, stored):
+    model, _ = trained
+    fewer = torch.optim.Adam(list(model.parameters())[:-1])
+    save_checkpoint(tmp_path / "a.safetensors", model, None if stored == "no optimiser" else fewer)
+    again, optimizer = _fresh()
+    before = copy.deepcopy(again.state_dict())
+    with pytest.raises(CheckpointError, match="belongs to another optimiser"):
+        load_checkpoint(tmp_path / "a.safetensors", again, optimizer)
+    assert all(torch.equal(before[name], value) for name, value in again.state_dict().items())
+
+
 def test_an_unwritable_place_is_an_os_error_that_names_it(trained, tmp_path):
     with pytest.raises(OSError, match="cannot be written"):
         save_checkpoint(tmp_path / "missing" / "a.safetensors", *trained)
