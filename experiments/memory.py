@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +22,13 @@ from experiments.folder import RunFolder
 from experiments.history import HistoryProblem
 from experiments.run import build_model
 from wavefield import plot
+from wavefield._atomic import whole_or_nothing
 from wavefield_torch import SequenceModel, gradient_against_lag, linearised, load_checkpoint
 from wavefield_torch.linearise import state_size, step
 
 SEQUENCES = 8  # whose gradients are taken
 STEPS = 40  # of them, five times round a history of length 8
+SHARES = ("shift_share", "boundary_share", "recurrence_share", "variance_explained", "condition")
 NAMES = {"elman": "RNN", "open-line": "wave network", "lstm": "LSTM", "gru": "GRU", "irnn": "iRNN", "wrnn": "wRNN"}
 
 
@@ -76,6 +80,19 @@ def gradients(memory: Memory) -> dict[str, xr.Dataset]:
     }
 
 
+def recoveries(memory: Memory) -> list[dict]:
+    """Return what was found without knowing the true f, and what the published procedure finds, which is told it."""
+    if memory.waves is None:
+        return []
+    found = {"unaided": memory.waves}
+    with suppress(ValueError):  # it asks for more directions than the network has
+        found["published, told f"] = analysis.published_recovery(*linearised(memory.after), memory.problem.system)
+    return [
+        {"recovery": how, "rank": waves.attrs["rank"]} | {name: f"{float(waves[name]):.6g}" for name in SHARES}
+        for how, waves in found.items()
+    ]
+
+
 def memory_figure(memory: Memory):
     """Draw one page: spectrum, recurrence in the wave basis, a line of it over time, gradients."""
     figure, axes = plt.subplots(1, 4, figsize=(19, 4.4), layout="constrained", width_ratios=[4, 5, 5, 5])
@@ -116,14 +133,20 @@ def main(argv=None) -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("memory"), help="folder to write (default: memory)")
     options = parser.parse_args(argv)
     options.output.mkdir(parents=True, exist_ok=True)
-    together = {}
+    together, recovered = {}, []
     for path in options.folder:
         memory = load_memory(path)
         plot.save_figure(memory_figure(memory), options.output / f"{path.name}.png")
         print(f"{path.name}:\n{plot_memory.describe(memory.waves) if memory.waves else 'no wave'}\n")
         together |= gradients(memory)
+        recovered += [{"run": path.name} | row for row in recoveries(memory)]
     figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     plot_memory.gradients(together, bounds=False, ax=ax)
     plot.save_figure(figure, options.output / "gradients.png")
+    if recovered:
+        with whole_or_nothing(options.output / "recoveries.csv") as scratch, open(scratch, "w", newline="") as file:
+            table = csv.DictWriter(file, recovered[0])
+            table.writeheader()
+            table.writerows(recovered)
     print(f"wrote {options.output}")
     return 0

@@ -1,5 +1,7 @@
 """What the pages of trained working memory show, on networks whose waves are known."""
 
+import csv
+
 import numpy as np
 import pytest
 
@@ -45,8 +47,16 @@ def test_pages_are_drawn_of_what_solved_the_task_and_of_what_did_not(runs, tmp_p
     folders = [str(runs / name) for name in ("solved", "nothing")]
     assert main(["memory", *folders, "-o", str(tmp_path / "pages")]) == 0
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "pages").iterdir()}
-    assert sizes.keys() == {"solved.png", "nothing.png", "gradients.png"}
-    assert min(sizes.values()) > 10_000
+    assert sizes.keys() == {"solved.png", "nothing.png", "gradients.png", "recoveries.csv"}
+    assert min(size for name, size in sizes.items() if name.endswith(".png")) > 10_000
+    with open(tmp_path / "pages" / "recoveries.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["run"], row["recovery"], row["rank"]) for row in rows] == [
+        ("solved", "unaided", "64"),
+        ("solved", "published, told f", "64"),
+    ]
+    for row in rows:
+        assert float(row["shift_share"]) + float(row["boundary_share"]) == pytest.approx(1, abs=1e-5)
     printed = capsys.readouterr().out
     assert "64 of 64 directions persist" in printed
     assert "nothing:\nno wave" in printed
