@@ -68,6 +68,13 @@ def test_accuracy_and_loss_look_at_the_output_phase_alone():
     assert HORIZONS[-1] < TEST_HORIZON
 
 
+def test_states_of_zero_have_no_sign_to_be_right_or_wrong():
+    batch = tasks.history_batch(64, wf.history.fibonacci(1, 2), 6, generator=seeded())  # half of 1 ± 1 is 0
+    assert (batch.target[batch.scored] == 0).any()
+    assert tasks.sign_accuracy(batch.target, batch) == 1
+    assert tasks.sign_accuracy(-batch.target, batch) == 0
+
+
 def test_a_linear_network_made_from_theory_solves_repeat_copy_at_once():
     # inputs written into slot s on top of what the boundary drives: nothing, while the line fills
     batch = tasks.history_batch(16, "T1", 40, generator=seeded(), dtype=torch.float64)

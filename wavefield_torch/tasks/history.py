@@ -92,7 +92,8 @@ def history_loss(output: torch.Tensor, batch: HistoryBatch) -> torch.Tensor:
 def sign_accuracy(output: torch.Tensor, batch: HistoryBatch) -> torch.Tensor:
     """Return the fraction of entries of the output phase whose sign is right, the accuracy of the paper.
 
-    An output of exactly 0 counts as wrong, as a network that answers nothing should.
+    An output of exactly 0 counts as wrong, as a network that answers nothing should. A state of exactly 0, which
+    Fibonacci sequences of ±1 pass through, has no sign and does not count.
 
     Examples
     --------
@@ -100,7 +101,8 @@ def sign_accuracy(output: torch.Tensor, batch: HistoryBatch) -> torch.Tensor:
     >>> sign_accuracy(0.1 * batch.target, batch).item(), sign_accuracy(-batch.target, batch).item()
     (1.0, 0.0)
     """
-    return (output[batch.scored] * batch.target[batch.scored] > 0).float().mean()
+    answer, target = output[batch.scored], batch.target[batch.scored]
+    return (answer * target > 0)[target != 0].float().mean()
 
 
 _published = cache(task)  # one object a name, so that its continuation is computed once
