@@ -49,7 +49,7 @@ def gradient_against_lag(
     loss : callable
         Loss of every sample at one step, (output (B, O), target (B, …)) → (B,).
     waves : Dataset, optional
-        From `analysis.recover_waves` of this model's weights, for the second bound.
+        From `analysis.recover_waves` of this model's weights, a line for every input, for the second bound.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def gradient_against_lag(
     _check(model, x, target)
     recurrence = model.recurrence
     units, size = state_size(recurrence)
-    psi = None if waves is None else _by_age(waves, size).to(x)
+    psi = None if waves is None else _by_age(waves, size, recurrence.input_size).to(x)
     state = x.new_zeros(x.shape[1], size)
     sensitivity, before, mu = None, None, 0.0
     columns = {"gradient_norm": [], "state_gradient_norm": [], "entry": [], "wave": []}
@@ -128,11 +128,13 @@ def _loss_gradient(model, loss, hidden, target, size):
     return torch.nn.functional.pad(pull, (0, size - pull.shape[1]))
 
 
-def _by_age(waves, size):
+def _by_age(waves, size, inputs):
     """Where an input is after 0, 1, … steps: (s, S, lines), zero where a line has no such slot."""
     if waves.sizes["unit"] != size:
         raise ValueError(f"waves must be of this model, with {size} units, got {waves.sizes['unit']}")
     length, lines = int(waves.attrs["length"]), int(waves.attrs["lines"])
+    if lines != inputs:
+        raise ValueError(f"waves must have a line for each of the {inputs} inputs, got {lines} lines")
     by_age = np.zeros((length, size, lines))
     by_age[length - waves["slot"].values, :, waves["line"].values] = waves["basis"].values.T
     return torch.from_numpy(by_age)

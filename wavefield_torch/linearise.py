@@ -79,6 +79,8 @@ def linearised(model: SequenceModel, state: Tensor | None = None) -> Linearised:
     """
     if not isinstance(model, SequenceModel) or not isinstance(model.readout, nn.Linear):
         raise TypeError("model must be a SequenceModel whose readout is a torch.nn.Linear")
+    if state is not None and state.dim() != 1:
+        raise ValueError(f"state must be one, of shape (S,), got {tuple(state.shape)}")
     inner, reading = jacobian(model.recurrence, state), model.readout.weight.detach()
     entering = input_jacobian(model.recurrence, state)
     reading = nn.functional.pad(reading, (0, len(inner) - reading.shape[1]))

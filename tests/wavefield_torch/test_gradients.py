@@ -101,6 +101,8 @@ def test_on_a_wave_the_gradient_comes_round_undiminished_and_stays_below_its_bou
         ({"target": torch.full((5, 2, 3), torch.nan)}, ValueError, "finite"),
         ({"waves": analysis.recover_waves(*wf.history.rnn_weights(wf.history.repeat_copy(3, 3)), length=3)}, ValueError,
          "12 units, got 9"),
+        ({"waves": analysis.recover_waves(*wf.history.rnn_weights(wf.history.repeat_copy(4, 3)), length=3)}, ValueError,
+         "each of the 3 inputs, got 4 lines"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_by_name(change, error, text):

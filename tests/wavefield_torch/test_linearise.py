@@ -110,6 +110,7 @@ def test_of_an_lstm_the_readout_sees_h_alone():
         (lambda: jacobian(nn.RNN(2, 3, num_layers=2)), ValueError, "one layer"),
         (lambda: jacobian(nn.LSTM(2, 3, proj_size=1)), ValueError, "proj_size"),
         (lambda: linearised(nn.RNN(2, 3)), TypeError, "SequenceModel"),
+        (lambda: linearised(elman(2, 4), torch.zeros(3, 4)), ValueError, r"state must be one.*\(3, 4\)"),
         (lambda: linearised(SequenceModel(elman(2, 4).recurrence, nn.Sequential())), TypeError, "Linear"),
     ],
 )
