@@ -43,7 +43,7 @@ class Training:
     clip: float = Field(default=0.0, ge=0)  # norm of the gradient; 0: none
     evaluate_every: int = Field(gt=0)  # steps
     patience: int = Field(default=0, ge=0)  # evaluations without a better score before stopping; 0: no early stop
-    stop_when_solved: bool = False
+    stop_when_solved: bool = False  # by our definition and, where there is one, the published code's
     record_at: tuple[int, ...] = ()  # steps at which hidden states are recorded
     seed: int = Field(default=0, ge=0)
 

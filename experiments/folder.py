@@ -9,10 +9,12 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 
 from experiments.config import Config, load_config, to_toml
 from wavefield._atomic import whole_or_nothing
@@ -41,8 +43,8 @@ class RunFolder:
 
     # ------------------------------------------------------------------------------------ config and environment
 
-    def create(self, config: Config) -> None:
-        """Make the folder and write the config into it.
+    def create(self, config: Config, fixed: Mapping[str, torch.Tensor] | None = None) -> None:
+        """Make the folder and write into it the config and what its task draws once, such as a permutation of pixels.
 
         Raises
         ------
@@ -52,6 +54,9 @@ class RunFolder:
         if (self / "config.toml").exists():
             raise FileExistsError(f"{self.path} holds a run already: go on with it by resume, or name another folder")
         self.path.mkdir(parents=True, exist_ok=True)
+        if fixed:
+            with whole_or_nothing(self / "fixed.safetensors") as scratch:
+                save_file(dict(fixed), scratch)
         write_text(self / "config.toml", to_toml(config))
 
     def config(self) -> Config:
@@ -84,17 +89,11 @@ class RunFolder:
             os.fsync(file.fileno())
 
     def rows(self) -> list[dict]:
-        """Return the rows of metrics.csv as numbers; one that was cut short by a kill is left out."""
+        """Return the rows of metrics.csv as numbers; one that was cut short, by a full disk say, is left out."""
         if not self.metrics.exists():
             return []
-        with open(self.metrics, newline="") as file:
-            lines = list(csv.reader(file))
-        header = lines[0] if lines else []
-        return [
-            {key: float(value) for key, value in zip(header, line, strict=True)}
-            for line in lines[1:]
-            if len(line) == len(header) and all(line)
-        ]
+        whole = self.metrics.read_text().rpartition("\n")[0]
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(whole.splitlines())]
 
     def forget_after(self, step: int) -> None:
         """Leave out the rows of steps after `step`, which are run again."""

@@ -101,7 +101,7 @@ def start(
         If the folder holds a run already.
     """
     session = _prepare(config, RunFolder(path), device, data, checkpoint_seconds)
-    session.folder.create(config)
+    session.folder.create(config, session.problem.fixed)
     return _train(session, budget, report)
 
 
@@ -158,7 +158,9 @@ def _device(name):
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"device must be cpu, cuda or cuda:N, got {name!r}") from None
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu, cuda or cuda:N, got {name!r}")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r} was asked for, but PyTorch finds no GPU here")
     return device
@@ -175,6 +177,7 @@ def _train(session, budget, report):
     with _signals(session.stop), _bar(session) as bar:
         if progress.step == 0:
             _evaluate(session, report)
+            _record_if_asked(session)
         while not (progress.ended or session.stop or time.monotonic() - began >= budget):
             try:
                 _step(session)
@@ -186,6 +189,7 @@ def _train(session, budget, report):
             bar.update()
             if progress.step % session.training.evaluate_every == 0 or progress.step == session.steps:
                 bar.set_postfix_str(f"{session.problem.score} {_evaluate(session, report):.3g}", refresh=False)
+            _record_if_asked(session)
             if now - saved_at >= session.checkpoint_seconds:
                 _save(session)
                 saved_at = now
@@ -205,8 +209,9 @@ def _step(session):
     progress.loss_count += 1
     if progress.step == session.steps:
         progress.ended = "finished"
-    if progress.step % session.training.evaluate_every == 0 and progress.reference_solved_at is None:
-        progress.reference_solved_at = progress.step if problem.reference_solved(loss) else None
+    looked_at = problem.reference_solved is not None and progress.step % session.training.evaluate_every == 0
+    if looked_at and progress.reference_solved_at is None and problem.reference_solved(loss):
+        progress.reference_solved_at = progress.step
 
 
 def _set_rate(session):
@@ -234,15 +239,25 @@ def _evaluate(session, report):
         save_checkpoint(session.folder / "best.safetensors", session.model, progress={"step": progress.step})
     if progress.solved_at is None and progress.step and problem.solved(scores):
         progress.solved_at = progress.step
-        progress.ended = "solved" if training.stop_when_solved else progress.ended
+    if training.stop_when_solved and _solved(progress, problem):
+        progress.ended = "solved"
     waited = (progress.step - progress.best_step) // training.evaluate_every
     if training.patience and waited >= training.patience:
         progress.ended = progress.ended or "no improvement"
-    if progress.step in training.record_at:
-        _record(session, session.folder / f"hidden-{progress.step:08d}.nc")
     if report is not None:
         report(progress.step, score)
     return score
+
+
+def _solved(progress, problem):
+    """Whether the task is solved by our definition and, where there is one, by the published code's."""
+    reference = problem.reference_solved is None or progress.reference_solved_at is not None
+    return progress.solved_at is not None and reference
+
+
+def _record_if_asked(session):
+    if session.progress.step in session.training.record_at:
+        _record(session, session.folder / f"hidden-{session.progress.step:08d}.nc")
 
 
 def _record(session, path):

@@ -43,7 +43,7 @@ def assert_same(one, other):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    return folder, start(tiny("record_at=[0,20]"), folder)
+    return folder, start(tiny("record_at=[0,18]"), folder)
 
 
 def test_a_run_leaves_everything_needed_to_read_it(whole):
@@ -58,7 +58,7 @@ def test_a_run_leaves_everything_needed_to_read_it(whole):
     assert summary["final"]["reference_loss"] == pytest.approx(summary["final"]["loss"] / 50)
     about = json.loads((folder / "environment.json").read_text())
     assert about["versions"]["torch"] == torch.__version__.split("+")[0] or about["versions"]["torch"]
-    with open_recording(folder / "hidden-00000020.nc") as recording:
+    with open_recording(folder / "hidden-00000018.nc") as recording:  # between two evaluations
         assert dict(recording.activity.sizes) == {"trial": 4, "time": 20, "channel": 2, "position": 12}
         assert json.loads(recording.attrs["config"])["task"]["delay"] == 0
 
@@ -155,7 +155,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(number, tmp_pat
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_a_damaged_checkpoint_is_passed_over(damage, tmp_path, capsys, whole):
-    config = tiny("record_at=[0,20]")
+    config = tiny("record_at=[0,18]")
     for count in (12, 9):
         _some_steps(config, tmp_path / "run", count)
     newest, _ = RunFolder(tmp_path / "run").checkpoints()
@@ -188,13 +188,13 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_state(tm
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, whole):
-    _some_steps(tiny("record_at=[0,20]"), tmp_path / "run", 12)
+    _some_steps(tiny("record_at=[0,18]"), tmp_path / "run", 12)
     before = RunFolder(tmp_path / "run").checkpoints()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))  # of any one file; a checkpoint is larger
         with pytest.raises(OSError, match=r"could not be written.*step-0000.*\.safetensors"):
-            _some_steps(tiny("record_at=[0,20]"), tmp_path / "run", 7)
+            _some_steps(tiny("record_at=[0,18]"), tmp_path / "run", 7)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert RunFolder(tmp_path / "run").checkpoints() == before
@@ -205,7 +205,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, whole):
 def test_training_stops_early_when_solved_or_when_nothing_improves(tmp_path):
     solved = start(load_config("adding-wrnn", _small_adding("stop_when_solved=true")), tmp_path / "solved")
     assert solved["status"] == "solved"
-    assert solved["solved_at"] == solved["step"] < 3000
+    assert max(solved["solved_at"], solved["reference_solved_at"]) == solved["step"] < 3000
     assert solved["test"]["loss"] <= 0.05
     stuck = start(tiny("learning_rate=1e-30", "patience=3"), tmp_path / "stuck")
     assert (stuck["status"], stuck["step"]) == ("no improvement", 15)
@@ -213,6 +213,33 @@ def test_training_stops_early_when_solved_or_when_nothing_improves(tmp_path):
 
 def _small_adding(*more):
     return ["length=6", "hidden_size=12", "channels=4", "steps=3000", "learning_rate=1e-2", "held_out=200", *more]
+
+
+def test_a_run_stops_when_the_task_is_solved_by_the_published_definition_too(tmp_path, monkeypatch):
+    batches = iter([False, False, True])
+    monkeypatch.setattr("experiments.problems.AddingProblem.solved", lambda self, scores: True)
+    monkeypatch.setattr("experiments.problems.AddingProblem.reference_solved", lambda self, loss: next(batches))
+    summary = start(load_config("adding-wrnn", _small_adding("evaluate_every=5", "stop_when_solved=true")), tmp_path)
+    assert summary["status"] == "solved"
+    assert (summary["solved_at"], summary["reference_solved_at"], summary["step"]) == (5, 15, 15)
+
+
+def test_the_permutation_is_kept_with_the_run(tmp_path):
+    for name, settings in (("one", []), ("other", ["permutation_seed=1"]), ("none", ["permuted=false"])):
+        start(load_config("digits-wrnn", [*IMAGES, "epochs=1", "permuted=true", *settings]), tmp_path / name)
+    one, other = (load_file(tmp_path / name / "fixed.safetensors")["permutation"] for name in ("one", "other"))
+    assert sorted(one.tolist()) == sorted(other.tolist()) == list(range(64))
+    assert not torch.equal(one, other)
+    assert not (tmp_path / "none" / "fixed.safetensors").exists()
+
+
+def test_a_row_that_a_full_disk_cut_short_is_run_again(tmp_path, whole):
+    _some_steps(tiny("record_at=[0,18]"), tmp_path / "run", 12)
+    with open(RunFolder(tmp_path / "run").metrics, "a") as file:
+        file.write("10,0.5,0.3,1.2,1.3,1.2e-")
+    assert [row["step"] for row in RunFolder(tmp_path / "run").rows()] == [0, 5]
+    resume(tmp_path / "run")
+    assert_same(figures(whole[0]), figures(tmp_path / "run"))
 
 
 def test_the_learning_rate_drops_as_configured(tmp_path):
@@ -247,6 +274,7 @@ def test_a_run_is_never_written_over(whole):
         (["run", "nscifar10-wrnn", "--data", "."], "no cifar-10-batches-bin"),
         (["run", "copy-wrnn", "epochs=3"], "either steps or epochs"),
         (["run", "copy-wrnn", "--device", "abacus"], "device must be cpu, cuda or cuda:N, got 'abacus'"),
+        (["run", "copy-wrnn", "--device", "meta"], "device must be cpu, cuda or cuda:N, got 'meta'"),
         (["reproduce", "adding", "--row", "transformer"], "--row must be one of wRNN"),
     ],
 )
