@@ -63,6 +63,10 @@ class Config:
     model: Annotated[Model, Field(discriminator="kind")]
     training: Training
 
+    def __post_init__(self):
+        if self.task.kind == "history" and getattr(self.model, "readout", "linear") != "linear":
+            raise ValueError(f"model.readout must be linear on history tasks, got {self.model.readout!r}")
+
     def to_dict(self) -> dict:
         """Return it as nested plain values, without what is None."""
         whole = asdict(self)
@@ -201,5 +205,5 @@ def _explain(error, tables):
         given = "" if problem["type"] in ("missing", "unexpected_keyword_argument") else f", got {problem['input']!r}"
         if isinstance(problem["input"], dict):
             given = ""
-        lines.append(f"{'.'.join(path)}: {problem['msg']}{given}")
+        lines.append(": ".join(filter(None, [".".join(path), f"{problem['msg']}{given}"])))
     return f"config {tables.get('name')!r} is not acceptable:\n  " + "\n  ".join(lines)

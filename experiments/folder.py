@@ -101,10 +101,7 @@ class RunFolder:
         if not rows:
             self.metrics.unlink(missing_ok=True)
             return
-        with whole_or_nothing(self.metrics) as scratch, open(scratch, "w", newline="") as file:
-            table = csv.DictWriter(file, rows[0].keys())
-            table.writeheader()
-            table.writerows({k: int(v) if k == "step" else v for k, v in row.items()} for row in rows)
+        write_csv(self.metrics, [row | {"step": int(row["step"])} for row in rows])
 
     # --------------------------------------------------------------------------------------------- checkpoints
 
@@ -142,6 +139,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     with whole_or_nothing(path) as scratch:
         scratch.write_text(text)
+
+
+def write_csv(path: Path, records: list[dict]) -> None:
+    """Write records of the same keys as a table, whole or not at all."""
+    with whole_or_nothing(path) as scratch, open(scratch, "w", newline="") as file:
+        table = csv.DictWriter(file, records[0])
+        table.writeheader()
+        table.writerows(records)
 
 
 def environment(device: torch.device) -> dict:

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import xarray as xr
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 import analysis
 from experiments._strict import STRICT
 from experiments.generators import TRAINING, VALIDATION, generator_for
-from wavefield.history import task
+from wavefield.history import HistorySystem, task
 from wavefield_torch import linearised
+from wavefield_torch.linearise import Linearised
 from wavefield_torch.tasks.history import (
     HORIZONS,
     TEST_HORIZON,
@@ -97,13 +99,18 @@ class HistoryProblem:
         spectra = analysis.compare_spectra(net.weight_hh, self.system)
         names = ("mean_angle_error", "greedy_angle_error", "unmatched_theory", "unmatched_learned")
         found = {name: float(spectra[name]) for name in names}
-        try:
-            waves = analysis.recover_waves(*net, length=self.system.length, grounding="output")
-        except ValueError:  # nothing persists: there is no wave to be found
-            return self.evaluate(model) | found
-        shares = ("shift_share", "boundary_share", "recurrence_share", "condition")
+        waves = find_waves(net, self.system)
+        shares = ("shift_share", "boundary_share", "recurrence_share", "condition") if waves is not None else ()
         return self.evaluate(model) | found | {name: float(waves[name]) for name in shares}
 
     def solved(self, scores) -> bool:
         """All horizons were passed and 97 % of the signs are right over twice the longest."""
         return scores["accuracy"] >= SOLVED and self.stage == len(HORIZONS) - 1
+
+
+def find_waves(net: Linearised, system: HistorySystem) -> xr.Dataset | None:
+    """Return the waves in a network, on the lines of its outputs; None where nothing persists that could be one."""
+    try:
+        return analysis.recover_waves(*net, length=system.length, grounding="output")
+    except ValueError:
+        return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +17,10 @@ import xarray as xr
 
 import analysis
 from analysis import plot_memory
-from experiments.folder import RunFolder
-from experiments.history import HistoryProblem
+from experiments.folder import RunFolder, write_csv
+from experiments.history import HistoryProblem, find_waves
 from experiments.run import build_model
 from wavefield import plot
-from wavefield._atomic import whole_or_nothing
 from wavefield_torch import SequenceModel, gradient_against_lag, linearised, load_checkpoint
 from wavefield_torch.linearise import state_size, step
 
@@ -63,11 +61,7 @@ def load_memory(path) -> Memory:
     problem = config.task.load(config.training.batch_size, config.training.seed, torch.device("cpu"), None)
     before, after = build_model(config, problem), build_model(config, problem)
     load_checkpoint(folder / "best.safetensors", after)
-    try:
-        waves = analysis.recover_waves(*linearised(after), length=problem.system.length, grounding="output")
-    except ValueError:
-        waves = None
-    return Memory(folder, problem, before, after, waves)
+    return Memory(folder, problem, before, after, find_waves(linearised(after), problem.system))
 
 
 def gradients(memory: Memory) -> dict[str, xr.Dataset]:
@@ -75,8 +69,8 @@ def gradients(memory: Memory) -> dict[str, xr.Dataset]:
     batch = memory.problem.validation
     x, target = batch.x[:STEPS, :SEQUENCES], batch.target[:STEPS, :SEQUENCES]
     return {
-        f"{memory.name}, before training": gradient_against_lag(memory.before, x, target),
-        f"{memory.name}, trained": gradient_against_lag(memory.after, x, target, waves=memory.waves),
+        "before training": gradient_against_lag(memory.before, x, target),
+        "trained": gradient_against_lag(memory.after, x, target, waves=memory.waves),
     }
 
 
@@ -93,7 +87,7 @@ def recoveries(memory: Memory) -> list[dict]:
     ]
 
 
-def memory_figure(memory: Memory):
+def memory_figure(memory: Memory, against_lag: dict[str, xr.Dataset]):
     """Draw one page: spectrum, recurrence in the wave basis, a line of it over time, gradients."""
     figure, axes = plt.subplots(1, 4, figsize=(19, 4.4), layout="constrained", width_ratios=[4, 5, 5, 5])
     if memory.waves is None:
@@ -105,8 +99,8 @@ def memory_figure(memory: Memory):
         plot_memory.transformed_recurrence(memory.waves, ax=axes[1])
         axes[1].set_title("recurrence in the wave basis", fontsize=10)
         _a_line(memory, axes[2])
-    plot_memory.gradients(gradients(memory), ax=axes[3])
-    axes[3].set_title("gradient by the first input", fontsize=10)
+    plot_memory.gradients(against_lag, ax=axes[3])
+    axes[3].set_title(f"gradient by the first input, {memory.name}", fontsize=10)
     return figure
 
 
@@ -133,20 +127,22 @@ def main(argv=None) -> int:
     parser.add_argument("-o", "--output", type=Path, default=Path("memory"), help="folder to write (default: memory)")
     options = parser.parse_args(argv)
     options.output.mkdir(parents=True, exist_ok=True)
+    folders = list(dict.fromkeys(path.resolve() for path in options.folder))
+    if len({path.name for path in folders}) < len(folders):
+        raise ValueError(f"the folders must have different names, got {', '.join(path.name for path in folders)}")
+    memories = [load_memory(path) for path in folders]
+    alike = len({memory.name for memory in memories}) < len(memories)  # then the folders tell them apart
     together, recovered = {}, []
-    for path in options.folder:
-        memory = load_memory(path)
-        plot.save_figure(memory_figure(memory), options.output / f"{path.name}.png")
-        print(f"{path.name}:\n{plot_memory.describe(memory.waves) if memory.waves else 'no wave'}\n")
-        together |= gradients(memory)
-        recovered += [{"run": path.name} | row for row in recoveries(memory)]
+    for memory in memories:
+        folder, against_lag = memory.folder.path.name, gradients(memory)
+        plot.save_figure(memory_figure(memory, against_lag), options.output / f"{folder}.png")
+        print(f"{folder}:\n{'no wave' if memory.waves is None else plot_memory.describe(memory.waves)}\n")
+        together |= {f"{folder if alike else memory.name}, {when}": found for when, found in against_lag.items()}
+        recovered += [{"run": folder} | row for row in recoveries(memory)]
     figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     plot_memory.gradients(together, bounds=False, ax=ax)
     plot.save_figure(figure, options.output / "gradients.png")
     if recovered:
-        with whole_or_nothing(options.output / "recoveries.csv") as scratch, open(scratch, "w", newline="") as file:
-            table = csv.DictWriter(file, recovered[0])
-            table.writeheader()
-            table.writerows(recovered)
+        write_csv(options.output / "recoveries.csv", recovered)
     print(f"wrote {options.output}")
     return 0

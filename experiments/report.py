@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import shutil
 import statistics
 from pathlib import Path
 
 from experiments.figures import table_curves
-from experiments.folder import RunFolder, write_text
+from experiments.folder import RunFolder, write_csv, write_text
 from experiments.tables import Cell, Figure, Table, load_table, same_experiment, table_names
-from wavefield._atomic import whole_or_nothing
 from wavefield.plot import save_figure
 
 SMALL = ("config.toml", "metrics.csv", "summary.json", "environment.json")  # what is kept of a run in the results
@@ -33,7 +31,7 @@ def main(argv=None) -> int:
         table = load_table(name)
         records = records_of(table, runs)
         if records:
-            _write_csv(options.output / f"{name}.csv", records)
+            write_csv(options.output / f"{name}.csv", records)
             write_text(options.output / f"{name}.md", markdown(table, records))
             figure = table_curves(table, records, runs)
             save_figure(figure, options.output / f"{name}.png")
@@ -131,13 +129,6 @@ def _made(found):
 
 def _line(cells):
     return "| " + " | ".join(cells) + " |"
-
-
-def _write_csv(path, records):
-    with whole_or_nothing(path) as scratch, open(scratch, "w", newline="") as file:
-        table = csv.DictWriter(file, records[0].keys())
-        table.writeheader()
-        table.writerows(records)
 
 
 def _collect(runs, results):

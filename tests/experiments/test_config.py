@@ -128,6 +128,11 @@ def test_a_setting_that_cannot_be_is_named(settings, message):
         load_config("copy-wrnn", settings)
 
 
+def test_a_history_is_read_by_a_linear_map_for_its_waves_to_be_found():
+    with pytest.raises(ConfigError, match=r"\n  Value error, model.readout must be linear on history tasks, got 'mlp'"):
+        load_config("history-lstm", ["readout=mlp"])
+
+
 def test_files_that_are_no_configs_are_named(tmp_path):
     with pytest.raises(ConfigError, match=r"no config 'copy-wrn'.*copy-wrnn"):
         load_config("copy-wrn")

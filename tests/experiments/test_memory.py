@@ -1,6 +1,7 @@
 """What the pages of trained working memory show, on networks whose waves are known."""
 
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from experiments.__main__ import main
 from experiments.config import load_config
 from experiments.memory import gradients, load_memory
 from experiments.run import start
+from wavefield import plot
 from wavefield_torch import save_checkpoint
 from wavefield_torch.working_memory import from_theory
 
@@ -43,7 +45,9 @@ def test_gradients_come_back_whenever_the_wave_does(runs):
     assert faded[32] < 1e-3 * faded[8]
 
 
-def test_pages_are_drawn_of_what_solved_the_task_and_of_what_did_not(runs, tmp_path, capsys):
+def test_pages_are_drawn_of_what_solved_the_task_and_of_what_did_not(runs, tmp_path, capsys, monkeypatch):
+    pictures, save = {}, plot.save_figure
+    monkeypatch.setattr(plot, "save_figure", lambda figure, path: save(pictures.setdefault(path.name, figure), path))
     folders = [str(runs / name) for name in ("solved", "nothing")]
     assert main(["memory", *folders, "-o", str(tmp_path / "pages")]) == 0
     sizes = {path.name: path.stat().st_size for path in (tmp_path / "pages").iterdir()}
@@ -57,6 +61,8 @@ def test_pages_are_drawn_of_what_solved_the_task_and_of_what_did_not(runs, tmp_p
     ]
     for row in rows:
         assert float(row["shift_share"]) + float(row["boundary_share"]) == pytest.approx(1, abs=1e-5)
+    names = [text.get_text() for text in pictures["gradients.png"].axes[0].get_legend().get_texts()]
+    assert names == [f"{name}, {when}" for name in ("solved", "nothing") for when in ("before training", "trained")]
     printed = capsys.readouterr().out
     assert "64 of 64 directions persist" in printed
     assert "nothing:\nno wave" in printed
@@ -67,3 +73,10 @@ def test_a_run_of_another_task_has_no_such_page(tmp_path, capsys):
     assert main(["memory", str(tmp_path / "copy"), "-o", str(tmp_path / "pages")]) == 2
     assert "of the task 'copy'" in capsys.readouterr().err
     assert np.size(list((tmp_path / "pages").iterdir())) == 0
+
+
+def test_pages_of_folders_of_one_name_are_refused_before_one_overwrites_the_other(runs, tmp_path, capsys):
+    shutil.copytree(runs / "solved", tmp_path / "other" / "solved")
+    folders = [str(runs / "solved"), str(tmp_path / "other" / "solved")]
+    assert main(["memory", *folders, "-o", str(tmp_path / "pages")]) == 2
+    assert "different names, got solved, solved" in capsys.readouterr().err
