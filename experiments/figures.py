@@ -14,11 +14,11 @@ import numpy as np
 
 import analysis
 from experiments.folder import RunFolder
-from experiments.problems import CLASSIFICATIONS
+from experiments.problems import SCORED_BY_ACCURACY
 from experiments.tables import Table
 from wavefield import open_recording, operator_of, plot
 
-COLOURS = plt.get_cmap("tab10").colors
+COLOURS = (*plt.get_cmap("tab10").colors, *plt.get_cmap("tab20").colors[1::2])  # full, then pale
 MEASURES = {"loss": "held-out loss", "accuracy": "held-out accuracy"}
 
 
@@ -43,9 +43,9 @@ def run_figure(path) -> Path | None:
 
 
 def learning_curve(folder: RunFolder, ax, *, label: str | None = None, color=COLOURS[0], alpha: float = 1.0) -> None:
-    """Draw the held-out score against the step: loss of tasks without end, accuracy of classifications."""
+    """Draw the held-out score against the step, a loss or an accuracy."""
     rows = folder.rows()
-    name = "accuracy" if folder.config().task.kind in CLASSIFICATIONS else "loss"
+    name = "accuracy" if folder.config().task.kind in SCORED_BY_ACCURACY else "loss"
     steps, values = (np.array([row[key] for row in rows]) for key in ("step", f"held_out_{name}"))
     ax.plot(steps, values, color=color, alpha=alpha, lw=1.2, label=label)
     ax.set(xlabel="step", ylabel=MEASURES[name])

@@ -30,7 +30,7 @@ from wavefield_torch.tasks.adding import SOLVED as ADDING_SOLVED
 from wavefield_torch.tasks.copying import SYMBOLS, TOKENS
 
 EVALUATION_BATCH = 500
-CLASSIFICATIONS = ("mnist", "ns-cifar10", "digits")  # kinds of tasks whose score is an accuracy
+SCORED_BY_ACCURACY = ("mnist", "ns-cifar10", "digits", "history")  # kinds of tasks; the others by a loss
 
 
 # --------------------------------------------------------------------------------- fresh sequences without end

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from experiments.config import ConfigError, read_source, resolve, to_toml
 from experiments.folder import write_text
-from experiments.problems import CLASSIFICATIONS
+from experiments.problems import SCORED_BY_ACCURACY
 from experiments.run import run_or_resume
 
 POLL_SECONDS = 2.0
@@ -41,7 +41,7 @@ def main(argv=None) -> int:
     )
     parser.add_argument("config", help="as in `run`; its table [search] names the settings and the values to try")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that all trials share")
-    parser.add_argument("--trials", type=int, default=40, help="in all, those of earlier calls counted (default: 40)")
+    parser.add_argument("--trials", type=int, help="in all, with those of earlier calls (default: 40, or the grid)")
     parser.add_argument("--grid", action="store_true", help="the paper's grid, each point once, instead of TPE")
     parser.add_argument("--scheduler", help="address of a Dask scheduler; by default workers on this machine")
     parser.add_argument("--workers", type=int, default=2, help="on this machine (default: 2)")
@@ -50,8 +50,9 @@ def main(argv=None) -> int:
     parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
     parser.add_argument("--device", help="default: a GPU if there is one")
     options = parser.parse_intermixed_args(argv)
-    if options.trials < 1 or options.workers < 1:
-        raise ConfigError(f"--trials and --workers must be at least 1, got {options.trials} and {options.workers}")
+    for name, value in (("--trials", options.trials), ("--workers", options.workers)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{name} must be at least 1, got {value}")
     logging.getLogger("distributed").setLevel(logging.ERROR)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     source = read_source(options.config)
@@ -68,8 +69,9 @@ def main(argv=None) -> int:
         "device": options.device,
     }
     study = _study(work)
+    _claim(study, work)
     _take_up(study, lambda trial: True)  # left behind when a sweep was killed
-    wanted = min(options.trials, _enqueue_grid(study, work["search"])) if options.grid else options.trials
+    wanted = _wanted(options.trials, study, work)
     with _client(options) as client:
         _drive(client, study, work, wanted)
     _conclude(study, work, folder)
@@ -86,6 +88,27 @@ def _search(source, settings):
         for value in values:
             resolve(source, [*settings, _setting(key, value)])
     return search
+
+
+def _claim(study, work):
+    """Note in the study what it searches; a sweep of anything else may not go on with it."""
+    searched = {key: work[key] for key in ("source", "settings", "search", "grid")}
+    before = study.user_attrs.get("searched")
+    if before is None:
+        study.set_user_attr("searched", searched)
+        return
+    changed = [key for key in searched if searched[key] != before[key]]
+    if changed:
+        what = ", ".join(f"{key} {before[key]}" for key in changed if key != "source") or "another config"
+        raise ConfigError(f"{work['folder']} holds another search, of {what}: go on with that, or name another folder")
+
+
+def _wanted(trials, study, work):
+    """How many trials there are to be: of a grid at most its points."""
+    if not work["grid"]:
+        return 40 if trials is None else trials
+    points = _enqueue_grid(study, work["search"])
+    return points if trials is None else min(trials, points)
 
 
 def _enqueue_grid(study, search):
@@ -203,7 +226,7 @@ def _suggest(trial, key, values, grid):
 
 def _study(work, number=0):
     storage = RDBStorage(f"sqlite:///{work['folder']}/study.db", engine_kwargs={"connect_args": {"timeout": 60}})
-    direction = "maximize" if work["source"]["task"]["kind"] in CLASSIFICATIONS else "minimize"
+    direction = "maximize" if work["source"]["task"]["kind"] in SCORED_BY_ACCURACY else "minimize"
     return optuna.create_study(
         study_name="sweep",
         storage=storage,

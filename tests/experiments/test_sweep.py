@@ -10,11 +10,13 @@ import time
 import optuna
 import psutil
 import pytest
+import torch
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from experiments.__main__ import main
 from experiments.config import load_config, read_source
-from experiments.sweep import run_trial
+from experiments.sweep import _claim, _study, _wanted, run_trial
 
 SMALL = ["epochs=2", "hidden_size=8", "batch_size=32", "evaluate_every=10"]
 
@@ -78,12 +80,43 @@ def test_no_trial_is_judged_before_it_was_trained(tmp_path):
     assert all(min(trial.intermediate_values) == 10 for trial in study.trials)
 
 
+def study_of(config, folder, *settings, grid=False):
+    work = {"folder": str(folder), "source": read_source(config), "settings": list(settings), "grid": grid, "seed": 0}
+    work |= {"search": work["source"]["search"]}
+    return _study(work), work
+
+
+@pytest.mark.parametrize("name", ["copy-wrnn", "adding-wrnn", "digits-wrnn", "history-elman"])
+def test_what_is_better_in_a_run_is_what_its_study_looks_for(name, tmp_path):
+    study, _ = study_of(name, tmp_path)
+    problem = load_config(name).task.load(8, 0, torch.device("cpu"), None)
+    assert study.direction == (StudyDirection.MAXIMIZE if problem.higher_is_better else StudyDirection.MINIMIZE)
+
+
+def test_a_grid_is_gone_through_whole_unless_fewer_trials_are_asked_for(tmp_path):
+    study, work = study_of("psmnist-wrnn", tmp_path, grid=True)
+    assert _wanted(None, study, work) == 3 * 2 * 2 * 5
+    assert _wanted(7, study, work) == 7
+    assert _wanted(None, study, work | {"grid": False}) == 40
+
+
+def test_a_folder_holds_one_search(tmp_path, capsys):
+    study, work = study_of("digits-irnn", tmp_path, "epochs=2")
+    _claim(study, work)
+    _claim(study, work)  # the same one goes on
+    assert main(["sweep", "digits-irnn", "epochs=20", "-o", str(tmp_path)]) == 2
+    assert "holds another search, of settings ['epochs=2']" in capsys.readouterr().err
+    assert main(["sweep", "digits-wrnn", "epochs=2", "-o", str(tmp_path)]) == 2
+    assert "holds another search, of another config" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["digits-irnn", "learning_rate=1.0", "clip=1.0"], "has no table [search] with settings to try"),
         (["digits-irnn", "training.learning_rate=1.0", "clip=1.0"], "has no table [search] with settings to try"),
-        (["digits-irnn", "--trials", "0"], "--trials and --workers must be at least 1"),
+        (["digits-irnn", "--trials", "0"], "--trials must be at least 1, got 0"),
+        (["digits-irnn", "--workers", "0"], "--workers must be at least 1, got 0"),
         (["digits-irn"], "no config 'digits-irn'"),
     ],
 )
