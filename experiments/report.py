@@ -81,7 +81,7 @@ def _record(table: Table, cell: Cell, seed, run, summary):
 
 def markdown(table: Table, records: list[dict]) -> str:
     """Return the table as Markdown: published, ours (mean ± SD over seeds), ratio, steps, time and device."""
-    head = [table.columns[0].split()[0] if len(table.columns) > 1 else "", "model"]
+    head = [table.heading, "model"]
     for figure in table.figures:
         head += [f"{figure.label}, published", "ours", "ratio"]
     head += ["seeds", "steps", "minutes", "device", "commit"]

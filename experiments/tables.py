@@ -49,6 +49,7 @@ class Table:
 
     name: str
     title: str
+    heading: str  # of the columns, as a word
     columns: tuple[str, ...]
     rows: tuple[str, ...]
     figures: tuple[Figure, ...]
@@ -87,7 +88,8 @@ def load_table(name: str) -> Table:
         for place, value in enumerate(values)
     ]
     rows = tuple(row["label"] for row in content["row"])
-    return Table(name, content["title"], columns, rows, figures, tuple(cells))
+    heading = "task" if "column_labels" in content else key
+    return Table(name, content["title"], heading, columns, rows, figures, tuple(cells))
 
 
 def same_experiment(run: Config, wanted: Config, settings: Iterable[str]) -> bool:

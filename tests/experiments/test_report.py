@@ -9,9 +9,10 @@ import time
 import pytest
 
 from experiments.__main__ import main
+from experiments.figures import COLOURS
 from experiments.report import find_runs, markdown, records_of
 from experiments.reproduce import seconds
-from experiments.tables import load_table
+from experiments.tables import load_table, table_names
 
 
 @pytest.fixture(scope="module")
@@ -112,3 +113,16 @@ def test_a_stopped_reproduction_stops_its_runs_and_goes_on_later(tmp_path):
     assert "| delay 0 | iRNN |" in printed
     summaries = [json.loads(path.read_text()) for path in tmp_path.glob("*/summary.json")]
     assert [summary["status"] for summary in summaries] == ["interrupted"] * 2
+
+
+def test_what_was_published_of_the_best_model_stands_beside_our_best_and_of_the_last_beside_our_last():
+    lines = markdown(load_table("mnist"), []).splitlines()
+    cells = {line.split(" | ")[0] + line.split(" | ")[1]: line.split(" | ") for line in lines if "| wRNN |" in line}
+    assert lines[2].startswith("| task | model | accuracy, published")
+    assert (cells["| sMNISTwRNN"][2], cells["| sMNISTwRNN"][5]) == ("97.30%", "")
+    assert (cells["| psMNISTwRNN"][2], cells["| psMNISTwRNN"][5]) == ("", "96.60%")
+
+
+@pytest.mark.parametrize("name", table_names())
+def test_every_row_of_a_table_has_a_colour_of_its_own(name):
+    assert len(set(COLOURS)) >= len(load_table(name).rows)
