@@ -39,6 +39,8 @@ def test_what_was_run_stands_beside_what_was_published(runs):
     ]
     final = json.loads((runs / records[0]["run"] / "summary.json").read_text())["final"]["reference_loss"]
     assert records[0]["final.reference_loss"] == final
+    assert records[0]["final.loss"] == pytest.approx(50 * final)  # the mean over symbols, of which nothing was printed
+    assert records[0]["published final.loss"] == ""
     lines = markdown(table, records).splitlines()
     ran = [line.split(" | ") for line in lines if line.startswith("| delay 10 | iRNN |")]
     assert ran[0][2] == "3e-03"
