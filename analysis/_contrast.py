@@ -76,7 +76,7 @@ def _feature(name, side, target, rng, confidence, draws):
     if name not in side.values or name not in target.values:
         return row
     x, y = side.values[name], target.values[name]
-    keep_x, keep_y = (np.isfinite(values.reshape(len(values), -1)).all(axis=1) for values in (x, y))
+    keep_x, keep_y = (np.isfinite(values).all(axis=tuple(range(1, values.ndim))) for values in (x, y))
     x, y = x[keep_x], y[keep_y]
     row |= {"stretches": len(x), "recording_stretches": len(y)}
     if x.ndim == 1:
@@ -128,8 +128,9 @@ def _contrast(name, one, other):
         return np.divide(one, other, out=np.full_like(one, np.nan), where=other != 0)
     if kind == "difference":
         return one - other
-    cross = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
-    return np.abs(np.arctan2(cross, np.sum(one * other, axis=1)))
+    cross, along = one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0], np.sum(one * other, axis=1)
+    angle = np.abs(np.arctan2(cross, along))
+    return np.where((cross == 0) & (along == 0), np.nan, angle)  # as many this way as that: no direction to compare
 
 
 def _verdicts(columns, margins, alpha):

@@ -6,16 +6,19 @@ import xarray as xr
 from analysis._axes import space_dims
 
 
-def dead_positions(array, mask) -> np.ndarray | None:
-    """Which positions are dead, True = dead, in the shape of the space dims; None where nothing is masked.
+def dead_positions(array, mask, rec=None) -> np.ndarray | None:
+    """Which positions are dead, True = dead, in the order of `array`; None where nothing is masked.
 
     Parameters
     ----------
     array : xarray.DataArray
         What `activity` returned.
     mask : None, "nan", or boolean array
-        ``"nan"`` looks for positions that hold a NaN anywhere (one pass over lazy data); an array or DataArray names
-        the dead positions; None masks nothing, so that a NaN is an error later.
+        ``"nan"`` looks for positions that hold a NaN anywhere (one pass over lazy data); an array or DataArray, in the
+        shape of the space dims, names the dead positions; None masks nothing, so that a NaN is an error later.
+    rec : xarray.Dataset or xarray.DataArray, optional
+        What `activity` was called with: the axes that it turned round are turned in the mask too. A DataArray goes by
+        coordinates of its own where it has them.
 
     Raises
     ------
@@ -34,9 +37,19 @@ def dead_positions(array, mask) -> np.ndarray | None:
         dead = mask.transpose(*dims).values if isinstance(mask, xr.DataArray) else np.asarray(mask)
         if dead.dtype != bool or dead.shape != shape:
             raise ValueError(f"mask has dtype {dead.dtype} and shape {dead.shape}: boolean and {shape} are needed")
+        dead = np.flip(dead, [axis for axis, dim in enumerate(dims) if runs_down(dim, mask, rec)])
     if dead.size - dead.sum() < 2:
         raise ValueError(f"mask leaves {dead.size - dead.sum()} of {dead.size} positions: at least 2 must live")
     return dead if dead.any() else None
+
+
+def runs_down(dim, *holders):
+    """Whether the coordinate of the first that has one decreases."""
+    for holder in holders:
+        if dim in getattr(holder, "coords", ()):
+            values = holder[dim].values
+            return dim != "electrode" and values[0] > values[-1]
+    return False
 
 
 def fill_weights(dead: np.ndarray, periodic: tuple[bool, ...]) -> np.ndarray:
@@ -57,6 +70,11 @@ def fill_weights(dead: np.ndarray, periodic: tuple[bool, ...]) -> np.ndarray:
     gone = dead.ravel()
     laplacian = np.diag(neighbours.sum(axis=1)) - neighbours
     return np.linalg.solve(laplacian[np.ix_(gone, gone)], neighbours[np.ix_(gone, ~gone)])
+
+
+def silenced(array, dead):
+    """The array with zeros at the positions `dead` (None: as it is); a NaN elsewhere stays, to be refused later."""
+    return array if dead is None else array.where(~xr.DataArray(dead, dims=space_dims(array)), 0.0)
 
 
 def fill(values: np.ndarray, dead: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -81,7 +81,7 @@ def sites(rec, *, mask=None, minimum: int = 2, steps: int = 4) -> tuple[xr.DataA
     time = time_axis(array, minimum=steps)
     array = array.transpose(*(dim for dim in array.dims if dim not in ("time", *dims)), "time", *dims)
     shape = tuple(array.sizes[dim] for dim in dims)
-    dead = dead_positions(array, mask)
+    dead = dead_positions(array, mask, rec)
     alive = np.ones(np.prod(shape), dtype=bool) if dead is None else ~dead.ravel()
     if alive.sum() < minimum:
         raise ValueError(

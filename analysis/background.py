@@ -58,7 +58,14 @@ def background_normalised_spectrum(
         raise ValueError(f"copies is {copies}: a positive whole number is needed")
     array, rng = activity(rec), np.random.default_rng(seed)
     plan = plan_transform(
-        array, window=window, space_window=space_window, detrend=detrend, segment=segment, overlap=overlap, mask=mask
+        array,
+        rec,
+        window=window,
+        space_window=space_window,
+        detrend=detrend,
+        segment=segment,
+        overlap=overlap,
+        mask=mask,
     )
     power = mapped_power(array, plan, average=average)
     positions = int(np.prod([axis.size for axis in plan.space]))

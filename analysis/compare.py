@@ -10,11 +10,11 @@ import numpy as np
 import xarray as xr
 
 from analysis import similarity as whole
-from analysis._axes import activity, netcdf_attrs, space_dims
+from analysis._axes import activity, netcdf_attrs, space_dims, time_axis
 from analysis._common_axes import AXES, Scales, fitted_scales, normalised, scaled
 from analysis._comparison_result import comparison_dataset
 from analysis._contrast import MARGINS, Side, contrast
-from analysis._dead import dead_positions
+from analysis._dead import dead_positions, silenced
 from analysis._scaled_spectrum import stretch_spectra, wavenumbers
 from analysis.features import spectral_peak, stretches, wave_features
 from analysis.surrogates import surrogate
@@ -133,7 +133,10 @@ def compare(
     scales = _scales(axes, sources["model"], theirs, space_scale, time_scale, draws, confidence, rng)
     turns = _turns(turn, sources["model"], theirs)
     one_sense = sources["model"].dimension != theirs.dimension
-    kappa = wavenumbers(*((item.array, item.array_length) for item in (sources["model"], theirs)))
+    kappa = wavenumbers(
+        (theirs.array, theirs.array_length),
+        *((item.array, _unit_length(item, theirs, scales, axes)) for item in sources.values()),
+    )
     common = {"axes": axes, "kappa": kappa, "one_sense": one_sense}
     sides = {name: _side(name, item, theirs, scales, turns[0], **common) for name, item in sources.items()}
     target = _side("recording", theirs, theirs, Scales(), turns[1], **common)
@@ -161,7 +164,7 @@ def compare(
 
 def _segmented(rec, options):
     """The options with the spectral peak of a recording and the periods of it that a stretch would have."""
-    mask = dead_positions(activity(rec), options["mask"])
+    mask = dead_positions(activity(rec), options["mask"], rec)
     peak, _, cycles = spectral_peak(rec, frequencies=options["frequencies"], mask=mask)
     return options | {"peak": peak, "cycles": cycles}
 
@@ -171,16 +174,15 @@ class _Measured:
 
     def __init__(self, rec, options):
         array = activity(rec)
-        self.mask = dead_positions(array, options.get("mask"))
-        self.array = array if self.mask is None else array.fillna(0.0)
+        self.mask = dead_positions(array, options["mask"], rec)
+        self.array = silenced(array, self.mask)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of stretches that are refused: they are counted
             self.features = wave_features(self.array, **(options | {"mask": self.mask}))
         attrs = self.features.attrs
         self.length, self.peak, self.array_length = attrs["segment"], attrs["peak"], attrs["array_length"]
         self.dimension = attrs["dimension"]
-        step = float(array.time[1] - array.time[0])
-        self.cut = stretches(self.array, round(self.length / step))
+        self.cut = stretches(self.array, round(self.length / time_axis(array).step))
         by_trial = array.sizes.get("trial", 1) >= TRIALS
         self.unit_name = "trial" if by_trial else "stretch"
         channels = self.cut.sizes.get("channel", 1)
@@ -192,9 +194,8 @@ class _Measured:
 
 
 def _shuffled(model, rng):
-    """The model with its positions in random order, dead ones left where they are."""
-    array = activity(model)
-    return surrogate(array, "position", seed=rng).assign_attrs(boundary=array.attrs.get("boundary", "open"))
+    """The model with its positions in random order, another one in each trial and channel."""
+    return surrogate(model, "position", seed=rng)
 
 
 def _scales(axes, model, recording, space_scale, time_scale, draws, confidence, rng):
@@ -232,18 +233,23 @@ def _main_axis(directions):
     return float(np.angle(doubled) / 2)
 
 
+def _unit_length(item, recording, scales, axes):
+    """The length over which spectra count wavelengths, in units of the item's space."""
+    return item.array_length if axes == "normalised" else recording.array_length / scales.space
+
+
 def _side(name, item, recording, scales, turn, *, axes, kappa, one_sense):
     """Everything on the common axes."""
     if axes == "normalised":
-        values, length, peaks = normalised(item.features), item.array_length, item.features["peak_frequency"].values
+        values, peaks = normalised(item.features), item.features["peak_frequency"].values
     else:
-        values, length = scaled(item.features, scales), recording.array_length / scales.space
-        peaks = np.full(len(item.unit), recording.peak * scales.time)
+        values, peaks = scaled(item.features, scales), np.full(len(item.unit), recording.peak * scales.time)
     x, y = item.directions().T
     along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
     if one_sense:
         along, across = np.sign(along), np.zeros_like(along)
     values["direction"] = np.column_stack([along, across])
+    length = _unit_length(item, recording, scales, axes)
     spectra = stretch_spectra(item.cut, kappa, length=length, peaks=peaks, mask=item.mask, turn=turn)
     return Side(name, values, item.unit, spectra, _rows(item))
 

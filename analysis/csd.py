@@ -48,7 +48,7 @@ def current_source_density(rec, *, conductivity=None, mask=None) -> xr.Dataset:
         raise ValueError(f"conductivity is {conductivity}: a positive number is needed")
     array = activity(rec)
     axes = space_axes(array, minimum=3)
-    dead = dead_positions(array, mask)
+    dead = dead_positions(array, mask, rec)
     if dead is not None:
         array = array.where(~xr.DataArray(dead, dims=space_dims(array)))
     else:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from analysis._axes import activity, netcdf_attrs, space_dims
+from analysis._dead import dead_positions
 from analysis.direction import direction_index, directional_filter, travelling_index
 from analysis.dispersion import ridge_velocity
 from analysis.significance import FEW_BLOCKS, direction_test
@@ -73,6 +74,7 @@ def diagnose(rec, *, seed=0, band=None, mask=None, draws=999, alpha=0.05, confid
     ('travelling to +x', 1.0)
     """
     array = activity(rec)
+    mask = dead_positions(array, mask, rec)
     options = {"band": band, "mask": mask}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

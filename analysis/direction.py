@@ -131,7 +131,7 @@ def directional_filter(rec, *, axis="x", speeds=None, band=None, detrend=None, m
     """
     array = activity(rec)
     plan = plan_transform(
-        array, window="boxcar", space_window="boxcar", detrend=detrend, segment=None, overlap=0.0, mask=mask
+        array, rec, window="boxcar", space_window="boxcar", detrend=detrend, segment=None, overlap=0.0, mask=mask
     )
     keep = _kept_bins(plan, axis, speeds, band)
     if array.chunks is not None:
@@ -244,7 +244,7 @@ def travelling_index(rec, *, modes=3, band=None, mask=None) -> xr.Dataset:
         inside &= (frequency >= band[0]) & (frequency <= band[1])
     if not inside.any():
         raise ValueError(f"band is {band}: no frequency between 0 and {time.nyquist:.6g} lies in it")
-    dead = dead_positions(array, mask)
+    dead = dead_positions(array, mask, rec)
     living = np.ones(sites, bool) if dead is None else ~dead.ravel()
     modes = int(min(modes, living.sum(), inside.sum()))
     if array.chunks is not None:

@@ -87,7 +87,7 @@ def ridge_velocity(
         raise ValueError(f"confidence is {confidence}: a number between 0 and 1 is needed")
     array = activity(rec)
     plan = plan_transform(
-        array, window=window, space_window=space_window, detrend=detrend, segment=None, overlap=0.0, mask=mask
+        array, rec, window=window, space_window=space_window, detrend=detrend, segment=None, overlap=0.0, mask=mask
     )
     if array.chunks is not None or array.nbytes > 2**28:
         array = array.chunk(block_chunks(array, plan.core_dims))
@@ -231,6 +231,7 @@ def dispersion_ridge(
     array = activity(rec)
     plan = plan_transform(
         array,
+        rec,
         window=window,
         space_window=space_window,
         detrend=detrend,

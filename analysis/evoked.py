@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import spearmanr, theilslopes
 
-from analysis._axes import activity, netcdf_attrs, space_dims, speed_units, time_axis
+from analysis._axes import activity, check_finite, netcdf_attrs, space_dims, speed_units, time_axis
+from analysis._dead import dead_positions
 from analysis._distances import quantiles
 from analysis._sites import Sites, sites, space_coords
 from analysis.features import array_length
@@ -38,7 +39,7 @@ def drive_events(rec: xr.Dataset) -> xr.Dataset:
     drive = np.abs(rec["drive"].transpose("step", "input").values)
     at = np.flatnonzero(drive.any(axis=1))
     step = rec["step"]
-    interval = float(rec.attrs.get("dt", step.values[1] - step.values[0] if step.size > 1 else 1.0))
+    interval = float(step.values[1] - step.values[0] if step.size > 1 else rec.attrs.get("dt", 1.0))
     onset = step.values[at].astype(float) + interval
     units = step.attrs.get("units", "1")
     return xr.Dataset(
@@ -85,7 +86,7 @@ def evoked_latency(
     Raises
     ------
     ValueError
-        No time before or after 0, several channels, fewer than four sensors that respond.
+        No time before or after 0, several channels, NaN that no mask covers, fewer than four sensors that respond.
 
     References
     ----------
@@ -118,10 +119,8 @@ def evoked_latency(
     slowness = _slope(distance, latency)
     drawn = _bootstrap(values, time, level, distance, draws, np.random.default_rng(seed))
     low, high = quantiles(drawn, confidence) if len(drawn) else (np.nan, np.nan)
-    responding = np.isfinite(latency)
-    rank = spearmanr(distance[responding], latency[responding])
     return _latency_dataset(
-        array, where, latency, distance, (slowness, low, high), rank, at_source,
+        array, where, latency, distance, (slowness, low, high), _rank_correlation(distance, latency), at_source,
         netcdf_attrs(
             method="onset latency against distance", level=level, draws=draws, confidence=confidence, seed=seed,
             trials=len(values), array_length=array_length(array),
@@ -203,7 +202,7 @@ def _epochs(rec, mask):
     if array.sizes.get("channel", 1) > 1:
         raise ValueError(f"rec has {array.sizes['channel']} channels: select one, rec.isel(channel=0)")
     array = array.squeeze("channel", drop=True) if "channel" in array.dims else array
-    _, _, where = sites(array, mask=mask)
+    _, _, where = sites(array, mask=dead_positions(array, mask, rec))
     time = time_axis(array).values
     if not (time[0] < 0 < time[-1]):
         raise ValueError(
@@ -213,6 +212,7 @@ def _epochs(rec, mask):
     array = array if "trial" in array.dims else array.expand_dims("trial")
     values = array.transpose("trial", "time", *space_dims(array)).values
     values = values.reshape(*values.shape[:2], -1)[..., where.alive].astype(float)
+    check_finite(values)
     return array, time, where, values
 
 
@@ -250,6 +250,14 @@ def _slope(distance, latency):
     return float(theilslopes(latency[kept], distance[kept]).slope)
 
 
+def _rank_correlation(distance, latency):
+    """Spearman's of the sensors that respond, and its p-value; NaN where all do at once."""
+    kept = np.isfinite(latency)
+    if np.ptp(distance[kept]) == 0 or np.ptp(latency[kept]) == 0:
+        return np.nan, np.nan
+    return spearmanr(distance[kept], latency[kept])
+
+
 def _bootstrap(values, time, level, distance, draws, rng):
     if len(values) < 2:
         return np.empty(0)
@@ -266,13 +274,14 @@ def _latency_dataset(array, where, latency, distance, slowness, rank, source, at
     per_length = speed_units(time_units, where.units)
     value, low, high = slowness
     fast = [1 / s if s != 0 else np.inf for s in (value, high, low)]
-    fast = fast if low * high > 0 else [fast[0], -np.inf, np.inf]  # the interval of s holds 0
+    if low <= 0 <= high:  # the interval of s holds 0
+        fast[1:] = -np.inf, np.inf
     data = {
         "latency": (where.dims, where.spread(latency), {"units": time_units, "long_name": "onset latency"}),
         "distance": (where.dims, where.spread(distance), {"units": where.units, "long_name": "distance from source"}),
         "responding": ((), np.isfinite(latency).mean(), {"units": "1", "long_name": "share of sensors that respond"}),
-        "rank_correlation": ((), rank.statistic, {"units": "1", "long_name": "Spearman's of latency and distance"}),
-        "p_value": ((), rank.pvalue, {"units": "1", "long_name": "p-value of the rank correlation"}),
+        "rank_correlation": ((), rank[0], {"units": "1", "long_name": "Spearman's of latency and distance"}),
+        "p_value": ((), rank[1], {"units": "1", "long_name": "p-value of the rank correlation"}),
         "source_x": ((), source[0], {"units": where.units, "long_name": "x of the source"}),
         "source_y": (
             (),

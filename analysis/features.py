@@ -10,8 +10,8 @@ from scipy import fft
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import detrend
 
-from analysis._axes import activity, check_finite, inverse_units, netcdf_attrs, space_dims, time_axis
-from analysis._dead import dead_positions
+from analysis._axes import activity, check_finite, inverse_units, netcdf_attrs, space_dims, speed_units, time_axis
+from analysis._dead import dead_positions, silenced
 from analysis._sites import Sites, sites
 from analysis._velocity_result import STATUS
 from analysis.direction import travelling_index
@@ -82,8 +82,10 @@ def wave_features(
     array = activity(rec)
     time = time_axis(array, minimum=SHORTEST)
     band = None if frequencies is None else _checked(frequencies, time)
-    mask = dead_positions(array, mask)
-    array = _unit_size(array.fillna(0.0) if mask is not None else array)
+    if segment is not None and not 0 < segment < np.inf:
+        raise ValueError(f"segment is {segment}: a positive length of time is needed")
+    mask = dead_positions(array, mask, rec)
+    array = _unit_size(silenced(array, mask))
     peak, moves, cycles = spectral_peak(array, frequencies=frequencies, mask=mask)
     samples = _segment_samples(cycles / peak if segment is None else segment, time)
     cut = stretches(array, samples)
@@ -184,7 +186,7 @@ def spectral_peak(rec, *, frequencies=None, mask=None) -> tuple[float, bool, flo
     array = activity(rec)
     time = time_axis(array, minimum=SHORTEST)
     band = None if frequencies is None else _checked(frequencies, time)
-    values = _flat(_unit_size(array.fillna(0.0) if mask is not None else array), mask)
+    values = _flat(_unit_size(silenced(array, mask)), mask)
     values = values.reshape(-1, *values.shape[-2:])
     found = peaks_of(np.moveaxis(values, 0, 1).reshape(1, time.size, -1), time.step, band)[0]
     whole = array.sizes.get("trial", 1) * time.length
@@ -311,7 +313,7 @@ def _dataset(data, cut, samples, time, units, attrs):
     stretch, channel = np.divmod(np.arange(rows), channels)
     per_time, per_space = units["time"], units["space"]
     described = {
-        "speed": (f"{per_space} {per_time}-1", "speed"),
+        "speed": (speed_units(per_space, per_time), "speed"),
         "wavelength": (per_space, "wavelength"),
         "frequency": (inverse_units(per_time), "frequency of what travels"),
         "peak_frequency": (inverse_units(per_time), "frequency of the spectral peak"),

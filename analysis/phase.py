@@ -218,7 +218,7 @@ def _prepared(rec, mask):
     """Activity with dead sensors at zero, its time axis, and which sensors are dead (None: none)."""
     array = activity(rec)
     time = time_axis(array, minimum=4)
-    dead = dead_positions(array, mask)
+    dead = dead_positions(array, mask, rec)
     if dead is not None:
         dead = xr.DataArray(dead, dims=space_dims(array))
         array = array.where(~dead, 0.0)

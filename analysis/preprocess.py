@@ -12,7 +12,7 @@ import xarray as xr
 from scipy.signal import butter, cheby1, iirnotch, sosfiltfilt, tf2sos
 
 from analysis._axes import activity, inverse_units, netcdf_attrs, space_dims, time_axis
-from analysis._dead import dead_positions
+from analysis._dead import dead_positions, runs_down
 from analysis._sites import sites
 from wavefield.recording import with_history
 
@@ -44,7 +44,8 @@ def bandpass(rec: xr.Dataset, band, *, order: int = 4) -> xr.Dataset:
     Raises
     ------
     ValueError
-        A band that the sampling cannot hold, a record shorter than the filter, uneven time.
+        A band that the sampling cannot hold, an order that is no positive whole number, a record shorter than the
+        filter, uneven time.
 
     Examples
     --------
@@ -55,14 +56,15 @@ def bandpass(rec: xr.Dataset, band, *, order: int = 4) -> xr.Dataset:
     (True, True)
     """
     array, time = _prepared(rec)
-    low, high = band
-    edges = [edge for edge in (low, high) if edge is not None]
+    if int(order) != order or order < 1:
+        raise ValueError(f"order is {order}: a positive whole number is needed")
+    edges = [edge for edge in band if edge is not None] if np.shape(band) == (2,) else []
     if not edges or not all(0 < edge < time.nyquist for edge in edges) or edges != sorted(set(edges)):
         raise ValueError(
-            f"band is {tuple(band)}: 0 < lowest < highest < {time.nyquist:.6g} {inverse_units(time.units)} (half the "
+            f"band is {band}: 0 < lowest < highest < {time.nyquist:.6g} {inverse_units(time.units)} (half the "
             "sampling rate) is needed; None leaves a side open"
         )
-    kind = "bandpass" if len(edges) == 2 else "highpass" if high is None else "lowpass"
+    kind = "bandpass" if len(edges) == 2 else "highpass" if band[1] is None else "lowpass"
     sections = butter(order, edges if len(edges) == 2 else edges[0], kind, fs=1 / time.step, output="sos")
     text = f"{kind} {' to '.join(f'{edge:g}' for edge in edges)} {inverse_units(time.units)}"
     return _replaced(rec, _filtered(array, sections), f"{text}, Butterworth of order {order}, zero phase")
@@ -124,7 +126,9 @@ def downsample(rec: xr.Dataset, factor: int) -> xr.Dataset:
     thinned = alike.isel(time=slice(None, None, factor))
     text = f"downsampled by {factor} to {1 / (time.step * factor):g} {inverse_units(time.units)}, low-pass before"
     attrs = {"dt": time.step * factor} if "dt" in rec.attrs else {}
-    return _replaced(thinned, fewer, text).assign_attrs(attrs)
+    result = _replaced(thinned, fewer, text).assign_attrs(attrs)
+    result.attrs.pop("save_every", None)  # dt is the interval of the samples now, not of the steps between them
+    return result
 
 
 def rereference(rec: xr.Dataset, *, reference="mean", mask="nan") -> xr.Dataset:
@@ -144,10 +148,15 @@ def rereference(rec: xr.Dataset, *, reference="mean", mask="nan") -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
+
+    Raises
+    ------
+    ValueError
+        Another reference, or one whose sensors are all dead.
     """
     array, _ = _prepared(rec)
     dims = space_dims(array)
-    dead = dead_positions(array, mask)
+    dead = dead_positions(array, mask, rec)
     living = array if dead is None else array.where(~xr.DataArray(dead, dims=dims))
     if isinstance(reference, str):
         if reference not in ("mean", "median"):
@@ -156,10 +165,14 @@ def rereference(rec: xr.Dataset, *, reference="mean", mask="nan") -> xr.Dataset:
         shared = getattr(whole, reference)(dims)
         text = f"the {reference} over {'all' if dead is None else 'living'} sensors"
     else:
-        numbers = [int(number) for number in reference]
-        if len(dims) != 1 or not numbers or not all(0 <= n < array.sizes[dims[0]] for n in numbers):
+        dim, numbers = dims[0], np.asarray(reference)
+        whole = numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu"
+        if len(dims) != 1 or not whole or not all(0 <= n < array.sizes[dim] for n in numbers):
             raise ValueError(f"reference is {reference}: numbers of sensors along one of 'electrode', 'position'")
-        shared, text = living.isel({dims[0]: numbers}).mean(dims[0]), f"sensors {numbers}"
+        chosen = array.sizes[dim] - 1 - numbers if runs_down(dim, rec) else numbers
+        if dead is not None and dead[chosen].all():
+            raise ValueError(f"reference is {reference}: these sensors are all dead; name others, or 'mean'")
+        shared, text = living.isel({dim: chosen}).mean(dim), f"sensors {numbers.tolist()}"
     return _replaced(rec, array - shared, f"re-referenced to {text}")
 
 
@@ -186,7 +199,8 @@ def epochs(rec: xr.Dataset, events, *, before: float, after: float, labels=None)
     Raises
     ------
     ValueError
-        A recording that has trials already, no event in the record, a stretch shorter than two samples.
+        A recording that has trials already, events that are no numbers, no event in the record, a label too few or too
+        many, a stretch shorter than two samples.
     """
     array, time = _prepared(rec)
     if "trial" in array.dims:
@@ -195,6 +209,11 @@ def epochs(rec: xr.Dataset, events, *, before: float, after: float, labels=None)
     if last - first < 1:
         raise ValueError(f"before={before}, after={after}: at least two samples of {time.step:.6g} are needed")
     events = np.asarray(events, dtype=float).ravel()
+    if not np.isfinite(events).all():
+        raise ValueError(f"events holds {(~np.isfinite(events)).sum()} NaN or infinite times: leave them out")
+    labels = None if labels is None else np.asarray(labels)
+    if labels is not None and labels.shape != events.shape:
+        raise ValueError(f"labels has shape {labels.shape}: one for each of the {events.size} events is needed")
     centre = np.rint((events - time.start) / time.step).astype(int)
     whole = (centre + first >= 0) & (centre + last < time.size)
     if not whole.any():
@@ -208,15 +227,15 @@ def epochs(rec: xr.Dataset, events, *, before: float, after: float, labels=None)
     attrs = array.time.attrs
     cut = array.drop_vars("time").isel(time=window).transpose("trial", "time", ...)
     relative = time.step * np.arange(first, last + 1)
-    kept = rec.drop_vars([name for name in rec.variables if {"time", "step"} & set(rec[name].dims)])
+    gone = [name for name in rec.variables if name == "previous" or {"time", "step"} & set(rec[name].dims)]
+    kept = rec.drop_vars(gone)
     described = {"units": time.units, "long_name": "time of the event"}
     cut.attrs = dict(rec.activity.attrs)
     kept = kept.assign(activity=cut).assign_coords(
         time=("time", relative, attrs), event_time=("trial", events[whole], described)
     )
     if labels is not None:
-        chosen = np.asarray(labels)[whole]
-        kept["label"] = ("trial", chosen, {"units": "1", "long_name": "label of the event"})
+        kept["label"] = ("trial", labels[whole], {"units": "1", "long_name": "label of the event"})
     return with_history(kept, f"{whole.sum()} epochs from {-before:g} to {after:g} {time.units} around events")
 
 
@@ -240,6 +259,11 @@ def bad_channels(rec: xr.Dataset, *, threshold: float = 5.0) -> xr.Dataset:
         ``bad`` (bool, over the space dims: a mask for every diagnostic), ``reason`` (``""``, ``"NaN"``, ``"silent"``,
         ``"amplitude"``, ``"correlation"``), ``deviation`` and ``correlation``.
 
+    Raises
+    ------
+    ValueError
+        Fewer than two sensors that move and hold no NaN, a threshold that is not positive.
+
     References
     ----------
     Bigdely-Shamlo et al. 2015, Front. Neuroinform. 9 (deviation and correlation criteria).
@@ -252,9 +276,13 @@ def bad_channels(rec: xr.Dataset, *, threshold: float = 5.0) -> xr.Dataset:
     filled = array.fillna(0.0).transpose(..., *dims)
     steps = filled.diff("time").data.reshape(-1, gone.size)
     deviation = np.sqrt(np.asarray((steps**2).mean(axis=0)))
-    silent = deviation <= 1e-6 * np.median(deviation[~gone.ravel()])
+    silent = deviation <= (0.0 if gone.all() else 1e-6 * np.median(deviation[~gone.ravel()]))
     reason = np.where(gone.ravel(), "NaN", np.where(silent, "silent", "")).astype(object)
     rated = reason == ""
+    if rated.sum() < 2:
+        raise ValueError(
+            f"{rated.sum()} of {rated.size} sensors move and hold no NaN: at least 2 are needed to compare"
+        )
     loud = rated.copy()
     loud[rated] = np.abs(_robust_z(np.log(deviation[rated]))) > threshold
     correlation = np.full(gone.size, np.nan)
@@ -292,7 +320,7 @@ def mask_channels(rec: xr.Dataset, bad) -> xr.Dataset:
     """
     array, _ = _prepared(rec)
     dims = space_dims(array)
-    dead = dead_positions(array, bad)
+    dead = dead_positions(array, bad, rec)
     if dead is None:
         return with_history(rec, "no bad channels")
     masked = array.where(~xr.DataArray(dead, dims=dims))
@@ -310,13 +338,14 @@ def _replaced(rec, array, text):
     """The recording with another activity, whose units and names stay."""
     array = array.transpose(*rec.activity.dims)
     array.attrs = dict(rec.activity.attrs)
-    return with_history(rec.drop_vars("previous", errors="ignore").assign(activity=array), text)
+    timed = rec.assign_coords(time=array["time"])  # in seconds, where it was of another type
+    return with_history(timed.drop_vars("previous", errors="ignore").assign(activity=array), text)
 
 
 def _filtered(array, sections):
     """The array through `sections` forwards and backwards; lazy blocks overlap until the filter has settled."""
-    axis, settled = array.get_axis_num("time"), _settling(sections)
-    padding = 3 * (2 * len(sections) + 1)
+    axis, padding = array.get_axis_num("time"), 3 * (2 * len(sections) + 1)
+    settled = max(_settling(sections), padding + 1)
     if array.sizes["time"] <= padding:
         raise ValueError(f"time has {array.sizes['time']} samples: more than {padding} are needed for this filter")
 
@@ -327,7 +356,7 @@ def _filtered(array, sections):
         return array.copy(data=run(array.values))
     blocks = array.data
     if len(array.chunks[axis]) > 1:
-        blocks = blocks.rechunk({axis: max(*array.chunks[axis], settled)}) if settled else blocks
+        blocks = blocks.rechunk({axis: max(*array.chunks[axis], settled)})
     depth = min(settled, min(blocks.chunks[axis])) if len(blocks.chunks[axis]) > 1 else 0
     if 0 < depth < settled:  # a short last block: join it to the one before
         sizes = blocks.chunks[axis]

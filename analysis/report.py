@@ -96,17 +96,13 @@ def describe_comparison(result: xr.Dataset, *, comparison: str = "model") -> str
     if "not measured" in by_verdict:
         lines.append(f"Not measured (too few waves): {', '.join(by_verdict['not measured'])}.")
     one, halves = result.sel(comparison=comparison), result.sel(comparison="recording halves")
-    lines.append(
-        f"Normalised spectra: {100 * float(one['spectrum_distance']):.0f} % of the power lies elsewhere "
-        f"[{100 * float(one['spectrum_low']):.0f}, {100 * float(one['spectrum_high']):.0f}], "
-        f"p = {_number(one['spectrum_p_value'])}; between halves of the recording "
-        f"{100 * float(halves['spectrum_distance']):.0f} %."
-    )
+    lines.append(_spectra_words(one, halves))
     lines.append(_axes_words(result.attrs))
-    if np.isfinite(one["dsa"]):
+    alike = [("CKA", "cka", ""), ("RSA", "rsa", ""), ("DSA", "dsa", " rad")]
+    if found := [f"{word} {_number(one[name])}{units}" for word, name, units in alike if np.isfinite(one[name])]:
         lines.append(
-            f"CKA {_number(one['cka'])}, RSA {_number(one['rsa'])}, DSA {_number(one['dsa'])} rad: these cannot see "
-            "the direction of travel, and stand here beside the wave properties only."
+            f"{', '.join(found)}: such measures cannot see the direction of travel, and stand here beside the wave "
+            "properties only."
         )
     return "\n".join(lines)
 
@@ -228,6 +224,17 @@ def _phrase(row):
         return row["property"]
     effect = f"{row['effect']} {row['interval']}" if row["effect"] else "centres not comparable"
     return f"{row['property']} {effect}, q = {row['q']}"
+
+
+def _spectra_words(one, halves):
+    if not np.isfinite(one["spectrum_distance"]):
+        return "Normalised spectra: not compared (too few stretches in which something moves)."
+    apart, low, high = (100 * float(one[f"spectrum_{name}"]) for name in ("distance", "low", "high"))
+    text = f"Normalised spectra: {apart:.0f} % of the power lies elsewhere [{low:.0f}, {high:.0f}]"
+    text += f", p = {_number(one['spectrum_p_value'])}"
+    if np.isfinite(halves["spectrum_distance"]):
+        text += f"; between halves of the recording {100 * float(halves['spectrum_distance']):.0f} %"
+    return f"{text}."
 
 
 def _axes_words(attrs):

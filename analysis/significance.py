@@ -103,7 +103,7 @@ def direction_test(
     _check_draws(draws)
     array, rng = activity(rec), np.random.default_rng(seed)
     options = {"window": window, "space_window": space_window, "detrend": detrend, "overlap": overlap, "mask": mask}
-    plan = plan_transform(array, segment=segment, **options)
+    plan = plan_transform(array, rec, segment=segment, **options)
     average = [dim for dim in array.dims if dim == "trial"]
     if null in SURROGATES:
         array, plan = _without_dead(array, plan)
@@ -160,7 +160,7 @@ def structure_test(
         raise ValueError(f"null is {null!r}: one of {SURROGATES} is needed")
     array, rng = activity(rec), np.random.default_rng(seed)
     options = {"window": window, "space_window": space_window, "detrend": detrend, "overlap": overlap, "mask": mask}
-    plan = plan_transform(array, segment=segment, **options)
+    plan = plan_transform(array, rec, segment=segment, **options)
     average = [dim for dim in array.dims if dim == "trial"]
 
     array, plan = _without_dead(array, plan)

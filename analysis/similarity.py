@@ -18,6 +18,7 @@ WARNING = "CKA, RSA and DSA do not see the direction of travel: a wave and its m
 
 ROUNDS = 2  # of the search for a basis, the second about the first
 TIGHT = {"gtol": 1e-10}
+ROUNDING = 1e-12  # share of the largest value, or of the first mode, below which a mode is rounding
 
 
 def cka(a, b, *, debiased: bool = True) -> float:
@@ -78,7 +79,8 @@ def dsa(a, b, *, delays: int = 10, rank: int = 2, starts: int = 5, seed=0) -> fl
 
     .. math:: d = \min_{C \in O(r)} \arccos \frac{\langle A, C B C^T \rangle}{\|A\|\,\|B\|}
 
-    is found from several starts on both sheets of O(r). Radians; 0 for the same dynamics.
+    is found from several starts on both sheets of O(r). Radians; 0 for the same dynamics, NaN where a set has fewer
+    than `rank` modes that are more than rounding: a constant has no dynamics.
 
     Parameters
     ----------
@@ -99,7 +101,9 @@ def dsa(a, b, *, delays: int = 10, rank: int = 2, starts: int = 5, seed=0) -> fl
     """
     if delays < 1 or rank < 1 or starts < 1:
         raise ValueError(f"delays={delays}, rank={rank}, starts={starts}: positive whole numbers are needed")
-    first, second = (_dynamics(_matrix(one, "a or b"), delays, rank) for one in (a, b))
+    first, second = (_dynamics(_matrix(one, name), delays, rank) for one, name in ((a, "a"), (b, "b")))
+    if first is None or second is None:
+        return np.nan
     rng = np.random.default_rng(seed)
     size = np.linalg.norm(first) * np.linalg.norm(second)
     if size == 0:
@@ -163,13 +167,17 @@ def _unbiased_hsic(a, b):
 
 
 def _dynamics(values, delays, rank):
-    """The step forwards A (rank, rank) of the whitened leading modes of the delay embedding."""
+    """The step forwards A (rank, rank) of the whitened leading modes of the delay embedding; None: too few modes."""
+    largest = np.abs(values).max()
     values = values - values.mean(axis=0)
     count = len(values) - delays + 1
     if count <= rank + 1:
         raise ValueError(f"{len(values)} rows are too few for {delays} delays and rank {rank}")
     embedded = np.concatenate([values[d : d + count] for d in range(delays)], axis=1)
-    modes = np.linalg.svd(embedded, full_matrices=False)[0][:, :rank]
-    if modes.shape[1] < rank:
-        raise ValueError(f"rank is {rank}: the embedding has only {modes.shape[1]} modes")
+    modes, sizes, _ = np.linalg.svd(embedded, full_matrices=False)
+    if sizes.size < rank:
+        raise ValueError(f"rank is {rank}: the embedding has only {sizes.size} modes")
+    if sizes[rank - 1] <= ROUNDING * max(sizes[0], largest):
+        return None
+    modes = modes[:, :rank]
     return np.linalg.lstsq(modes[:-1], modes[1:], rcond=None)[0].T

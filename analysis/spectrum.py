@@ -98,7 +98,14 @@ def wavenumber_frequency_spectrum(
     """
     array = activity(rec)
     plan = plan_transform(
-        array, window=window, space_window=space_window, detrend=detrend, segment=segment, overlap=overlap, mask=mask
+        array,
+        rec,
+        window=window,
+        space_window=space_window,
+        detrend=detrend,
+        segment=segment,
+        overlap=overlap,
+        mask=mask,
     )
     factor = _scale(plan, scaling)
     power = (mapped_power(array, plan, average=average) * array.dtype.type(factor)).rename("power")
@@ -168,8 +175,8 @@ class Transform:
         return coords
 
 
-def plan_transform(array, *, window, space_window, detrend, segment, overlap, mask) -> Transform:
-    """Check the options against the activity and lay down what every block will go through."""
+def plan_transform(array, rec, *, window, space_window, detrend, segment, overlap, mask) -> Transform:
+    """Check the options against the activity of `rec` and lay down what every block will go through."""
     time, space = time_axis(array, minimum=3), space_axes(array, minimum=3)
     if detrend not in DETRENDS:
         raise ValueError(f"detrend is {detrend!r}: one of {DETRENDS} is needed")
@@ -186,7 +193,8 @@ def plan_transform(array, *, window, space_window, detrend, segment, overlap, ma
         along = ("boxcar" if axis.periodic else window) if space_window is None else space_window
         space_taper = np.multiply.outer(space_taper, _taper(along, axis.size, "space_window"))
     taper = _taper(window, length, "window")
-    return Transform(time, space, taper, space_taper, detrend, length, starts, dead_positions(array, mask))
+    dead = dead_positions(array, mask, rec)
+    return Transform(time, space, taper, space_taper, detrend, length, starts, dead)
 
 
 def _taper(window, size, name):

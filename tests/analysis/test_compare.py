@@ -223,6 +223,50 @@ def test_events_are_counted_and_timed():
     assert found.event_duration.median() == pytest.approx(120, abs=30)
 
 
+def test_the_same_wave_on_a_coarse_and_a_fine_array_has_the_same_spectrum():
+    # the coarse array resolves half a wavelength per mm, four per length of the fine one: beyond that it would repeat
+    sides = [
+        synthetic.plane(synthetic.line(32, dx=dx, units="mm"), 1200, wavenumber=0.25, frequency=0.05)
+        for dx in (1.0, 0.25)
+    ]
+    coarse, fine = (synthetic.with_noise(rec, 4, seed=seed) for seed, rec in enumerate(sides))
+    result = compare(coarse, fine, axes="same", **QUICK)
+    assert result.wavenumber.values.tolist() == list(range(-4, 5))
+    assert result.spectrum_distance.sel(comparison="model") < 0.05
+
+
+def test_a_recording_that_goes_as_often_left_as_right_has_no_direction_to_compare():
+    parts = [synthetic.plane(RING, 400, wavenumber=k / 48, frequency=0.05).activity.values for k in (2, -2)]
+    both = synthetic.with_noise(recording(np.concatenate(parts), boundary="periodic"), 5, seed=0)
+    one = of_model(compare(both, ring(2, 1, snr=5), **QUICK), "direction")
+    assert np.isnan(one.effect)
+    assert one.verdict != "agrees"
+
+
+def test_recordings_of_one_stretch_are_not_compared_and_the_words_say_so():
+    result = compare(*(ring(2, seed, samples=64, frequency=0.1) for seed in (0, 1)), **QUICK)
+    assert (result.verdict == "not measured").all()
+    words = report.describe_comparison(result)
+    assert "nan" not in words
+    assert "Normalised spectra: not compared" in words
+    report.comparison_table(result)
+
+
+def test_a_model_that_does_not_move_has_no_similarity_to_tell_of():
+    still = recording(np.ones((900, 48)), boundary="periodic")
+    words = report.describe_comparison(compare(still, ring(2, 1), events=False, draws=19))
+    assert "nan" not in words
+    assert "DSA" not in words
+
+
+def test_times_in_single_precision_cut_the_same_stretches():
+    rec = probe(17, 0, samples=3000)
+    single = rec.assign_coords(time=("time", (64 + rec.time.values).astype("f4"), rec.time.attrs))
+    cycles = 15.0 * spectral_peak(single)[0]  # half the record; its first step alone is short by half a thousandth
+    result = compare(single, single, cycles=cycles, **QUICK)
+    assert np.isfinite(result.spectrum_distance.sel(comparison="model"))  # needs the spectra of two
+
+
 # The parts of it -----------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +288,16 @@ def test_scaled_spectra_peak_where_the_wave_is(where, wavenumber, length):
     phi, k = np.unravel_index(power[0].argmax(), power[0].shape)
     assert FREQUENCIES[phi] <= 1.0 <= FREQUENCIES[phi + 1]
     assert kappa[k] == round(np.atleast_1d(wavenumber)[0] * length)
+
+
+def test_speeds_without_units_have_none():
+    assert wave_features(ring(2, 0), segment=100.0, events=False).speed.attrs["units"] == "1"
+
+
+@pytest.mark.parametrize("segment", [0, -5.0, np.nan, np.inf])
+def test_stretches_need_a_length(segment):
+    with pytest.raises(ValueError, match="segment is"):
+        wave_features(ring(2, 0), segment=segment, events=False)
 
 
 def test_the_peak_frequency_lies_between_the_bins():

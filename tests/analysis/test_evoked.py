@@ -5,7 +5,7 @@ import xarray as xr
 import wavefield as wf
 from analysis import synthetic
 from analysis.evoked import compare_evoked, drive_events, evoked_latency
-from analysis.preprocess import epochs
+from analysis.preprocess import downsample, epochs
 
 
 def evoked(speed, seed, *, trials=30, noise=0.5, delay=0.02, source=(0.0, 0.0), width=0.01):
@@ -107,3 +107,35 @@ def test_what_is_no_epoch_is_refused(change, message):
 def test_a_recording_without_a_drive_has_no_events():
     with pytest.raises(ValueError, match="needs a drive"):
         drive_events(evoked(60.0, 7))
+
+
+def alike(shape):
+    """One trial of a pulse on a line, (time, position)."""
+    coords = {"time": ("time", np.arange(-10.0, 60.0), {"units": "ms"}), "position": ("position", np.arange(16.0))}
+    coords["position"] += ({"units": "mm"},)
+    return xr.DataArray(shape(np.arange(-10.0, 60.0)[:, None], np.arange(16.0)), coords, ("time", "position"))
+
+
+def test_one_trial_gives_a_speed_without_an_interval():
+    found = evoked_latency(alike(lambda t, x: np.exp(-0.5 * ((t - 10 - x / 0.5) / 3) ** 2)))
+    assert found.speed.item() == pytest.approx(0.5)
+    assert np.isnan([found[name].item() for name in ("slowness_low", "slowness_high", "speed_low", "speed_high")]).all()
+
+
+def test_a_response_of_all_sensors_at_once_has_no_rank_correlation():
+    found = evoked_latency(alike(lambda t, x: np.exp(-0.5 * ((t - 10 - 0 * x) / 3) ** 2)))
+    assert found.speed == np.inf
+    assert np.isnan([found.rank_correlation.item(), found.p_value.item()]).all()
+
+
+def test_nan_that_no_mask_covers_is_refused():
+    rec = evoked(60.0, 8, trials=3, noise=0.01)
+    rec.activity[1, 5, 7] = np.nan
+    with pytest.raises(ValueError, match="mask='nan'"):
+        evoked_latency(rec)
+    assert np.isnan(evoked_latency(rec, mask="nan", draws=5).latency).values.nonzero()[0].tolist() == [7]
+
+
+def test_inputs_arrive_when_they_did_also_after_downsampling():
+    fewer = downsample(driven(1.0), 4)
+    assert drive_events(fewer).onset.values.tolist() == [41.0, 91.0, 141.0]

@@ -4,7 +4,7 @@ import xarray as xr
 from scipy.signal import sosfiltfilt
 
 from analysis import preprocess, synthetic
-from wavefield.recording import recording
+from wavefield.recording import recording, validate_recording
 
 LINE = synthetic.line(6, dx=0.4, units="mm")
 
@@ -146,3 +146,50 @@ def test_uneven_time_is_refused_with_the_remedy():
     uneven = rec.assign_coords(time=xr.where(rec.time > 2, rec.time + 0.5, rec.time).assign_attrs(rec.time.attrs))
     with pytest.raises(ValueError, match="resample first"):
         preprocess.bandpass(uneven, (1, 10))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda r: preprocess.bandpass(r, 10), "band is 10"),
+        (lambda r: preprocess.bandpass(r, (10, 20), order=0), "order is 0"),
+        (lambda r: preprocess.epochs(r, [1.0, np.nan], before=0.1, after=0.1), "1 NaN"),
+        (lambda r: preprocess.epochs(r, [1.0, 2.0], before=0.1, after=0.1, labels=["a"]), "one for each of the 2"),
+        (lambda r: preprocess.rereference(r, reference=2), "numbers of sensors"),
+        (lambda r: preprocess.rereference(preprocess.mask_channels(r, np.arange(6) == 2), reference=[2]), "all dead"),
+        (lambda r: preprocess.bad_channels(r * 0), "0 of 6 sensors move"),
+        (lambda r: preprocess.bad_channels(r * np.nan), "0 of 6 sensors move"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_our_words(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(series(tone(5)))
+
+
+def test_a_named_reference_is_the_sensor_with_that_number_also_where_positions_run_down():
+    rec = series(np.random.default_rng(6).standard_normal(100))
+    rec["activity"] = rec.activity + np.arange(6.0)
+    turned = rec.isel(position=slice(None, None, -1))
+    np.testing.assert_allclose(preprocess.rereference(turned, reference=[0]).activity[:, 0], 0, atol=1e-12)
+
+
+def test_time_that_a_reader_decoded_becomes_seconds():
+    rec = series(tone(20))
+    decoded = rec.assign_coords(time=("time", (np.arange(4000) * 10**6).astype("timedelta64[ns]")))
+    filtered = preprocess.bandpass(decoded, (5, 40))
+    np.testing.assert_allclose(filtered.activity.values, preprocess.bandpass(rec, (5, 40)).activity.values, atol=1e-9)
+    assert filtered.time.attrs["units"] == "s"
+
+
+def test_blocks_shorter_than_the_padding_of_a_filter_are_joined():
+    rec = series(np.random.default_rng(7).standard_normal(50))
+    lazy = preprocess.bandpass(rec.chunk(time=1), (None, 250), order=1)  # its only pole is at zero
+    np.testing.assert_allclose(lazy.activity, preprocess.bandpass(rec, (None, 250), order=1).activity, atol=1e-9)
+
+
+def test_what_comes_out_is_a_recording():
+    rec = series(tone(5), previous=np.zeros(6), save_every=2)
+    validate_recording(preprocess.epochs(rec, [1.0, 2.0], before=0.1, after=0.1))
+    fewer = preprocess.downsample(rec, 4)
+    validate_recording(fewer)
+    assert "save_every" not in fewer.attrs  # dt is the whole interval

@@ -107,3 +107,11 @@ def test_sets_that_cannot_be_compared_are_refused(a, b, message):
 def test_too_few_rows_for_the_embedding_are_refused():
     with pytest.raises(ValueError, match="too few"):
         dsa(np.ones((10, 2)), np.ones((40, 2)))
+
+
+def test_a_set_with_fewer_modes_than_the_rank_has_no_dynamics():
+    noise = np.random.default_rng(8).standard_normal((100, 3))
+    alternating = np.where(np.arange(100) % 2, 1.0, -1.0)[:, None] * np.ones(3)  # one mode, whatever the delays
+    for still in (np.full((100, 3), 0.1), alternating):
+        assert np.isnan(dsa(still, noise))
+        assert np.isnan(dsa(noise, still))
