@@ -67,13 +67,7 @@ def seconds(text: str) -> float:
 
 def _plan(tables, options):
     """(config name, settings, folder) of every run that is wanted, first seeds first."""
-    for name, chosen, known in (
-        ("--row", options.row, [row for table in tables for row in table.rows]),
-        ("--column", options.column, [column for table in tables for column in table.columns]),
-    ):
-        unknown = set(chosen or ()) - set(known)
-        if unknown:
-            raise ValueError(f"{name} must be one of {', '.join(dict.fromkeys(known))}, got {unknown.pop()!r}")
+    _check_choices(tables, options)
     plan = {}
     for seed in options.seeds:
         for table, cell in ((owner, cell) for owner in tables for cell in owner.cells):
@@ -85,15 +79,25 @@ def _plan(tables, options):
     return list(plan.values())
 
 
+def _check_choices(tables, options):
+    for name, chosen, known in (
+        ("--row", options.row, [row for table in tables for row in table.rows]),
+        ("--column", options.column, [column for table in tables for column in table.columns]),
+    ):
+        unknown = set(chosen or ()) - set(known)
+        if unknown:
+            raise ValueError(f"{name} must be one of {', '.join(dict.fromkeys(known))}, got {unknown.pop()!r}")
+    others = set(table_names()) - {table.name for table in tables}
+    for setting in options.set:
+        if setting.partition(".")[0] in others:
+            raise ValueError(f"--set {setting} is meant for a table that was not asked for")
+
+
 def _meant_for(table, settings):
     """The settings without a table's name, and those with this one's."""
-    known = table_names()
-    named = [(setting.partition("."), setting) for setting in settings]
-    return [
-        rest if name in known else setting
-        for (name, _, rest), setting in named
-        if name not in known or name == table.name
-    ]
+    own = f"{table.name}."
+    others = tuple(f"{name}." for name in table_names() if name != table.name)
+    return [setting.removeprefix(own) for setting in settings if not setting.startswith(others)]
 
 
 def _carry_out(plan, deadline, options):

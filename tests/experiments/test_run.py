@@ -276,6 +276,7 @@ def test_a_run_is_never_written_over(whole):
         (["run", "copy-wrnn", "--device", "abacus"], "device must be cpu, cuda or cuda:N, got 'abacus'"),
         (["run", "copy-wrnn", "--device", "meta"], "device must be cpu, cuda or cuda:N, got 'meta'"),
         (["reproduce", "adding", "--row", "transformer"], "--row must be one of wRNN"),
+        (["reproduce", "adding", "--set", "copy.steps=9"], "copy.steps=9 is meant for a table that was not asked for"),
     ],
 )
 def test_the_command_line_names_what_is_wrong_in_one_line(arguments, message, capsys, tmp_path, monkeypatch):
