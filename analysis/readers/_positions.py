@@ -26,30 +26,40 @@ class Arrangement:
     text: str  # for the history
 
 
-def load_positions(positions, where: str) -> np.ndarray:
-    """Positions (electrode, 1 to 3) from an array or from a ``.csv`` or ``.npy`` file, with or without a header."""
+def load_positions(positions, where: str, electrodes: tuple[int, ...]) -> np.ndarray:
+    """Positions (electrode, 1 to 3) from an array or from a ``.csv`` or ``.npy`` file, with or without a header.
+
+    Rows and columns are exchanged where only that makes the number of places one of `electrodes`.
+    """
     if isinstance(positions, str | Path):
         positions = _read_positions(Path(positions))
-    array = np.asarray(positions, dtype=float)
+    try:
+        array = np.asarray(positions, dtype=float)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: positions hold something that is no number: {error}") from error
     array = array[:, None] if array.ndim == 1 else array
+    if array.ndim == 2 and array.shape[0] not in electrodes and array.shape[1] in electrodes:
+        array = array.T
     if array.ndim != 2 or not 1 <= array.shape[1] <= 3:
         raise ValueError(f"{where}: positions have shape {array.shape}; (electrodes, 1 to 3 coordinates) is needed")
     return array
 
 
 def _read_positions(path: Path) -> np.ndarray:
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.reader(file) if row]
     try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, allow_pickle=False)
+        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets begin it with a byte order mark
+            rows = [row for row in csv.reader(file) if row]
         header = not _is_number(rows[0][0])
         if header:
             columns = [name.strip().lower() for name in rows[0]]
             wanted = [columns.index(name) for name in ("x", "y", "z") if name in columns]
+            if not wanted:
+                raise ValueError(f"its columns are {columns}")
             rows = [[row[column] for column in wanted] for row in rows[1:]]
         return np.array(rows, dtype=float)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, EOFError, csv.Error) as error:
         raise ValueError(f"{path} holds no table of numbers with the columns x, y: {error}") from error
 
 

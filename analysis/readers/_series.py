@@ -137,7 +137,7 @@ def _cut_stamps(series, start, stop):
 def _arrangement(series, choices):
     positions, units = series.positions, series.position_units
     if choices.positions is not None:
-        positions, units = load_positions(choices.positions, series.where), choices.position_units
+        positions, units = load_positions(choices.positions, series.where, (series.columns,)), choices.position_units
     if positions is None or not np.isfinite(positions).all(axis=-1).any():
         raise ValueError(
             f"{series.where} says nothing of where its electrodes are; give their places with positions=… "
@@ -148,8 +148,11 @@ def _arrangement(series, choices):
     factor = length_factor(choices.position_units or units or "", series.where)
     dead = np.zeros(series.columns, dtype=bool) if series.dead is None else np.array(series.dead, dtype=bool)
     for number in choices.dead:
-        if not 0 <= number < series.columns:
-            raise ValueError(f"{series.where}: dead={number}: electrodes are numbered 0 to {series.columns - 1}")
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not whole or not 0 <= number < series.columns:
+            raise ValueError(
+                f"{series.where}: dead={number}: numbers of electrodes are needed, from 0 to {series.columns - 1}"
+            )
         dead[number] = True
     return arranged(
         positions * factor, dead, grid=choices.grid, spacing=choices.spacing, where=series.where

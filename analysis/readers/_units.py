@@ -14,10 +14,11 @@ METRES = {
     "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "millimetres": 1.0,
     "um": 1e-3, "micrometer": 1e-3, "micrometers": 1e-3, "micron": 1e-3, "microns": 1e-3,
 }  # fmt: skip
+KEPT = ("T", "T m-1")  # of the files' own units, those that are no voltages and still say all
 
 
 def activity_units(found: str | None, given: str | None, where: str) -> tuple[float, str]:
-    """Factor and units of the values: voltages become uV, whatever else the caller names stays as it is.
+    """Factor and units of the values: voltages become uV, magnetic fields and whatever the caller names stay.
 
     Parameters
     ----------
@@ -29,15 +30,20 @@ def activity_units(found: str | None, given: str | None, where: str) -> tuple[fl
         File and object, for the error.
     """
     text = given if given is not None else (found or "")
-    factor = VOLTS.get(_spelled(text))
+    factor = voltage_factor(text)
     if factor is not None:
         return factor, "uV"
-    if given:
-        return 1.0, given
+    if given or text in KEPT:
+        return 1.0, text
     raise ValueError(
         f"{where}: the units of the values are {found!r}, which says nothing; name them with units='uV' (--units uV), "
         "or units='1' where they have none"
     )
+
+
+def voltage_factor(units: str) -> float | None:
+    """Factor from `units` of voltage to uV, None for others."""
+    return VOLTS.get(_spelled(units))
 
 
 def length_factor(units: str, where: str) -> float:

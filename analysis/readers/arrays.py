@@ -63,15 +63,13 @@ def array_series(path: str | os.PathLike, name: str | None, *, rate, choices: Ch
     if len(data.shape) != 2 or data.dtype.kind not in "iuf":
         raise ValueError(f"{where} has shape {data.shape} and dtype {data.dtype}; real (time, electrode) is needed")
     if isinstance(choices.positions, str) and choices.positions in variables:
-        choices = replace(choices, positions=np.asarray(variables[choices.positions], dtype=float))
+        choices = replace(choices, positions=np.asarray(variables[choices.positions]))
     if choices.positions is None:
         raise ValueError(
             f"{where} says nothing of where its electrodes are; give their places with positions=… (--positions), a "
             f"file.csv or a variable of the file: {', '.join(variables)}"
         )
-    positions = load_positions(choices.positions, where)
-    if len(positions) not in data.shape and positions.shape[1] in data.shape:  # (2, electrode)
-        positions = positions.T
+    positions = load_positions(choices.positions, where, data.shape)
     if len(positions) not in data.shape:
         raise ValueError(f"{where} has shape {data.shape}: no axis as long as the {len(positions)} positions given")
     choices = replace(choices, positions=positions)
@@ -90,21 +88,22 @@ def array_series(path: str | os.PathLike, name: str | None, *, rate, choices: Ch
 
 def _variables(path) -> tuple[Mapping, callable]:
     """Arrays by name, and how to close the file."""
+    ending = path.suffix.lower()
     try:
-        if path.suffix == ".npy":
+        if ending == ".npy":
             return {"data": np.load(path, mmap_mode="r", allow_pickle=False)}, lambda: None
-        if path.suffix == ".npz":
+        if ending == ".npz":
             with np.load(path, allow_pickle=False) as file:
                 return {name: file[name] for name in file.files}, lambda: None
-        if path.suffix == ".mat" and h5py.is_hdf5(path):  # version 7.3; the axes of MATLAB's arrays are turned round
+        if ending == ".mat" and h5py.is_hdf5(path):  # version 7.3; the axes of MATLAB's arrays are turned round
             file = h5py.File(path)
             found = {name: _Turned(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
             return found, file.close
-        if path.suffix == ".mat":
+        if ending == ".mat":
             found = loadmat(path).items()
             return {name: value for name, value in found if not name.startswith("__")}, lambda: None
     except Exception as error:  # damage shows in whatever way the parsers of others trip over it
-        raise ValueError(f"{path} is no {path.suffix} file, or is damaged or cut off: {error}") from error
+        raise ValueError(f"{path} is no {ending} file, or is damaged or cut off: {error}") from error
     raise ValueError(f"{path}: .mat, .npz and .npy are read as arrays")
 
 
@@ -146,10 +145,12 @@ def _rate(where, variables, rate):
     found = variables.get(rate) if isinstance(rate, str) else rate
     try:
         values = np.unique(np.asarray(float(rate) if found is None else found, dtype=float))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: rate={rate!r} is no number and no variable among {', '.join(variables)}") from error
     if values.size > 1:
         raise ValueError(f"{where} mixes the sampling rates {values.tolist()} Hz: split the array, one rate each")
-    if not (np.isfinite(values).all() and values[0] > 0):
+    if values.size == 0:
+        raise ValueError(f"{where}: rate={rate!r} is empty: a positive number is needed")
+    if not 0 < values[0] < np.inf:
         raise ValueError(f"{where}: rate is {values[0]} Hz: a positive number is needed")
     return float(values[0])

@@ -54,16 +54,17 @@ def import_recording(
     segment : int, optional
         Of Neo: which stretch.
     units : str, optional
-        Of the values, where the file does not say or is wrong. Voltages become uV.
+        Of the values, where the file does not say or is wrong. Voltages become uV, all others stay as they are.
     positions : array, path or str, optional
-        Places of the electrodes, in the order of the columns: (electrode, 1 to 3), a ``.csv`` or ``.npy`` file, or a
-        variable of an array file. By default those of the file.
+        Places of the electrodes, in the order of the columns: (electrode, 1 to 3), a ``.csv`` (columns x, y, z) or
+        ``.npy`` file, or a variable of an array file. By default those of the file.
     position_units : str, optional
         m, cm, mm or um; what a file says is believed otherwise. Recordings have mm.
     dead : sequence of int
         Numbers of dead electrodes, beside those that the file marks.
     grid : bool
-        Put the electrodes on a regular grid (see `analysis.grid_electrodes`), which spectra need.
+        Put the electrodes on a regular grid (see `analysis.grid_electrodes`), which spectra need. Electrodes on a line
+        stay where they are.
     spacing : float, optional
         Of the grid, mm.
     start, stop : float, optional

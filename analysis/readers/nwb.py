@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from analysis._axes import activity, electrode_positions, time_axis
+from analysis._axes import activity, electrode_positions, space_dims, time_axis
+from analysis._dead import dead_positions
 from analysis.readers._extra import need
 from analysis.readers._series import Choices, Series, to_recording
-from analysis.readers._units import VOLTS, length_factor
+from analysis.readers._units import length_factor, voltage_factor
 from wavefield._atomic import whole_or_nothing
 
 BAD_COLUMNS = ("bad", "is_bad", "bad_channel", "dead")  # of the electrode table, as true or false
@@ -87,7 +88,7 @@ def nwb_series(path: str | os.PathLike, name: str | None = None) -> Series:
 def _damage():
     from hdmf.build.errors import BuildError, ConstructError
 
-    return (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, BuildError, ConstructError)
+    return (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, BuildError, ConstructError)
 
 
 def _electrical(pynwb, content):
@@ -252,8 +253,8 @@ def write_nwb(
     array = array.squeeze("channel", drop=True) if array.sizes.get("channel") == 1 else array
     if extra := [dim for dim in array.dims if dim in ("trial", "channel")]:
         raise ValueError(f"rec has {extra}: NWB series have none; write one at a time, rec.isel({extra[0]}=0)")
-    volts = VOLTS.get(array.attrs.get("units", "").lower())
-    if volts is None:
+    microvolts = voltage_factor(array.attrs.get("units", ""))
+    if microvolts is None:
         raise ValueError(
             f"activity has units {array.attrs.get('units')!r}: electrical series hold voltages; say which with "
             "rec.activity.attrs['units'] = 'uV'"
@@ -264,7 +265,7 @@ def write_nwb(
         raise ValueError(f"time has units {time.units!r}: s or ms are needed; rec.assign_coords(time=…) rescales it")
     positions, units = electrode_positions(array)
     microns = positions * length_factor(units, "rec") * 1e3
-    bad = _bad_sites(array, mask)
+    bad = _bad_sites(array, mask, rec)
     session = {
         "session_description": description,
         "identifier": identifier or path.stem,
@@ -281,7 +282,7 @@ def write_nwb(
             electrodes=region,
             rate=1 / (time.step * seconds),
             starting_time=time.start * seconds,
-            conversion=volts * 1e-6,
+            conversion=microvolts * 1e-6,
             description=str(rec.attrs.get("history", "")) or "no history",
         )
     )
@@ -290,10 +291,8 @@ def write_nwb(
     return path
 
 
-def _bad_sites(array, mask):
-    from analysis._dead import dead_positions
-
-    dead = dead_positions(array, mask)
+def _bad_sites(array, mask, rec):
+    dead = dead_positions(array, mask, rec)
     count = int(np.prod([array.sizes[dim] for dim in array.dims if dim != "time"]))
     return np.zeros(count, dtype=bool) if dead is None else dead.ravel()
 
@@ -311,7 +310,7 @@ def _blocks(array, sites):
     """The activity (time, site) for hdmf, in memory block by block."""
     from hdmf.data_utils import GenericDataChunkIterator
 
-    array = array.transpose("time", ...)
+    array = array.transpose("time", *space_dims(array))
 
     class Blocks(GenericDataChunkIterator):
         def _get_data(self, selection):

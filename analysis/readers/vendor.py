@@ -54,12 +54,14 @@ def neo_series(path: str | os.PathLike, name: str | None = None, segment: int | 
         raise ValueError(f"{path} holds no signals (only events or spikes)")
     stream = _chosen(path, raw, streams, name)
     where = f"{path}: stream {streams['name'][stream]!r}"
-    counts = [raw.segment_count(block) for block in range(raw.block_count())]
-    if raw.block_count() > 1 or (counts[0] > 1 and segment is None):
-        raise ValueError(f"{where} comes in {sum(counts)} stretches; choose one with segment=0 (--segment 0)")
+    if raw.block_count() > 1:
+        raise ValueError(f"{where} comes in {raw.block_count()} blocks: export one of them to a file of its own")
+    count = raw.segment_count(0)
+    if count > 1 and segment is None:
+        raise ValueError(f"{where} comes in {count} stretches; choose one with segment=0 (--segment 0)")
     segment = segment or 0
-    if not 0 <= segment < counts[0]:
-        raise ValueError(f"{where}: segment={segment}: it has {counts[0]}, numbered from 0")
+    if not 0 <= segment < count:
+        raise ValueError(f"{where}: segment={segment}: it has {count}, numbered from 0")
     return _as_series(path, where, raw, stream, segment)
 
 

@@ -293,6 +293,62 @@ def test_electrode_by_time_arrays_are_told_by_their_positions(tmp_path):
     np.testing.assert_allclose(rec.activity, data.T)
 
 
+@pytest.mark.parametrize("places", [np.arange(6.0)[None], np.array([[0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1.0]])])
+def test_positions_may_lie_in_rows(places, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((50, 6)))
+    rec = read_arrays(tmp_path / "a.npy", rate=100, positions=places, units="uV", **GIVEN)
+    np.testing.assert_allclose(rec.position if len(places) == 1 else [rec.x, rec.y], places.squeeze())
+
+
+def test_a_table_saved_by_a_spreadsheet_keeps_its_first_column(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((50, 3)))
+    (tmp_path / "places.csv").write_text("x,y\n0,0\n1,0.2\n0,1\n", encoding="utf-8-sig")
+    rec = read_arrays(tmp_path / "a.npy", rate=100, positions=tmp_path / "places.csv", units="uV", **GIVEN)
+    np.testing.assert_allclose(rec.x, [0, 1, 0])
+
+
+def test_endings_in_capitals_are_known(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((50, 3)))
+    path = (tmp_path / "a.npy").rename(tmp_path / "A.NPY")
+    target = import_recording(path, tmp_path / "a.nc", rate=100, positions=np.arange(3.0), units="uV", **GIVEN)
+    with open_recording(target) as rec:
+        assert rec.sizes["time"] == 50
+
+
+def test_magnetic_fields_keep_the_units_of_the_file(tmp_path):
+    mne = pytest.importorskip("mne", reason="FIF files need mne")
+    info = mne.create_info([f"M{n}" for n in range(3)], 100.0, "mag", verbose="error")
+    for number, channel in enumerate(info["chs"]):
+        channel["loc"][:3] = [0.01 * number, 0.01 * (number % 2), 0.1]
+    field = 1e-13 * np.random.default_rng(7).standard_normal((3, 50))
+    mne.io.RawArray(field, info, verbose="error").save(tmp_path / "m_raw.fif", verbose="error")
+    with read_mne(tmp_path / "m_raw.fif") as rec:
+        assert rec.activity.attrs["units"] == "T"
+        np.testing.assert_allclose(rec.activity.values.T, field, rtol=1e-6)
+
+
+def test_a_nan_stays_one_on_the_grid():
+    where = synthetic.electrodes([0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1], units="mm")
+    rec = synthetic.plane(where, 10, wavenumber=(0.1, 0), frequency=0.1)
+    rec.activity[3, 4] = np.nan
+    gridded = analysis.grid.grid_electrodes(rec, mask=None).activity
+    assert np.argwhere(gridded.isnull().values).tolist() == [[3, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "dead", "message"),
+    [
+        ([0, 0, 1, 1, 0.5, 0.5], [0, 0, 0.3, 0.3, 1, 1], [], "share their places"),
+        ([0, 1.3, 0.4, 1.1, 2], [0, 0.1, 1.2, 1.7, 0.33], [0, 1, 2], "2 usable electrodes"),
+        ([0, 1, 2.03, 1.1], [0, 0, 0, 1.2], [3], "3 usable electrodes on one line"),
+    ],
+)
+def test_electrodes_that_make_no_grid_are_refused(x, y, dead, message):
+    rec = synthetic.plane(synthetic.electrodes(x, y, units="mm"), 10, wavenumber=(0.1, 0), frequency=0.1)
+    with pytest.raises(ValueError, match=message):
+        analysis.grid.grid_electrodes(rec, mask=np.isin(np.arange(len(x)), dead))
+
+
 def test_a_wave_on_scattered_electrodes_is_the_same_on_a_grid():
     rng = np.random.default_rng(3)
     where = synthetic.electrodes(rng.uniform(0, 8, 300), rng.uniform(0, 8, 300), units="mm")
@@ -338,15 +394,16 @@ def test_an_import_takes_memory_of_blocks_and_not_of_the_file(tmp_path, monkeypa
         np.testing.assert_array_equal(rec.activity[::50_000, 3], rec.activity[0, 3])
 
 
-def test_a_recording_on_a_sheet_goes_to_nwb_and_back(tmp_path):
+@pytest.mark.parametrize(("units", "factor"), [("mV", 1e3), ("µV", 1.0)])
+def test_a_recording_on_a_sheet_goes_to_nwb_and_back(units, factor, tmp_path):
     pytest.importorskip("pynwb", reason="NWB files need pynwb")
     sheet = synthetic.plane(
         synthetic.sheet((3, 4), dx=0.4, units="mm"), 50, wavenumber=(0.2, 0.1), frequency=5, dt=0.01, time_units="s"
     )
-    rec = recording(sheet.activity, units={"activity": "mV"}, boundary="open")
+    rec = recording(sheet.activity, units={"activity": units}, boundary="open")
     path = write_nwb(rec, tmp_path / "sheet.nwb")
     with open_recording(import_recording(path, tmp_path / "back.nc", grid=True)) as back:
-        np.testing.assert_allclose(back.activity, rec.activity * 1e3, rtol=1e-12)
+        np.testing.assert_allclose(back.activity, rec.activity * factor, rtol=1e-12)
         np.testing.assert_allclose(back.x, rec.x, atol=1e-12)
 
 
@@ -388,6 +445,15 @@ def test_nwb_files_that_were_cut_off_are_named(keep, tmp_path):
         import_recording(path, tmp_path / "a.nc")
 
 
+@pytest.mark.parametrize("name", ["places.csv", "places.npy"])
+@pytest.mark.parametrize("content", [b"", b"x,y\n0,\xe9\n", b"no places at all"])
+def test_damaged_positions_are_named(name, content, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((50, 3)))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name):
+        read_arrays(tmp_path / "a.npy", rate=100, positions=tmp_path / name, units="uV", **GIVEN)
+
+
 @pytest.mark.parametrize("reader", [read_nwb, read_mne, read_neo])
 def test_files_that_are_not_there_are_named(reader, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"gone\.nwb"):
@@ -415,7 +481,10 @@ def test_vendors_files_without_places_say_how_to_give_them(tmp_path):
         ({"rate": 0}, r"rate is 0.0 Hz"),
         ({"series": "other"}, r"session.mat has no variable 'other'; it has data, fs, position"),
         ({"series": "void"}, r"session.mat: void is empty"),
+        ({"rate": "void"}, r"rate='void' is empty"),
         ({"dead": (99,)}, r"dead=99"),
+        ({"dead": (True, False)}, r"dead=True: numbers of electrodes"),
+        ({"positions": [["a", "b"]]}, r"session.mat: data: positions hold something that is no number"),
         ({"dead": tuple(range(25))}, r"every electrode is marked as bad"),
         ({"start": 100.0}, r"leaves nothing of 0 to"),
     ],
