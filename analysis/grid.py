@@ -27,9 +27,9 @@ class Grid:
     text: str  # what was done
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """Values (…, electrode) on the grid, (…, y, x); NaN on nodes without a value."""
-        flat = np.nan_to_num(values.reshape(-1, values.shape[-1]))
-        nodes = (self.weights.astype(values.dtype) @ flat.T).T
+        """Values (…, electrode) on the grid, (…, y, x); NaN on nodes without a value or with one made from a NaN."""
+        flat = values.reshape(-1, values.shape[-1])
+        nodes = (self.weights.astype(values.dtype) @ flat.T).T  # dead electrodes have no weights: their NaN stay out
         nodes[:, ~self.filled] = np.nan
         return nodes.reshape(*values.shape[:-1], self.y.size, self.x.size)
 
@@ -59,7 +59,7 @@ def grid_electrodes(rec: xr.Dataset, *, spacing: float | None = None, mask="nan"
     Raises
     ------
     ValueError
-        Where there is no dim ``electrode``, or all electrodes lie on one line.
+        Where there is no dim ``electrode``, or all usable electrodes lie on one line or share their places.
 
     Examples
     --------
@@ -95,12 +95,14 @@ def grid_electrodes(rec: xr.Dataset, *, spacing: float | None = None, mask="nan"
 
 def grid_of(position: np.ndarray, *, alive: np.ndarray, spacing: float | None = None) -> Grid:
     """The grid for electrodes at `position` (electrode, 2); see `grid_electrodes`."""
-    spans = np.linalg.svd(position - position.mean(axis=0), compute_uv=False)
-    if len(position) < 3 or spans[-1] < 1e-6 * spans[0]:
-        raise ValueError(f"{len(position)} electrodes on one line make no grid: three that span a plane are needed")
-    if spacing is not None and not spacing > 0:
+    _check_plane(position)
+    if spacing is not None and not 0 < spacing < np.inf:
         raise ValueError(f"spacing is {spacing}: a positive distance is needed")
-    step = spacing or float(np.median(cKDTree(position).query(position, k=2)[0][:, 1]))
+    step = float(np.median(cKDTree(position).query(position, k=2)[0][:, 1])) if spacing is None else spacing
+    if step == 0:
+        raise ValueError(
+            "electrodes share their places: leave all but one of each out, or give the spacing of the grid"
+        )
     low, high = position.min(axis=0), position.max(axis=0)
     counts = np.rint((high - low) / step).astype(int) + 1
     x, y = (low[d] + step * np.arange(counts[d]) for d in range(2))
@@ -110,6 +112,14 @@ def grid_of(position: np.ndarray, *, alive: np.ndarray, spacing: float | None = 
     if off <= ON_NODE and len(np.unique(flat)) == len(flat):
         return _placed(x, y, flat, alive, step)
     return _interpolated(x, y, position, alive, step)
+
+
+def _check_plane(position):
+    spans = np.linalg.svd(position - position.mean(axis=0), compute_uv=False) if len(position) > 2 else (1.0, 0.0)
+    if spans[-1] < 1e-6 * spans[0]:
+        raise ValueError(
+            f"{len(position)} usable electrodes on one line make no grid: three that span a plane are needed"
+        )
 
 
 def _placed(x, y, flat, alive, step):
@@ -123,6 +133,7 @@ def _placed(x, y, flat, alive, step):
 
 def _interpolated(x, y, position, alive, step):
     living = np.flatnonzero(alive)
+    _check_plane(position[living])
     nodes = np.column_stack([axis.ravel() for axis in np.meshgrid(x, y)])  # C order of (y, x)
     triangles = Delaunay(position[living])
     found = triangles.find_simplex(nodes, tol=1e-9)
