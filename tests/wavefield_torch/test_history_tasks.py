@@ -61,7 +61,7 @@ def test_accuracy_and_loss_look_at_the_output_phase_alone():
     right[~batch.scored] = 1e6
     assert tasks.history_loss(right, batch) == 0
     assert tasks.sign_accuracy(right, batch) == 1
-    assert tasks.sign_accuracy(torch.zeros_like(right), batch) == 0
+    assert tasks.sign_accuracy(torch.zeros_like(right), batch) == 0.5
     assert tasks.history_loss(torch.zeros_like(right), batch) == 1  # of ±1
     guess = torch.randint(0, 2, right.shape, generator=seeded()).float() * 2 - 1
     assert abs(tasks.sign_accuracy(guess, batch) - 0.5) < 0.02

@@ -92,8 +92,8 @@ def history_loss(output: torch.Tensor, batch: HistoryBatch) -> torch.Tensor:
 def sign_accuracy(output: torch.Tensor, batch: HistoryBatch) -> torch.Tensor:
     """Return the fraction of entries of the output phase whose sign is right, the accuracy of the paper.
 
-    An output of exactly 0 counts as wrong, as a network that answers nothing should. A state of exactly 0, which
-    Fibonacci sequences of ±1 pass through, has no sign and does not count.
+    An output of exactly 0 counts half: a network that has faded into silence is at chance, as in the published tables.
+    A state of exactly 0, which Fibonacci sequences of ±1 pass through, has no sign and does not count.
 
     Examples
     --------
@@ -102,7 +102,8 @@ def sign_accuracy(output: torch.Tensor, batch: HistoryBatch) -> torch.Tensor:
     (1.0, 0.0)
     """
     answer, target = output[batch.scored], batch.target[batch.scored]
-    return (answer * target > 0)[target != 0].float().mean()
+    right = (answer * target > 0).float() + 0.5 * (answer == 0)
+    return right[target != 0].mean()
 
 
 _published = cache(task)  # one object a name, so that its continuation is computed once
