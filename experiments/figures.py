@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 import analysis
 from experiments.folder import RunFolder
@@ -49,6 +50,7 @@ def learning_curve(folder: RunFolder, ax, *, label: str | None = None, color=COL
     steps, values = (np.array([row[key] for row in rows]) for key in ("step", f"held_out_{name}"))
     ax.plot(steps, values, color=color, alpha=alpha, lw=1.2, label=label)
     ax.set(xlabel="step", ylabel=MEASURES[name])
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     if name == "loss" and (values > 0).any():
         ax.set_yscale("log")
 
