@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.colors import SymLogNorm
 
 THEORY, LEARNED, FADING = "#D55E00", "#0072B2", "0.7"
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -42,11 +43,14 @@ def unit_circle(found: xr.Dataset, theory=None, *, ax=None):
 
 
 def transformed_recurrence(found: xr.Dataset, *, ax=None):
-    """The recurrence in the wave basis: a block super-diagonal, the shift, and at the bottom the boundary row."""
+    """The recurrence in the wave basis: a block super-diagonal, the shift, and at the bottom the boundary row.
+
+    The shift is 1; what grows along the line is made up for in the boundary row. Colours are logarithmic beyond ±1.
+    """
     ax = plt.subplots(figsize=(4.8, 4.2), layout="constrained")[1] if ax is None else ax
     operator = found["operator"].transpose("wave", "wave_from").values
-    limit = np.abs(operator).max() or 1.0
-    image = ax.imshow(operator, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    limit = max(1.0, np.abs(operator).max())
+    image = ax.imshow(operator, cmap="RdBu_r", norm=SymLogNorm(1.0, vmin=-limit, vmax=limit), interpolation="nearest")
     ax.figure.colorbar(image, ax=ax, label="weight", pad=0.01)
     slots, first, count = np.unique(found["slot"].values, return_index=True, return_counts=True)
     for edge in first[1:] - 0.5:

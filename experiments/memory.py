@@ -141,6 +141,7 @@ def main(argv=None) -> int:
         recovered += [{"run": folder} | row for row in recoveries(memory)]
     figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     plot_memory.gradients(together, bounds=False, ax=ax)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize="small", frameon=False)
     plot.save_figure(figure, options.output / "gradients.png")
     if recovered:
         write_csv(options.output / "recoveries.csv", recovered)
