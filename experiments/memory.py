@@ -130,18 +130,21 @@ def main(argv=None) -> int:
     folders = list(dict.fromkeys(path.resolve() for path in options.folder))
     if len({path.name for path in folders}) < len(folders):
         raise ValueError(f"the folders must have different names, got {', '.join(path.name for path in folders)}")
-    memories = [load_memory(path) for path in folders]
-    alike = len({memory.name for memory in memories}) < len(memories)  # then the folders tell them apart
-    together, recovered = {}, []
-    for memory in memories:
-        folder, against_lag = memory.folder.path.name, gradients(memory)
-        plot.save_figure(memory_figure(memory, against_lag), options.output / f"{folder}.png")
-        print(f"{folder}:\n{'no wave' if memory.waves is None else plot_memory.describe(memory.waves)}\n")
-        together |= {f"{folder if alike else memory.name}, {when}": found for when, found in against_lag.items()}
-        recovered += [{"run": folder} | row for row in recoveries(memory)]
-    figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    plot_memory.gradients(together, bounds=False, ax=ax)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize="small", frameon=False)
+    recovered = []
+    figure, axes = plt.subplots(
+        1, len(folders), figsize=(1 + 3.6 * len(folders), 4), layout="constrained", sharey=True, squeeze=False
+    )
+    for path, ax in zip(folders, axes[0], strict=True):
+        memory = load_memory(path)
+        against_lag = gradients(memory)
+        plot.save_figure(memory_figure(memory, against_lag), options.output / f"{path.name}.png")
+        print(f"{path.name}:\n{'no wave' if memory.waves is None else plot_memory.describe(memory.waves)}\n")
+        plot_memory.gradients(against_lag, bounds=False, ax=ax)
+        ax.set_title(f"{memory.name}\n{path.name}", fontsize=7)
+        ax.label_outer()
+        recovered += [{"run": path.name} | row for row in recoveries(memory)]
+    low, high = zip(*(ax.dataLim.intervaly for ax in axes[0]), strict=True)
+    axes[0, 0].set_ylim(max(min(low), 1e-13), 10 * max(high))
     plot.save_figure(figure, options.output / "gradients.png")
     if recovered:
         write_csv(options.output / "recoveries.csv", recovered)
