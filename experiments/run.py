@@ -89,7 +89,7 @@ def start(
     data : path, optional
         Folder of the data sets; by default that of WAVEFIELD_DATA.
     budget : float
-        Seconds after which training pauses; `resume` goes on.
+        Seconds after which training pauses, and what was reached is tested; `resume` goes on.
     checkpoint_seconds : float
         Time between checkpoints.
     report : callable (step, score), optional
@@ -319,9 +319,9 @@ def _finish(session):
         "final": _median_of_last(folder, problem),
         "peak_memory_mb": _peak_memory(session.device),
     }
-    if progress.ended:
+    if not session.stop or progress.ended:  # who interrupts does not wait for scores
         session.model.eval()
-        if not progress.ended.startswith(NOT_FINITE):
+        if not status.startswith(NOT_FINITE):
             summary["test"] = problem.test(session.model)
             _record(session, folder / "hidden.nc")
         load_checkpoint(folder / "best.safetensors", session.model)

@@ -95,6 +95,14 @@ def test_a_run_in_pieces_is_the_run_in_one(name, tmp_path):
     assert all(torch.equal(value, last[1][name]) for name, value in last[0].items())
 
 
+def test_a_spent_budget_tests_what_was_reached(tmp_path):
+    settings = PIECES["adding-irnn"]
+    paused = _some_steps(load_config("adding-irnn", settings), tmp_path / "paused", 10)
+    ended = start(load_config("adding-irnn", [*settings, f"steps={paused['step']}"]), tmp_path / "ended")
+    assert paused["status"] == "paused" and ended["status"] == "finished"
+    assert (paused["test"], paused["best_test"]) == (ended["test"], ended["best_test"])
+
+
 def _some_steps(config, folder, count):
     """Run or go on with a run for `count` steps."""
     clock = iter([0.0] * (count + 1) + [1e9] * 100_000)
