@@ -99,7 +99,8 @@ def test_a_spent_budget_tests_what_was_reached(tmp_path):
     settings = PIECES["adding-irnn"]
     paused = _some_steps(load_config("adding-irnn", settings), tmp_path / "paused", 10)
     ended = start(load_config("adding-irnn", [*settings, f"steps={paused['step']}"]), tmp_path / "ended")
-    assert paused["status"] == "paused" and ended["status"] == "finished"
+    assert paused["status"] == "paused"
+    assert ended["status"] == "finished"
     assert (paused["test"], paused["best_test"]) == (ended["test"], ended["best_test"])
 
 
