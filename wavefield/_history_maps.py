@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wavefield._checks import positive, positive_int
+from wavefield._checks import positive, positive_int, real_array
 from wavefield._history_system import HistorySystem
 
 #: x_t[j] = sign · x_{t−lag}[source] of T2, T3 and T4: lags, sources counted from 1, signs
@@ -25,7 +25,8 @@ def linear(weights, *, name: str = "linear") -> HistorySystem:
     >>> linear([[[1.0]], [[2.0]]]).next([[3.0], [4.0]]).tolist()
     [11.0]
     """
-    shape = np.shape(weights)
+    weights = real_array(weights, "weights")
+    shape = weights.shape
     if len(shape) != 3 or shape[1] != shape[2] or 0 in shape:
         raise ValueError(f"weights must have shape (s, d, d): one matrix a slot, oldest first; got {shape}")
     return HistorySystem(shape[1], shape[0], weights=weights, name=name)
@@ -193,15 +194,13 @@ def attention(key, query, value, *, length: int, scale: float = 1.0) -> HistoryS
     >>> head.next([[1.0, 0.0], [3.0, 2.0]]).tolist()
     [2.0, 1.0]
     """
-    key, query, value = (np.array(matrix, dtype=float) for matrix in (key, query, value))
+    key, query, value = real_array(key, "key"), real_array(query, "query"), real_array(value, "value")
     if key.ndim != 2 or key.shape != query.shape:
         raise ValueError(f"key and query must have one shape (m, d), got {key.shape} and {query.shape}")
     d = key.shape[1]
     if value.shape != (d, d):
         raise ValueError(f"value must have shape {(d, d)}, got {value.shape}")
     scale = positive(scale, "scale")
-    if not all(np.isfinite(matrix).all() for matrix in (key, query, value)):
-        raise ValueError("key, query and value must be finite, they hold NaN or infinity")
 
     def attend(history):  # (…, s, d)
         asked = history[..., -1, :] @ query.T  # (…, m)

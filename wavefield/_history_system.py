@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wavefield._checks import positive_int
+from wavefield._checks import positive_int, real_array
 from wavefield.operator import WaveOperator
 
 
@@ -25,7 +25,7 @@ class HistorySystem:
     length : int
         s, states in the history.
     function : callable, optional
-        f, from a history (s, d) to the next state (d,).
+        f, from a history (s, d), which it cannot write to, to the next state (d,).
     weights : array_like, shape (s, d, d), optional
         In place of `function`: a linear f, f(h) = Σ_i weights[i] h_i, oldest slot first.
     name : str
@@ -83,6 +83,8 @@ class HistorySystem:
             raise ValueError(f"history must have shape (…, {self.length}, {self.dimension}), got {history.shape}")
         if self.linear:
             return np.einsum("kij,...kj->...i", self.weights, history)
+        history = history.view()
+        history.flags.writeable = False  # of the caller, whose field it may be
         if self.batched:
             return self._checked(self.function(history), history.shape[:-2])
         flat = history.reshape(-1, self.length, self.dimension)
@@ -142,7 +144,7 @@ class HistorySystem:
             raise ValueError(f"{self!r} is not linear: there is {what} of a linear f only")
 
     def _checked(self, state, leading):
-        state = np.asarray(state, dtype=float)
+        state = np.array(state, dtype=float)  # f may use its array again
         if state.shape != (*leading, self.dimension):
             raise ValueError(
                 f"function must return a state of shape {(*leading, self.dimension)} for a history of shape "
@@ -189,11 +191,8 @@ def _reordered(array, dimension, axis, slots_first):
 
 
 def _checked_weights(weights, length, dimension):
-    try:
-        weights = np.array(weights, dtype=float)
-    except (TypeError, ValueError):
-        raise TypeError(f"weights must be numbers (slot, to, from), got {type(weights).__name__}") from None
-    if weights.shape != (length, dimension, dimension) or not np.isfinite(weights).all():
-        raise ValueError(f"weights must be finite of shape {(length, dimension, dimension)}, got {weights.shape}")
+    weights = real_array(weights, "weights")
+    if weights.shape != (length, dimension, dimension):
+        raise ValueError(f"weights must have shape {(length, dimension, dimension)}, got {weights.shape}")
     weights.flags.writeable = False
     return weights

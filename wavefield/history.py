@@ -26,7 +26,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
-from wavefield._checks import positive_int
+from wavefield._checks import positive_int, real_array
 from wavefield._history_maps import (
     attention,
     fibonacci,
@@ -83,7 +83,7 @@ def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool =
     xarray.Dataset
         A recording: `activity` (trial, time, channel = dimension, position = slot − 1). The newest state stands at the
         last position, so that ``rec.activity.isel(position=-1)`` is the sequence x_{s+1}, x_{s+2}, …. That of a linear
-        system carries its kernel and boundary row: `wavefield.operator_of` reads them, `wavefield.simulate` continues
+        system of at least three slots carries its kernel and boundary row: `wavefield.operator_of` reads them, `wavefield.simulate` continues
         it.
 
     Raises
@@ -99,8 +99,7 @@ def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool =
     >>> rec.activity[:, 0].values.tolist()
     [[1.0, 1.0, 2.0], [1.0, 2.0, 4.0], [2.0, 4.0, 7.0], [4.0, 7.0, 13.0]]
     """
-    if not isinstance(system, HistorySystem):
-        raise TypeError(f"system must be a HistorySystem, got {type(system).__name__}")
+    _checked_system(system)
     steps = positive_int(steps, "steps", least=0)
     history = _checked_initial(system, initial)  # (s, d) or (trial, s, d)
     first = int(save_initial or steps == 0)
@@ -143,10 +142,10 @@ def rnn_weights(system: HistorySystem, basis=None) -> RNNWeights:
     >>> rnn_weights(repeat_copy(1, 3)).weight_hh.tolist()
     [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
     """
-    phi, d = system.matrix(), system.dimension
-    basis = np.eye(len(phi)) if basis is None else np.asarray(basis, dtype=float)
-    if basis.ndim != 2 or basis.shape[1] != len(phi) or not np.isfinite(basis).all():
-        raise ValueError(f"basis must be finite of shape (N, s·d = {len(phi)}), got {basis.shape}")
+    phi, d = _checked_system(system).matrix(), system.dimension
+    basis = np.eye(len(phi)) if basis is None else real_array(basis, "basis")
+    if basis.ndim != 2 or basis.shape[1] != len(phi):
+        raise ValueError(f"basis must have shape (N, s·d = {len(phi)}), got {basis.shape}")
     if np.linalg.matrix_rank(basis) < len(phi):
         raise ValueError(f"basis must have {len(phi)} linearly independent columns, got shape {basis.shape} and rank "
                          f"{np.linalg.matrix_rank(basis)}")  # fmt: skip
@@ -156,15 +155,19 @@ def rnn_weights(system: HistorySystem, basis=None) -> RNNWeights:
     return RNNWeights((wide @ phi @ dual).astype(float), basis[:, -d:].copy(), dual[-d:].astype(float))
 
 
+def _checked_system(system):
+    if not isinstance(system, HistorySystem):
+        raise TypeError(f"system must be a HistorySystem, got {type(system).__name__}")
+    return system
+
+
 def _checked_initial(system, initial):
-    initial = np.array(initial, dtype=float)
+    initial = real_array(initial, "initial")
     expected = (system.length, system.dimension)
     if initial.ndim not in (2, 3) or initial.shape[-2:] != expected or 0 in initial.shape:
         raise ValueError(
             f"initial must have shape {expected} or (trial, *{expected}), oldest first; got {initial.shape}"
         )
-    if not np.isfinite(initial).all():
-        raise ValueError("initial must be finite, it holds NaN or infinity")
     return initial
 
 

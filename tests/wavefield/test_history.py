@@ -213,6 +213,21 @@ def test_the_attention_boundary_is_the_autoregressive_loop_of_one_head(d, m, s, 
     np.testing.assert_allclose(rec.activity.isel(position=-1), tokens[:, s:], rtol=0, atol=1e-12)
 
 
+def test_a_function_may_use_its_array_again_and_cannot_write_to_the_field():
+    out = np.empty(1)
+    counting = wf.history.HistorySystem(1, 2, lambda h: np.add(h[-1], 1, out=out))
+    rec = wf.history.simulate(counting, [[[0.0], [1.0]], [[0.0], [20.0]]], steps=3)
+    np.testing.assert_array_equal(rec.activity[:, :, 0, -1], [[2, 3, 4], [21, 22, 23]])
+
+    def damping(history):
+        history *= 0.5
+        return history[-1]
+
+    for batched in (False, True):
+        with pytest.raises(ValueError, match="read-only"):
+            wf.history.simulate(wf.history.HistorySystem(1, 2, damping, batched=batched), np.ones((2, 1)), steps=1)
+
+
 # ---- at the door ----------------------------------------------------------------------------------------------------
 
 
@@ -260,6 +275,12 @@ ONE = wf.history.fibonacci(2, 3)
         (lambda: wf.history.attention(np.ones((2, 3)), np.ones((3, 2)), np.eye(3), length=2), ValueError, "one shape"),
         (lambda: wf.history.attention(np.ones((2, 3)), np.ones((2, 3)), np.eye(2), length=2), ValueError, "value"),
         (lambda: wf.history.rnn_weights(ONE, np.ones((6, 5))), ValueError, "shape"),
+        (lambda: wf.history.rnn_weights("T1"), TypeError, "HistorySystem"),
+        (lambda: wf.history.rnn_weights(ONE, np.eye(6) * 1j), TypeError, "basis must be an array of real numbers"),
+        (lambda: wf.history.simulate(ONE, np.ones((3, 2)) * 1j, steps=1), TypeError, "initial .* dtype complex"),
+        (lambda: wf.history.simulate(ONE, [[1.0, 2.0], [1.0]], steps=1), TypeError, "initial must be an array"),
+        (lambda: wf.history.linear([[[1.0]], [[2.0, 3.0]]]), TypeError, "weights must be an array"),
+        (lambda: wf.history.attention("key", np.eye(3), np.eye(3), length=2), TypeError, "key must be an array"),
         (lambda: wf.history.rnn_weights(ONE, np.ones((6, 6))), ValueError, "independent"),
         (lambda: wf.history.to_slot_major(np.ones(7), 2), ValueError, "no slots of 2"),
         (lambda: wf.history.to_slot_major(np.ones(6), 2, axis=1), ValueError, "axis"),
