@@ -53,7 +53,7 @@ def find_runs(folder: Path) -> list[RunFolder]:
 
 def records_of(table: Table, runs: list[RunFolder]) -> list[dict]:
     """Return one record per cell and seed: what was published, ours, and how ours came about."""
-    loaded = [(run, run.config(), json.loads(run.summary.read_text())) for run in runs]
+    loaded = [(run, run.config(), json.loads(run.summary.read_text(encoding="utf-8"))) for run in runs]
     records = []
     for cell in table.cells:
         wanted = cell.resolve()
@@ -68,7 +68,7 @@ def records_of(table: Table, runs: list[RunFolder]) -> list[dict]:
 
 
 def _record(table: Table, cell: Cell, seed, run, summary):
-    about = json.loads((run / "environment.json").read_text())
+    about = json.loads((run / "environment.json").read_text(encoding="utf-8"))
     record = {"table": table.name, "row": cell.row, "column": cell.column, "seed": seed, "run": run.path.name}
     for figure in table.figures:
         record[f"published {figure.key}"] = cell.published.get(figure.key, "")

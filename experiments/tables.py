@@ -71,7 +71,7 @@ def load_table(name: str) -> Table:
     """
     if name not in table_names():
         raise ConfigError(f"no table {name!r}: known are {', '.join(table_names())}")
-    content = tomllib.loads((TABLES / f"{name}.toml").read_text())
+    content = tomllib.loads((TABLES / f"{name}.toml").read_text(encoding="utf-8"))
     key, values = content["column"], content["values"]
     columns = tuple(content.get("column_labels", [f"{key} {value}" for value in values]))
     figures = tuple(Figure(**figure) for figure in content["figure"])
