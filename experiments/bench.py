@@ -98,7 +98,7 @@ def main(argv=None) -> int:
 
 def _write(path, rows):
     """The table so far: a machine that runs out of memory at the last row keeps the others."""
-    with whole_or_nothing(path) as scratch, open(scratch, "w", newline="") as file:
+    with whole_or_nothing(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, rows[0].keys())
         table.writeheader()
         table.writerows(rows)

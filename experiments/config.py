@@ -107,7 +107,7 @@ def read_source(source: str | Path) -> dict:
             known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
             raise ConfigError(f"no config {str(source)!r}: give a .toml file or one of {known}")
     try:
-        tables = tomllib.loads(path.read_text())
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"no config file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

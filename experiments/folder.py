@@ -80,7 +80,7 @@ class RunFolder:
     def append(self, row: dict) -> None:
         """Add a row to metrics.csv and flush it."""
         first = not self.metrics.exists()
-        with open(self.metrics, "a", newline="") as file:
+        with open(self.metrics, "a", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, row.keys())
             if first:
                 table.writeheader()
@@ -92,7 +92,7 @@ class RunFolder:
         """Return the rows of metrics.csv as numbers; one that was cut short, by a full disk say, is left out."""
         if not self.metrics.exists():
             return []
-        whole = self.metrics.read_text().rpartition("\n")[0]
+        whole = self.metrics.read_text(encoding="utf-8").rpartition("\n")[0]
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(whole.splitlines())]
 
     def forget_after(self, step: int) -> None:
@@ -138,12 +138,12 @@ class RunFolder:
 def write_text(path: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     with whole_or_nothing(path) as scratch:
-        scratch.write_text(text)
+        scratch.write_text(text, encoding="utf-8")
 
 
 def write_csv(path: Path, records: list[dict]) -> None:
     """Write records of the same keys as a table, whole or not at all."""
-    with whole_or_nothing(path) as scratch, open(scratch, "w", newline="") as file:
+    with whole_or_nothing(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, records[0])
         table.writeheader()
         table.writerows(records)
@@ -187,6 +187,6 @@ def _version(name):
 
 def _text(path):
     try:
-        return Path(path).read_text()
+        return Path(path).read_text(encoding="utf-8")
     except OSError:
         return ""

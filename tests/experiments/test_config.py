@@ -147,6 +147,13 @@ def test_files_that_are_no_configs_are_named(tmp_path):
         load_config(bad)
 
 
+def test_a_config_is_read_as_utf8_whatever_the_locale(tmp_path, monkeypatch):
+    path = tmp_path / "commented.toml"
+    path.write_text((CONFIGS / "copy-wrnn.toml").read_text(encoding="utf-8") + "# π × ½\n", encoding="utf-8")
+    monkeypatch.setattr("io.text_encoding", lambda encoding, level=2: encoding or "ascii")  # what pathlib asks
+    assert load_config(path).name == "commented"
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if "search" in read_source(n)])
 def test_every_point_of_a_search_is_acceptable(name):
     source = read_source(name)
