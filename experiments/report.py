@@ -6,14 +6,29 @@ import argparse
 import json
 import shutil
 import statistics
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.config import Config
 from experiments.figures import table_curves
 from experiments.folder import RunFolder, write_csv, write_text
 from experiments.tables import Cell, Figure, Table, load_table, same_experiment, table_names
 from wavefield.plot import save_figure
 
 SMALL = ("config.toml", "metrics.csv", "summary.json", "environment.json")  # what is kept of a run in the results
+TOLD = ("status", "step", "steps", "solved_at", "seconds", "data_share", "parameters")  # of a run, by its summary
+MADE = ("device", "threads", "commit")  # on what, by its environment
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a folder holds of a run that has a summary."""
+
+    folder: RunFolder
+    config: Config
+    summary: dict
+    made: dict[str, str]  # device, threads, commit: of all pieces in which it was trained, oldest first
 
 
 def main(argv=None) -> int:
@@ -33,7 +48,7 @@ def main(argv=None) -> int:
         if records:
             write_csv(options.output / f"{name}.csv", records)
             write_text(options.output / f"{name}.md", markdown(table, records))
-            figure = table_curves(table, records, runs)
+            figure = table_curves(table, records, [run.folder for run in runs])
             save_figure(figure, options.output / f"{name}.png")
             print(markdown(table, records))
     if not runs:
@@ -46,37 +61,58 @@ def print_table(table: Table, runs: Path) -> None:
     print(markdown(table, records_of(table, find_runs(runs))))
 
 
-def find_runs(folder: Path) -> list[RunFolder]:
-    """Return the runs in a folder that have a summary."""
-    return [RunFolder(path.parent) for path in sorted(Path(folder).glob("*/summary.json"))]
+def find_runs(folder: Path) -> list[Run]:
+    """Return the runs in a folder that have a summary; one that cannot be read is named on stderr and left out."""
+    runs = []
+    for path in sorted(Path(folder).glob("*/summary.json")):
+        try:
+            runs.append(_load(RunFolder(path.parent)))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            print(f"{path.parent} is left out of the tables: {type(error).__name__}: {error}", file=sys.stderr)
+    return runs
 
 
-def records_of(table: Table, runs: list[RunFolder]) -> list[dict]:
+def _load(folder):
+    environment = _content(folder / "environment.json", MADE)
+    pieces = [*environment.get("earlier", ()), environment]
+    made = {key: "; ".join(dict.fromkeys(str(piece[key]) for piece in pieces)) for key in MADE}
+    if not folder.rows():
+        raise ValueError("metrics.csv holds no evaluation")
+    return Run(folder, folder.config(), _content(folder.summary, TOLD), made)
+
+
+def _content(path, keys):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise ValueError(f"{path.name} does not say {', '.join(missing)}")
+    return content
+
+
+def records_of(table: Table, runs: list[Run]) -> list[dict]:
     """Return one record per cell and seed: what was published, ours, and how ours came about."""
-    loaded = [(run, run.config(), json.loads(run.summary.read_text(encoding="utf-8"))) for run in runs]
     records = []
     for cell in table.cells:
         wanted = cell.resolve()
         longest = {}
-        for run, config, summary in loaded:
-            if same_experiment(config, wanted, cell.settings):
-                seed = config.training.seed
-                if seed not in longest or summary["step"] > longest[seed][1]["step"]:
-                    longest[seed] = (run, summary)
-        records += [_record(table, cell, seed, *longest[seed]) for seed in sorted(longest)]
+        for run in runs:
+            if same_experiment(run.config, wanted, cell.settings):
+                seed = run.config.training.seed
+                if seed not in longest or run.summary["step"] > longest[seed].summary["step"]:
+                    longest[seed] = run
+        records += [_record(table, cell, seed, longest[seed]) for seed in sorted(longest)]
     return records
 
 
-def _record(table: Table, cell: Cell, seed, run, summary):
-    about = json.loads((run / "environment.json").read_text(encoding="utf-8"))
-    record = {"table": table.name, "row": cell.row, "column": cell.column, "seed": seed, "run": run.path.name}
+def _record(table: Table, cell: Cell, seed, run: Run):
+    name = run.folder.path.name
+    record = {"table": table.name, "row": cell.row, "column": cell.column, "seed": seed, "run": name}
     for figure in table.figures:
         record[f"published {figure.key}"] = cell.published.get(figure.key, "")
-        value = figure.of(summary)
+        value = figure.of(run.summary)
         record[figure.key] = "" if value is None else value
-    keys = ("status", "step", "steps", "solved_at", "seconds", "parameters")
-    record |= {key: "" if summary[key] is None else summary[key] for key in keys}
-    return record | {"device": about["device"], "threads": about["threads"], "commit": about["commit"]}
+    record |= {key: "" if run.summary[key] is None else run.summary[key] for key in TOLD}
+    return record | run.made
 
 
 def markdown(table: Table, records: list[dict]) -> str:
@@ -119,7 +155,7 @@ def _compared(figure: Figure, published, ours):
 def _made(found):
     if not found:
         return [""] * 5
-    join = lambda key: ", ".join(dict.fromkeys(str(r[key]) for r in found))  # noqa: E731
+    join = lambda key: "; ".join(dict.fromkeys(part for r in found for part in r[key].split("; ")))  # noqa: E731
     reached = [
         f"{r['step']:,}" + ("" if r["status"] in ("finished", "solved") else f" of {r['steps']:,}") for r in found
     ]
@@ -133,7 +169,7 @@ def _line(cells):
 
 def _collect(runs, results):
     for run in find_runs(runs):
-        folder = results / run.path.name
+        folder = results / run.folder.path.name
         folder.mkdir(parents=True, exist_ok=True)
         for name in SMALL:
-            shutil.copyfile(run / name, folder / name)
+            shutil.copyfile(run.folder / name, folder / name)

@@ -9,8 +9,10 @@ import time
 import pytest
 
 from experiments.__main__ import main
+from experiments.config import load_config
 from experiments.figures import COLOURS
-from experiments.report import find_runs, markdown, records_of
+from experiments.folder import RunFolder
+from experiments.report import find_runs, markdown, print_table, records_of
 from experiments.reproduce import seconds
 from experiments.tables import load_table, table_names
 
@@ -22,6 +24,25 @@ def runs(tmp_path_factory):
     chosen = ["--row", "iRNN", "--column", "delay 10", "--seeds", "0", "1"]
     assert main(["reproduce", "copy", *chosen, *more, "--runs", str(folder)]) == 0
     return folder
+
+
+def written(folder, config, *settings, environment=None, **summary):
+    """A run as it lies in a folder, without training."""
+    run = RunFolder(folder)
+    run.create(load_config(config, settings))
+    run.append({"step": 0, "seconds": 0.0, "held_out_loss": 1.0})
+    told = {"status": "finished", "step": 60, "steps": 60, "solved_at": None, "seconds": 90.0, "data_share": 0.01}
+    told |= {"parameters": 7, "reference_solved_at": None, "final": {"loss": 0.5, "reference_loss": 0.01}}
+    run.summary.write_text(json.dumps(told | summary))
+    made = {"device": "a CPU", "threads": 2, "commit": "abc"}
+    (run / "environment.json").write_text(json.dumps(made | (environment or {})))
+    return run
+
+
+def line_of(table, runs, column, row):
+    """The cells of a line of the table, by the names over them."""
+    lines = [line.strip("| ").split(" | ") for line in markdown(table, records_of(table, runs)).splitlines()]
+    return next(line for line in lines if line[:2] == [column, row])
 
 
 def test_the_cells_that_were_asked_for_were_run(runs):
@@ -89,6 +110,46 @@ def test_no_runs_make_no_tables(tmp_path, capsys):
     assert main(["report", "--runs", str(tmp_path), "-o", str(tmp_path / "report")]) == 0
     assert "no runs in" in capsys.readouterr().out
     assert not list((tmp_path / "report").iterdir())
+
+
+def test_a_damaged_run_is_named_and_left_out(tmp_path, capsys):
+    runs = tmp_path / "runs"
+    whole = written(runs / "whole", "copy-irnn", "delay=10")
+    written(runs / "empty", "copy-irnn", "delay=10", "seed=1").summary.write_text("")
+    written(runs / "told-little", "copy-irnn", "delay=10", "seed=2").summary.write_text('{"status": "finished"}')
+    (written(runs / "nowhere", "copy-irnn", "delay=10", "seed=3") / "environment.json").unlink()
+    written(runs / "unmeasured", "copy-irnn", "delay=10", "seed=4").metrics.unlink()
+    retired = written(runs / "retired", "copy-irnn", "delay=10", "seed=5") / "config.toml"
+    retired.write_text(retired.read_text() + "momentum = 0.9\n")
+    assert main(["report", "--runs", str(runs), "-o", str(tmp_path / "results"), "--collect"]) == 0
+    printed = capsys.readouterr()
+    assert "| delay 10 | iRNN | 3e-03 | 1e-02 |" in printed.out
+    assert [path.name for path in (tmp_path / "results" / "runs").iterdir()] == ["whole"]
+    for name, why in {
+        "empty": "JSONDecodeError",
+        "told-little": "summary.json does not say step, steps",
+        "nowhere": "environment.json",
+        "unmeasured": "metrics.csv holds no evaluation",
+        "retired": "momentum",
+    }.items():
+        assert f"{runs / name} is left out of the tables" in printed.err
+        assert why in printed.err
+    print_table(load_table("copy"), runs)  # what `reproduce` ends with
+    assert "| delay 10 | iRNN | 3e-03 | 1e-02 |" in capsys.readouterr().out
+    assert [run.folder.path for run in find_runs(runs)] == [whole.path]
+
+
+def test_a_run_trained_in_pieces_names_all_it_ran_on(tmp_path):
+    earlier = [
+        {"device": "a GPU", "threads": 8, "commit": "abc", "until_step": 20},
+        {"device": "a CPU", "threads": 8, "commit": "def", "until_step": 40},
+    ]
+    written(tmp_path / "pieces", "copy-irnn", "delay=10", environment={"commit": "def", "earlier": earlier})
+    written(tmp_path / "one", "copy-irnn", "delay=10", "seed=1")
+    runs = find_runs(tmp_path)
+    records = {record["run"]: record for record in records_of(load_table("copy"), runs)}
+    assert records["pieces"] | {"device": "a GPU; a CPU", "threads": "8; 2", "commit": "abc; def"} == records["pieces"]
+    assert line_of(load_table("copy"), runs, "delay 10", "iRNN")[-2:] == ["a GPU; a CPU", "abc; def"]
 
 
 @pytest.mark.parametrize(("text", "value"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400)])
