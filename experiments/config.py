@@ -112,7 +112,25 @@ def read_source(source: str | Path) -> dict:
         raise ConfigError(f"no config file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is no TOML file: {error}") from None
-    return {"name": path.stem} | tables
+    source = {"name": path.stem} | tables
+    _check_shape(source)
+    return source
+
+
+def _check_shape(source):
+    """Whether tables are where tables belong; what is in them is looked at when a config is made of it."""
+    for key in ("task", "model", "training", "search"):
+        if not isinstance(source.get(key, {}), dict):
+            raise ConfigError(f"config {source['name']!r}: {key} must be a table [{key}], got {source[key]!r}")
+    for key, values in source.get("search", {}).items():
+        if not (isinstance(values, list) and values):
+            raise ConfigError(f"config {source['name']!r}: search.{key} must list the values to try, got {values!r}")
+    choices = source.get("selected", [])
+    for choice in choices if isinstance(choices, list) else [choices]:
+        found = {key: type(value) for key, value in choice.items()} if isinstance(choice, dict) else None
+        if found != {"when": dict, "set": dict}:
+            wanted = "every [[selected]] must hold the tables when and set, and nothing else"
+            raise ConfigError(f"config {source['name']!r}: {wanted}, got {choice!r}")
 
 
 def resolve(source: dict, settings: Sequence[str] = ()) -> Config:
@@ -122,14 +140,14 @@ def resolve(source: dict, settings: Sequence[str] = ()) -> Config:
     tables.pop("search", None)
     asked = [_place(tables, setting) for setting in settings]
     for table, key, value in asked:
-        tables[table][key] = value
+        tables.setdefault(table, {})[key] = value
     given = {key for _, key, _ in asked}
     for choice in selected:
         if all(_lookup(tables, key) == value for key, value in choice["when"].items()):
             for key, value in choice["set"].items():
                 if key not in given:
                     table, key = _find(tables, key)
-                    tables[table][key] = value
+                    tables.setdefault(table, {})[key] = value
     try:  # as JSON, in which tables and lists are what they are in TOML
         return _CHECKED.validate_json(json.dumps(tables, default=str))
     except pydantic.ValidationError as error:
@@ -179,14 +197,18 @@ def _fields(tables):
     for table, kinds in (("task", Task), ("model", Model)):
         kind = tables.get(table, {}).get("kind")
         for cls in kinds.__args__:
-            if kind in get_args(get_type_hints(cls)["kind"]):
+            if kind in _kinds(cls):
                 found[table] = set(cls.__dataclass_fields__)
     return found
 
 
+def _kinds(cls):
+    return get_args(get_type_hints(cls)["kind"])
+
+
 def _lookup(tables, key):
     table, key = _find(tables, key)
-    return tables[table].get(key)
+    return tables.get(table, {}).get(key)
 
 
 def _value(text):
@@ -202,6 +224,9 @@ def _explain(error, tables):
         path = [str(part) for part in problem["loc"]]
         table = tables.get(path[0]) if path else None
         path = [part for part in path if not (isinstance(table, dict) and part == table.get("kind"))]
+        if problem["type"] == "union_tag_not_found":
+            classes = {"task": Task, "model": Model}[path[0]].__args__
+            problem["msg"] = f"kind must be given, one of {', '.join(kind for cls in classes for kind in _kinds(cls))}"
         given = "" if problem["type"] in ("missing", "unexpected_keyword_argument") else f", got {problem['input']!r}"
         if isinstance(problem["input"], dict):
             given = ""

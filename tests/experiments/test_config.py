@@ -147,6 +147,23 @@ def test_files_that_are_no_configs_are_named(tmp_path):
         load_config(bad)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("task = 3", r"task must be a table \[task\], got 3"),
+        ("[training]\nsteps = 9", "task: kind must be given, one of copy, adding, "),
+        ("search = 3", r"search must be a table \[search\], got 3"),
+        ("[search]\nclip = 1.0", "search.clip must list the values to try, got 1.0"),
+        ("[[selected]]\nset = { clip = 1.0 }", r"every \[\[selected\]\] must hold .*, got {'set'"),
+        ("selected = 3", r"every \[\[selected\]\] must hold .*, got 3"),
+    ],
+)
+def test_a_file_of_another_shape_is_named(text, message, tmp_path):
+    (tmp_path / "bad.toml").write_text(text + "\n")
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / "bad.toml", ["task.delay=3"])
+
+
 def test_a_config_is_read_as_utf8_whatever_the_locale(tmp_path, monkeypatch):
     path = tmp_path / "commented.toml"
     path.write_text((CONFIGS / "copy-wrnn.toml").read_text(encoding="utf-8") + "# π × ½\n", encoding="utf-8")
