@@ -143,6 +143,8 @@ def _prepare(config, folder, device, data, checkpoint_seconds):
     trained = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
     steps = training.steps or training.epochs * problem.steps_per_epoch
+    if any(step > steps for step in training.record_at):
+        raise ValueError(f"training.record_at must hold steps of this run, 0…{steps}, got {list(training.record_at)}")
     return Session(config, folder, device, problem, model, optimizer, Progress(), steps, checkpoint_seconds)
 
 
@@ -163,6 +165,8 @@ def _device(name):
         raise ValueError(f"device must be cpu, cuda or cuda:N, got {name!r}")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r} was asked for, but PyTorch finds no GPU here")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device must be one of cuda:0…{torch.cuda.device_count() - 1} here, got {name!r}")
     return device
 
 

@@ -281,6 +281,7 @@ def test_a_run_is_never_written_over(whole):
         (["run", "smnist-wrnn", "--data", "nowhere"], "data folder nowhere does not exist"),
         (["run", "smnist-wrnn", "--data", "."], "no train-images-idx3-ubyte"),
         (["run", "nscifar10-wrnn", "--data", "."], "no cifar-10-batches-bin"),
+        (["run", "copy-wrnn", "steps=9", "record_at=[0,9,10]"], "training.record_at must hold steps of this run, 0…9,"),
         (["run", "copy-wrnn", "epochs=3"], "either steps or epochs"),
         (["run", "copy-wrnn", "--device", "abacus"], "device must be cpu, cuda or cuda:N, got 'abacus'"),
         (["run", "copy-wrnn", "--device", "meta"], "device must be cpu, cuda or cuda:N, got 'meta'"),
@@ -303,6 +304,14 @@ def test_the_command_line_trains_and_draws(capsys, tmp_path, monkeypatch):
     assert (folder / "figure.png").stat().st_size > 10_000
     assert main(["resume", str(folder)]) == 0
     assert '"status": "finished"' in capsys.readouterr().out
+
+
+def test_a_gpu_beyond_those_there_are_is_named(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert main(["run", "copy-wrnn", "--device", "cuda:7", "-o", str(tmp_path / "run")]) == 2
+    assert "device must be one of cuda:0…1 here, got 'cuda:7'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
