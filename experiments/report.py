@@ -13,7 +13,7 @@ from pathlib import Path
 from experiments.config import Config
 from experiments.figures import table_curves
 from experiments.folder import RunFolder, write_csv, write_text
-from experiments.tables import Cell, Figure, Table, load_table, same_experiment, table_names
+from experiments.tables import NOT_TESTED, Cell, Figure, Table, load_table, same_experiment, table_names
 from wavefield.plot import save_figure
 
 SMALL = ("config.toml", "metrics.csv", "summary.json", "environment.json")  # what is kept of a run in the results
@@ -94,14 +94,17 @@ def records_of(table: Table, runs: list[Run]) -> list[dict]:
     records = []
     for cell in table.cells:
         wanted = cell.resolve()
-        longest = {}
-        for run in runs:
-            if same_experiment(run.config, wanted, cell.settings):
-                seed = run.config.training.seed
-                if seed not in longest or run.summary["step"] > longest[seed].summary["step"]:
-                    longest[seed] = run
-        records += [_record(table, cell, seed, longest[seed]) for seed in sorted(longest)]
+        found = [run for run in runs if same_experiment(run.config, wanted, cell.settings)]
+        for seed in sorted({run.config.training.seed for run in found}):
+            chosen = max((run for run in found if run.config.training.seed == seed), key=lambda run: _rank(table, run))
+            records.append(_record(table, cell, seed, chosen))
     return records
+
+
+def _rank(table, run):
+    """Runs that have the figures of the table come before those that have not, then the longest."""
+    tested = all(figure.of(run.summary) != NOT_TESTED for figure in table.figures)
+    return tested, run.summary["step"]
 
 
 def _record(table: Table, cell: Cell, seed, run: Run):
@@ -109,9 +112,9 @@ def _record(table: Table, cell: Cell, seed, run: Run):
     record = {"table": table.name, "row": cell.row, "column": cell.column, "seed": seed, "run": name}
     for figure in table.figures:
         record[f"published {figure.key}"] = cell.published.get(figure.key, "")
-        value = figure.of(run.summary)
-        record[figure.key] = "" if value is None else value
-    record |= {key: "" if run.summary[key] is None else run.summary[key] for key in TOLD}
+        record[figure.key] = figure.of(run.summary)
+    for key in TOLD:
+        record.setdefault(key, "" if run.summary[key] is None else run.summary[key])
     return record | run.made
 
 
@@ -137,11 +140,9 @@ def markdown(table: Table, records: list[dict]) -> str:
 def _compared(figure: Figure, published, ours):
     """Published, ours, and their ratio, as text; blank where there is none."""
     shown = published if isinstance(published, str) else "" if published is None else format(published, figure.format)
-    values = [value for value in ours if value != ""]
-    if not ours:
-        return [shown, "", ""]
+    values = [value for value in ours if not isinstance(value, str)]
     if not values:
-        return [shown, "not reached", ""]
+        return [shown, ", ".join(dict.fromkeys(ours)), ""]
     mean = statistics.fmean(values)
     text = format(mean, figure.format)
     if len(values) > 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 from experiments.config import Config, ConfigError, load_config
 
 TABLES = Path(__file__).parent / "tables"
+NOT_TESTED, NOT_REACHED = "not tested", "not reached"  # why a run has no figure
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,13 @@ class Figure:
     format: str
 
     def of(self, summary: dict):
-        """Return the figure from the summary of a run; None where it has none."""
+        """Return the figure from the summary of a run; why there is none where it is missing or null."""
         value = summary
         for part in self.key.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        return value
+            if not isinstance(value, dict) or part not in value:
+                return NOT_TESTED
+            value = value[part]
+        return NOT_REACHED if value is None else value
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,28 @@ def test_a_run_trained_in_pieces_names_all_it_ran_on(tmp_path):
     assert line_of(load_table("copy"), runs, "delay 10", "iRNN")[-2:] == ["a GPU; a CPU", "abc; def"]
 
 
+def test_a_run_that_was_tested_comes_before_a_longer_one_that_was_not(tmp_path):
+    scored = {"test": {"accuracy": 0.9}, "best_test": {"accuracy": 0.8}}
+    written(tmp_path / "finished", "smnist-wrnn", "epochs=2", step=60, **scored)
+    written(tmp_path / "shorter", "smnist-wrnn", "epochs=1", step=30, **scored)
+    written(tmp_path / "interrupted", "smnist-wrnn", step=90, steps=3600, status="interrupted")
+    records = records_of(load_table("mnist"), find_runs(tmp_path))
+    assert [record["run"] for record in records] == ["finished"]
+
+
+def test_what_was_not_tested_is_told_from_what_was_not_reached(tmp_path):
+    table = load_table("adding")
+    written(tmp_path / "interrupted", "adding-wrnn", "length=100", status="interrupted")
+    written(tmp_path / "unsolved", "adding-wrnn", "length=200", test={"loss": 0.16})
+    ours = {}
+    for record in records_of(table, find_runs(tmp_path)):
+        line = line_of(table, find_runs(tmp_path), record["column"], record["row"])
+        ours[record["run"]] = (record["reference_solved_at"], record["test.loss"], "not tested" in line)
+    assert ours["interrupted"] == ("not reached", "not tested", True)
+    assert ours["unsolved"] == ("not reached", 0.16, False)
+    assert "not reached" in line_of(table, find_runs(tmp_path), "length 200", "wRNN")
+
+
 @pytest.mark.parametrize(("text", "value"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400)])
 def test_durations(text, value):
     assert seconds(text) == value
