@@ -13,7 +13,7 @@ from analysis.features import wave_features
 from analysis.grid import grid_electrodes
 from analysis.patterns import divergence_and_curl, phase_distance_correlation, rotation_correlation, singularities
 from analysis.phase import analytic_signal, generalized_phase, phase_gradient, phase_gradient_directionality
-from analysis.recovery import published_recovery, recover_waves, wave_states
+from analysis.recovery import NoWaveError, boundary_agreement, published_recovery, recover_waves, wave_states
 from analysis.significance import direction_test, structure_test
 from analysis.spectral_comparison import compare_spectra
 from analysis.spectrum import wavenumber_frequency_spectrum
@@ -21,8 +21,10 @@ from analysis.surrogates import surrogate
 from analysis.velocity import delay_velocity, phase_gradient_velocity, radon_velocity
 
 __all__ = [
+    "NoWaveError",
     "analytic_signal",
     "background_normalised_spectrum",
+    "boundary_agreement",
     "compare",
     "compare_evoked",
     "compare_spectra",

@@ -29,6 +29,10 @@ _LASTING = 0.95  # modulus from which an eigenvalue persists whatever the gap
 _DEPENDENT = 1e-6  # relative residual below which a direction is a combination of those before it
 
 
+class NoWaveError(ValueError):
+    """Nothing in a recurrence persists in which waves could be grounded."""
+
+
 def recover_waves(
     weight_hh,
     weight_in,
@@ -50,7 +54,8 @@ def recover_waves(
          row then hold for every linear f, and are no evidence; the evidence is that inputs enter slot s
          (`entry_share`), which nothing enforces, and that few, well-conditioned waves do.
        - ``output``: what slot s − k *is*, Ψ_{s−k} = W^k W_out⁺, as published. That the last block comes back into
-         slot s is evidence (`boundary_share`); it does for signed permutations in a basis close to orthogonal.
+         slot s (`boundary_share`) is evidence, unless the map repeats every state after s steps, as T1 does: then it
+         does from any start, and `entry_share` is the evidence again.
        - ``input``: likewise Ψ_{s−k} = W^k W_in.
     3. Where fewer directions persist than there are slots, each line keeps its newest slots: they are added one by
        one, the newest that is still independent of the others, until their number is the rank.
@@ -87,8 +92,10 @@ def recover_waves(
 
     Raises
     ------
+    NoWaveError
+        A ValueError: no eigenvalue persists, or what persists is neither written nor read.
     ValueError, TypeError
-        If a shape does not fit, weights are not finite, or no eigenvalue persists.
+        If a shape does not fit, or weights are not finite.
 
     Examples
     --------
@@ -139,6 +146,13 @@ def published_recovery(weight_hh, weight_in, weight_out, theory) -> xr.Dataset:
     -------
     xarray.Dataset
         As `recover_waves`.
+
+    Raises
+    ------
+    NoWaveError
+        A ValueError: theory needs more waves than there are units, or what is read does not reach them.
+    ValueError, TypeError
+        If a shape does not fit, weights are not finite, or theory forgets everything.
     """
     w, w_in, w_out = _checked(weight_hh, weight_in, weight_out)
     phi = _matrix(theory, "theory")
@@ -153,18 +167,52 @@ def published_recovery(weight_hh, weight_in, weight_out, theory) -> xr.Dataset:
     kept = np.array([m for m in range(len(phi)) if live(without(m)) < alive], dtype=int)
     if kept.size == 0:
         raise ValueError("theory must keep some of its history: none of its slots matters to an eigenvalue above 0.8")
+    if kept.size > len(w):
+        raise NoWaveError(f"weight_hh has {len(w)} units, fewer than the {kept.size} waves that theory needs")
     slots, line = kept // lines + 1, kept % lines
     basis = blocks[length - slots, :, line].T
     lengths = np.linalg.norm(basis, axis=0)
     if not lengths.all():
-        raise ValueError("weight_out must reach every slot that theory needs, weight_hh^k weight_out⁺ vanishes in some")
+        raise NoWaveError(
+            "weight_out must reach every slot that theory needs, weight_hh^k weight_out⁺ vanishes in some"
+        )
     basis = basis / lengths
     values = _eigenvalues(w)
-    gap = float(_gaps(np.abs(values))[len(kept) - 1]) if len(kept) <= len(w) else np.inf
+    gap = float(_gaps(np.abs(values))[len(kept) - 1])
     return _described(
         w, w_in, w_out, basis, np.linalg.pinv(basis), (slots, line), (length, lines), values, len(kept), gap,
         method="published procedure: power iteration grounded in output, slots chosen by the true f",
     )  # fmt: skip
+
+
+def boundary_agreement(found: xr.Dataset, theory) -> float:
+    """Return how far the boundary row that was found is that of theory: the mean cosine between the two over the lines.
+
+    1 if every line is driven by the entries that theory says, with their signs; what a tanh network makes up for by
+    gain (|λ| > 1) does not count. 0 for a line whose newest slot, or what drives it, was not found.
+
+    Parameters
+    ----------
+    found : Dataset
+        From `recover_waves` or `published_recovery`.
+    theory : system of `wavefield.history` or array_like, shape (s·d, s·d)
+        The true Φ, slot-major.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If theory is no square matrix of that many slots and lines.
+    """
+    phi, lines, length = _matrix(theory, "theory"), int(found.attrs["lines"]), int(found.attrs["length"])
+    if len(phi) != lines * length:
+        raise ValueError(f"theory must have {length} slots of {lines} lines, got {len(phi)} rows")
+    newest = found["slot"].values == length
+    learned = np.zeros((lines, len(phi)))
+    at = (found["slot"].values - 1) * lines + found["line"].values
+    learned[found["line"].values[newest][:, None], at] = found["operator"].values[newest]
+    true = phi[-lines:]
+    norms = np.linalg.norm(learned, axis=1) * np.linalg.norm(true, axis=1)
+    return float(np.divide((learned * true).sum(axis=1), norms, out=np.zeros(lines), where=norms > 0).mean())
 
 
 def wave_states(found: xr.Dataset, states) -> xr.Dataset:
@@ -226,7 +274,7 @@ def _rank(moduli, rank, persistent):
     if rank is None:
         allowed = np.flatnonzero((moduli >= persistent) & (np.append(moduli[1:], 0.0) < _LASTING))
         if moduli[0] < persistent:
-            raise ValueError(
+            raise NoWaveError(
                 f"no eigenvalue of weight_hh persists: the largest has modulus {moduli[0]:.3g}, below "
                 f"persistent={persistent:g}. Lower it, or give the rank"
             )
@@ -246,7 +294,7 @@ def _invariant(w, values, rank):
     cut = np.sqrt(np.abs(values[rank - 1]) * np.abs(values[rank])) if rank < len(w) else 0.0
     triangular, vectors, found = linalg.schur(w, sort=lambda x, y=0.0: abs(complex(x, y)) > cut)
     if found != rank:
-        raise ValueError(f"rank {rank} cannot be told apart: {found} eigenvalues lie above the gap after rounding")
+        raise NoWaveError(f"rank {rank} cannot be told apart: {found} eigenvalues lie above the gap after rounding")
     core, rest = triangular[:rank, :rank], triangular[rank:, rank:]
     if rank == len(w):
         return vectors, vectors.T, core
@@ -288,7 +336,7 @@ def _independent(candidates, rank):
         chosen.append((age[line], line))
         age[line] += 1
     if not chosen:
-        raise ValueError(
+        raise NoWaveError(
             "weight_in and weight_out do not touch the directions that persist: nothing to ground waves in"
         )
     ages, line = np.array(sorted(chosen, key=lambda pair: (-pair[0], pair[1]))).T

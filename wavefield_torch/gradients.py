@@ -37,6 +37,7 @@ def gradient_against_lag(
     - a network without waves: ‖∂C/∂h(τ+1)‖ · μ^τ · ‖∂h(1)/∂x(1)‖, which falls (or rises) exponentially;
     - with waves ψ, as long as the lag fits on the line, τ ≤ s: x(1) is a component of the state, in slot s − τ + 1 a
       step before, h(τ) = ε + ψ x(1) + …, so that ‖∂C/∂h(τ+1)‖ · μ · (‖ψ‖ + ‖∂ε/∂x(1)‖): no power of τ.
+      It holds for any ψ, and says something only if little of x(1) is left to ε.
 
     Parameters
     ----------
@@ -124,7 +125,10 @@ def _loss_gradient(model, loss, hidden, target, size):
     """∂C/∂s of every sample, (B, S); what is not read (an LSTM's c) has none."""
     hidden = hidden.detach().requires_grad_(True)
     with torch.enable_grad():
-        pull = torch.autograd.grad(loss(model.readout(hidden), target).sum(), hidden)[0]
+        losses = loss(model.readout(hidden), target)
+        if losses.shape != (len(hidden),):
+            raise ValueError(f"loss must return one number a sample, shape ({len(hidden)},), got {tuple(losses.shape)}")
+        pull = torch.autograd.grad(losses.sum(), hidden)[0]
     return torch.nn.functional.pad(pull, (0, size - pull.shape[1]))
 
 
@@ -147,8 +151,8 @@ def _spectral(matrices):
 def _check(model, x, target):
     if not isinstance(model, SequenceModel):
         raise TypeError(f"model must be a SequenceModel, got {type(model).__name__}")
-    if x.dim() != 3 or x.shape[0] == 0 or x.shape[2] != model.recurrence.input_size:
-        raise ValueError(f"x must have shape (T, B, {model.recurrence.input_size}), T ≥ 1, got {tuple(x.shape)}")
+    if x.dim() != 3 or 0 in x.shape or x.shape[2] != model.recurrence.input_size:
+        raise ValueError(f"x must have shape (T, B, {model.recurrence.input_size}), T and B ≥ 1, got {tuple(x.shape)}")
     if target.shape[:2] != x.shape[:2]:
         raise ValueError(f"target must have shape (T, B, …) = {tuple(x.shape[:2])}, got {tuple(target.shape)}")
     if not (torch.isfinite(x).all() and torch.isfinite(target).all()):

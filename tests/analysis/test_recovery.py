@@ -54,7 +54,7 @@ def test_the_wave_is_found_exactly_in_any_basis_without_being_told_f(name, units
     assert found.attrs["rank"] == sum(NEEDED[name])
     assert np.bincount(found.line, minlength=8).tolist() == NEEDED[name]
     np.testing.assert_allclose(found.operator, theory_on(found, system), atol=1e-7)
-    np.testing.assert_allclose(found.shift_share + found.boundary_share, 1, atol=1e-7)
+    assert float(found.entry_share) > 1 - 1e-9  # which the grounding does not enforce
     if name == "T1":  # with every direction alive the basis itself is determined
         np.testing.assert_allclose(found.basis, basis, atol=1e-8)
 
@@ -65,8 +65,23 @@ def test_power_iteration_of_either_end_finds_it_in_orthogonal_bases(name, ground
     system = wf.history.task(name)
     found = analysis.recover_waves(*wf.history.rnn_weights(system, orthogonal(90, 64)), length=8, grounding=grounding)
     assert found.attrs["rank"] == sum(NEEDED[name])
-    assert float(found.shift_share + found.boundary_share) > 1 - 1e-9
+    np.testing.assert_allclose(found.operator, theory_on(found, system), atol=1e-7)
+    assert min(float(found.entry_share), float(found.exit_share)) > 1 - 1e-9
     assert np.bincount(found.line, minlength=8).tolist() == NEEDED[name]
+    assert analysis.boundary_agreement(found, system) > 1 - 1e-9
+
+
+@pytest.mark.parametrize("grounding", ["output", "input"])
+def test_a_map_of_period_s_comes_back_from_any_start_so_that_where_inputs_enter_is_the_evidence(grounding):
+    w, w_in, w_out, _ = with_decaying_directions(wf.history.task("T1"), 128)
+    generator = np.random.default_rng(6)
+    elsewhere = (w, generator.normal(size=w_in.shape), generator.normal(size=w_out.shape))
+    here, there = (
+        analysis.recover_waves(*weights, length=8, grounding=grounding) for weights in ((w, w_in, w_out), elsewhere)
+    )
+    for found in (here, there):
+        assert float(found.shift_share + found.boundary_share) > 0.999
+    assert float(here.entry_share) > 0.7 > 0.3 > float(there.exit_share if grounding == "input" else there.entry_share)
 
 
 @pytest.mark.parametrize("rank", [24, 13, 5])
@@ -75,10 +90,11 @@ def test_the_boundary_row_of_any_linear_map_is_found(rank):
     basis = np.random.default_rng(2).normal(size=(40, 24))
     found = analysis.recover_waves(*wf.history.rnn_weights(system, basis), length=6)
     assert found.attrs["rank"] == found.sizes["wave"] == rank
-    assert float(found.shift_share + found.boundary_share) > 1 - 1e-6
-    np.testing.assert_allclose(
-        np.sort_complex(np.linalg.eigvals(found.operator) ** 2).sum(), (system.spectrum()[:rank] ** 2).sum(), atol=1e-5
-    )
+    # histories once what is forgotten has left: the operator takes the entries that were found to those a step later
+    initial = np.random.default_rng(3).normal(size=(30, 6, 4))
+    states = wf.history.simulate(system, initial, steps=12).activity.transpose("trial", "time", "position", "channel")
+    entries = states.values[:, 8:, found.slot.values - 1, found.line.values]  # (trial, time, wave)
+    np.testing.assert_allclose(entries[:, 1:], entries[:, :-1] @ found.operator.values.T, atol=1e-6)
     if rank == 24:
         np.testing.assert_allclose(found.operator[-4:], system.matrix()[-4:], atol=1e-6)
 
@@ -94,6 +110,12 @@ def test_shift_and_boundary_row_survive_noise_and_decaying_directions(name, nois
     assert float(found.shift_share + found.boundary_share) >= 0.9
     difference = found.operator.values - theory_on(found, system)
     assert (difference**2).sum() <= 0.1 * (theory_on(found, system) ** 2).sum()  # the theory's own row, not just a row
+    agreement = analysis.boundary_agreement(found, system)
+    assert agreement > (0.9 if noise else 1 - 1e-9)
+    opposite = wf.history.linear(-system.weights)
+    assert analysis.boundary_agreement(found, opposite) == pytest.approx(-agreement)
+    others = [other for other in TASKS if other != name]
+    assert max(analysis.boundary_agreement(found, wf.history.task(other)) for other in others) < 0.5
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.02])
@@ -248,16 +270,26 @@ W, IN, OUT = wf.history.rnn_weights(wf.history.repeat_copy(2, 4))
         (lambda: analysis.recover_waves(W * np.nan, IN, OUT, length=4), ValueError, "weight_hh must be finite"),
         (lambda: analysis.recover_waves(W * 1j, IN, OUT, length=4), TypeError, "real numbers"),
         (lambda: analysis.recover_waves("weights", IN, OUT, length=4), TypeError, "weight_hh"),
-        (lambda: analysis.recover_waves(W / 2, IN, OUT, length=4), ValueError, "no eigenvalue .* persists"),
+        (lambda: analysis.recover_waves(W / 2, IN, OUT, length=4), analysis.NoWaveError, "no eigenvalue .* persists"),
         (lambda: analysis.recover_waves(W, IN, OUT, length=0), ValueError, "length"),
         (lambda: analysis.recover_waves(W, IN, OUT, length=2.5), TypeError, "length"),
         (lambda: analysis.recover_waves(W, IN, OUT, length=4, rank=9), ValueError, "rank must be at most"),
         (lambda: analysis.recover_waves(W, IN, OUT, length=4, grounding="both"), ValueError, "grounding"),
-        (lambda: analysis.recover_waves(W, IN, 0 * OUT, length=4), ValueError, "nothing to ground"),
+        (lambda: analysis.recover_waves(W, IN, 0 * OUT, length=4), analysis.NoWaveError, "nothing to ground"),
         (lambda: analysis.recover_waves(W, IN, OUT, length=4, persistent=0), ValueError, "persistent"),
         (lambda: analysis.recover_waves(W, IN, OUT, length=4, persistent=0.99), ValueError, "persistent"),
         (lambda: analysis.recover_waves(W, IN, OUT, length=4, persistent=np.nan), ValueError, "persistent"),
-        (lambda: analysis.published_recovery(W, IN, 0 * OUT, W), ValueError, "weight_out must reach"),
+        (lambda: analysis.published_recovery(W, IN, 0 * OUT, W), analysis.NoWaveError, "weight_out must reach"),
+        (
+            lambda: analysis.published_recovery(W[:6, :6], IN[:6], OUT[:, :6], W),
+            analysis.NoWaveError,
+            "fewer than the 8",
+        ),
+        (
+            lambda: analysis.boundary_agreement(analysis.recover_waves(W, IN, OUT, length=4), W[:4, :4]),
+            ValueError,
+            "4 slots",
+        ),
         (lambda: analysis.published_recovery(W, IN, OUT, np.eye(7)), ValueError, "theory must have"),
         (lambda: analysis.published_recovery(W, IN, OUT, W / 2), ValueError, "none of its slots"),
         (

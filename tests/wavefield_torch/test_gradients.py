@@ -82,10 +82,11 @@ def test_on_a_wave_the_gradient_comes_round_undiminished_and_stays_below_its_bou
     assert gradient[:, 1:8].max() < 1e-6 * gradient[:, 0].max()
     within = found.sel(lag=slice(1, 8))
     assert (within.gradient_norm <= within.bound_wave * (1 + 1e-6)).all()
+    ratio = (within.bound_wave / (within.state_gradient_norm * found.mu)).values
+    columns = [np.linalg.norm(basis[:, 8 * slot : 8 * slot + 8], 2) for slot in reversed(range(8))]
+    np.testing.assert_allclose(ratio, np.tile(columns, (3, 1)), rtol=1e-3)  # ψ holds all of the input: nothing in ε
     assert np.isnan(found.bound_wave.sel(lag=[0, 9, 16])).all()
     if orthogonal:  # unit columns: the bound does not grow with the lag, nor does that of a product (norm 1)
-        ratio = (within.bound_wave / within.state_gradient_norm).values
-        np.testing.assert_allclose(ratio, ratio[:, :1] * np.ones(8), rtol=1e-6)
         assert float(found.mu) == pytest.approx(1, abs=1e-6)
     else:
         assert (within.bound_wave < within.bound_product).sel(lag=8).all()  # no power of the lag
@@ -97,7 +98,9 @@ def test_on_a_wave_the_gradient_comes_round_undiminished_and_stays_below_its_bou
         ({"model": torch.nn.RNN(3, 4)}, TypeError, "SequenceModel"),
         ({"x": torch.zeros(5, 2, 4)}, ValueError, "x must have shape"),
         ({"x": torch.zeros(0, 2, 3)}, ValueError, "x must have shape"),
+        ({"x": torch.zeros(5, 0, 3), "target": torch.zeros(5, 0, 3)}, ValueError, "x must have shape"),
         ({"target": torch.zeros(4, 2, 3)}, ValueError, "target must have shape"),
+        ({"loss": torch.nn.functional.mse_loss}, ValueError, r"loss must return one number a sample, shape \(2,\)"),
         ({"target": torch.full((5, 2, 3), torch.nan)}, ValueError, "finite"),
         ({"waves": analysis.recover_waves(*wf.history.rnn_weights(wf.history.repeat_copy(3, 3)), length=3)}, ValueError,
          "12 units, got 9"),

@@ -83,6 +83,8 @@ def test_training_hides_a_wave_in_the_weights_and_recovery_finds_it(system, slot
     assert float(found.entry_share) > 0.9  # nothing in the grounding by output says where inputs enter
     by_output = analysis.recover_waves(*linearised(model), length=4, grounding="output")
     assert float(by_output.shift_share + by_output.boundary_share) > 0.9
+    assert float(by_output.entry_share) > 0.9
+    assert min(analysis.boundary_agreement(waves, system) for waves in (found, by_output)) > 0.95
     assert float(analysis.compare_spectra(found, system).mean_angle_error) < 0.03
     # the inputs stand on the lines in their order when the input phase ends
     waves = analysis.wave_states(found, record(model, test.x)).activity.isel(time=3)
