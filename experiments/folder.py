@@ -75,6 +75,19 @@ class RunFolder:
         """Note what the run runs on."""
         write_text(self / "environment.json", json.dumps(environment(device), indent=2) + "\n")
 
+    # ------------------------------------------------------------------------------------------------- summary
+
+    def read_summary(self) -> dict:
+        """Return the summary; empty where there is none that can be read."""
+        try:
+            return json.loads(self.summary.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def has_ended(self) -> bool:
+        """Whether the run came to an end, after which there is nothing to go on with."""
+        return self.read_summary().get("status", "paused") not in ("paused", "interrupted")
+
     # ------------------------------------------------------------------------------------------------- metrics
 
     def append(self, row: dict) -> None:

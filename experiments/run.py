@@ -116,18 +116,20 @@ def resume(
 ) -> dict:
     """Go on with the run in the folder `path`, from its last whole checkpoint; return the summary.
 
-    A run that has ended is left alone. Raises FileNotFoundError if there is no run, CheckpointError if every
-    checkpoint is damaged.
+    A run that has ended is left alone, and neither data nor device are looked for. Raises FileNotFoundError if there
+    is no run, CheckpointError if every checkpoint is damaged.
     """
     folder = RunFolder(path)
-    session = _prepare(folder.config(), folder, device, data, checkpoint_seconds)
+    config = folder.config()
+    if folder.has_ended():
+        return folder.read_summary()
+    session = _prepare(config, folder, device, data, checkpoint_seconds)
     stored = folder.restore(session.model, session.optimizer)
     session.progress = Progress(**(stored or {}))
     if session.progress.problem:
         session.problem.restore(session.progress.problem)
-    if session.progress.ended:
-        summary = json.loads(folder.summary.read_text()) if folder.summary.exists() else {}
-        return summary if summary.get("status") == session.progress.ended else _finish(session)
+    if session.progress.ended:  # and was killed before its summary was written
+        return _finish(session)
     folder.forget_after(session.progress.step or -1)  # step 0 is evaluated again
     return _train(session, budget, report)
 

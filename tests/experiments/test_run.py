@@ -4,6 +4,7 @@ import json
 import math
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from experiments.__main__ import main
-from experiments.config import load_config
-from experiments.folder import RunFolder
+from experiments.config import load_config, to_toml
+from experiments.folder import RunFolder, write_text
 from experiments.run import resume, run_name, run_or_resume, start
 from wavefield import open_recording
 from wavefield_torch import CheckpointError, load_checkpoint
@@ -194,6 +195,26 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_state(tm
     assert all(torch.isfinite(p).all() for p in model.parameters())
     assert math.isfinite(summary["best_test"]["loss"])
     assert resume(tmp_path / "run") == summary
+
+
+def test_a_run_that_has_ended_is_left_alone_and_asks_for_neither_data_nor_device(whole, tmp_path):
+    folder, summary = tmp_path / "ended", whole[1]
+    shutil.copytree(whole[0], folder)
+    write_text(folder / "config.toml", to_toml(load_config("smnist-wrnn")))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert resume(folder, data=tmp_path / "nowhere", device="abacus") == summary
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_run_that_was_killed_before_its_summary_was_whole_writes_it(whole, tmp_path):
+    for number, text in enumerate([None, '{"status": "fini', '{"status": "paused"}']):
+        folder = tmp_path / str(number)
+        shutil.copytree(whole[0], folder)
+        (folder / "summary.json").unlink()
+        if text is not None:
+            (folder / "summary.json").write_text(text)
+        assert resume(folder)["test"] == whole[1]["test"]
+        assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, whole):
