@@ -306,12 +306,24 @@ def _bar(session):
 
 
 def _finish(session):
-    """Scores of the last and of the best model on test data, a recording, and how it went: summary.json."""
+    """How it went, in summary.json; who interrupts does not wait for scores, and leaves those of an earlier pause."""
+    progress, folder = session.progress, session.folder
+    interrupted = session.stop and not progress.ended
+    if not (interrupted and "best_test" in folder.read_summary()):
+        summary = _summary(session) | ({} if interrupted else _scores(session))
+        write_text(folder.summary, json.dumps(_nan_as_null(summary), indent=2) + "\n")
+    if session.stop:
+        print(f"stopped at step {progress.step}; go on with: resume {folder.path}", file=sys.stderr)
+        raise KeyboardInterrupt
+    return folder.read_summary()
+
+
+def _summary(session):
+    """Where training stands, by the held-out data."""
     progress, problem, folder = session.progress, session.problem, session.folder
-    status = progress.ended or ("interrupted" if session.stop else "paused")
-    summary = {
+    return {
         "name": session.config.name,
-        "status": status,
+        "status": progress.ended or ("interrupted" if session.stop else "paused"),
         "step": progress.step,
         "steps": session.steps,
         "seconds": round(progress.seconds, 1),
@@ -325,19 +337,17 @@ def _finish(session):
         "final": _median_of_last(folder, problem),
         "peak_memory_mb": _peak_memory(session.device),
     }
-    if not session.stop or progress.ended:  # who interrupts does not wait for scores
-        session.model.eval()
-        if not status.startswith(NOT_FINITE):
-            summary["test"] = problem.test(session.model)
-            _record(session, folder / "hidden.nc")
-        load_checkpoint(folder / "best.safetensors", session.model)
-        summary["best_test"] = problem.test(session.model)
-    summary = _nan_as_null(summary)
-    write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
-    if session.stop:
-        print(f"stopped at step {progress.step}; go on with: resume {folder.path}", file=sys.stderr)
-        raise KeyboardInterrupt
-    return summary
+
+
+def _scores(session):
+    """Scores of the last and of the best model on test data, and a recording of the last."""
+    problem, folder, scores = session.problem, session.folder, {}
+    session.model.eval()
+    if not (session.progress.ended or "").startswith(NOT_FINITE):
+        scores["test"] = problem.test(session.model)
+        _record(session, folder / "hidden.nc")
+    load_checkpoint(folder / "best.safetensors", session.model)
+    return scores | {"best_test": problem.test(session.model)}
 
 
 def _nan_as_null(value):

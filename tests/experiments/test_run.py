@@ -163,6 +163,24 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(number, tmp_pat
     assert load_checkpoint(newest)["step"] == summary["step"]
 
 
+def interrupt(step, score):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_who_interrupts_a_run_that_was_paused_keeps_the_scores_of_the_pause(tmp_path, capsys, whole):
+    with pytest.raises(KeyboardInterrupt):
+        start(tiny(), tmp_path / "run", report=interrupt)
+    assert "test" not in json.loads((tmp_path / "run" / "summary.json").read_text())
+    paused = _some_steps(tiny(), tmp_path / "run", 12)
+    with pytest.raises(KeyboardInterrupt):
+        resume(tmp_path / "run", report=interrupt)
+    assert json.loads((tmp_path / "run" / "summary.json").read_text()) == paused
+    reached = load_checkpoint(RunFolder(tmp_path / "run").checkpoints()[0])["step"]
+    assert reached > paused["step"]
+    assert f"stopped at step {reached}; go on with: resume" in capsys.readouterr().err
+    assert resume(tmp_path / "run")["test"] == whole[1]["test"]
+
+
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
 def test_a_damaged_checkpoint_is_passed_over(damage, tmp_path, capsys, whole):
     config = tiny("record_at=[0,18]")
