@@ -19,6 +19,7 @@ from wavefield.plot import save_figure
 SMALL = ("config.toml", "metrics.csv", "summary.json", "environment.json")  # what is kept of a run in the results
 TOLD = ("status", "step", "steps", "solved_at", "seconds", "data_share", "parameters")  # of a run, by its summary
 MADE = ("device", "threads", "commit")  # on what, by its environment
+COMPARED = 0.1  # of the steps that a cell asks for: a shorter run is not held against what was published
 
 
 @dataclass(frozen=True)
@@ -115,15 +116,28 @@ def _record(table: Table, cell: Cell, seed, run: Run):
         record[figure.key] = figure.of(run.summary)
     for key in TOLD:
         record.setdefault(key, "" if run.summary[key] is None else run.summary[key])
-    return record | run.made
+    return record | {"asked": _asked(run, cell.resolve().training)} | run.made
+
+
+def _asked(run, training):
+    """The steps that a cell asks for; of epochs, by the steps that one takes in the run."""
+    return training.steps or run.summary["steps"] // run.config.training.epochs * training.epochs
+
+
+def _share(record):
+    """How much of what its cell asks for a run was trained; one that stopped because it was solved is whole."""
+    return 1.0 if record["status"] == "solved" else record["step"] / record["asked"]
 
 
 def markdown(table: Table, records: list[dict]) -> str:
-    """Return the table as Markdown: published, ours (mean ± SD over seeds), ratio, steps, time and device."""
+    """Return the table as Markdown: published, ours (mean ± SD over seeds), ratio, steps, time and device.
+
+    A run of fewer steps than its cell asks for is shown as "446 of 53,520".
+    """
     head = [table.heading, "model"]
     for figure in table.figures:
         head += [f"{figure.label}, published", "ours", "ratio"]
-    head += ["seeds", "steps", "minutes", "device", "commit"]
+    head += ["seeds", "steps", "minutes", "drawing data", "device", "commit"]
     lines = [f"{table.title}.", "", _line(head), _line(["---"] * len(head))]
     for column in table.columns:
         for cell in (cell for cell in table.cells if cell.column == column):
@@ -132,14 +146,15 @@ def markdown(table: Table, records: list[dict]) -> str:
                 continue
             line = [column, cell.row]
             for figure in table.figures:
-                line += _compared(figure, cell.published.get(figure.key), [r[figure.key] for r in found])
+                line += _compared(figure, cell.published.get(figure.key), found)
             lines.append(_line(line + _made(found)))
     return "\n".join(lines) + "\n"
 
 
-def _compared(figure: Figure, published, ours):
+def _compared(figure: Figure, published, found):
     """Published, ours, and their ratio, as text; blank where there is none."""
     shown = published if isinstance(published, str) else "" if published is None else format(published, figure.format)
+    ours = [record[figure.key] for record in found]
     values = [value for value in ours if not isinstance(value, str)]
     if not values:
         return [shown, ", ".join(dict.fromkeys(ours)), ""]
@@ -149,19 +164,19 @@ def _compared(figure: Figure, published, ours):
         text += f" ± {format(statistics.stdev(values), figure.format)}"
     if len(values) < len(ours):
         text += f" ({len(values)} of {len(ours)})"
-    comparable = isinstance(published, (int, float)) and published
+    comparable = isinstance(published, (int, float)) and published and min(map(_share, found)) >= COMPARED
     return [shown, text, f"{mean / published:.2g}" if comparable else ""]
 
 
 def _made(found):
     if not found:
-        return [""] * 5
+        return [""] * 6
     join = lambda key: "; ".join(dict.fromkeys(part for r in found for part in r[key].split("; ")))  # noqa: E731
-    reached = [
-        f"{r['step']:,}" + ("" if r["status"] in ("finished", "solved") else f" of {r['steps']:,}") for r in found
-    ]
+    reached = [f"{r['step']:,}" + (f" of {r['asked']:,}" if _share(r) < 1 else "") for r in found]
     minutes = statistics.fmean(r["seconds"] for r in found) / 60
-    return [str(len(found)), ", ".join(dict.fromkeys(reached)), f"{minutes:.1f}", join("device"), join("commit")]
+    drawing = statistics.fmean(r["data_share"] for r in found)
+    made = [", ".join(dict.fromkeys(reached)), f"{minutes:.1f}", f"{drawing:.1%}", join("device"), join("commit")]
+    return [str(len(found)), *made]
 
 
 def _line(cells):

@@ -66,8 +66,7 @@ def test_what_was_run_stands_beside_what_was_published(runs):
     ran = [line.split(" | ") for line in lines if line.startswith("| delay 10 | iRNN |")]
     assert ran[0][2] == "3e-03"
     assert " ± " in ran[0][3]
-    mean = sum(r["final.reference_loss"] for r in records) / 2
-    assert float(ran[0][4]) == pytest.approx(mean / 3e-3, rel=0.1)
+    assert (ran[0][4], ran[0][9]) == ("", "20 of 60,000")  # far too short for a ratio
     blank = next(line for line in lines if line.startswith("| delay 80 | wRNN |"))
     assert blank.split(" | ")[2:6] == ["1e-11", "", "", ""]
 
@@ -84,6 +83,8 @@ def test_the_report_keeps_the_small_files_and_can_be_made_again_from_them(runs, 
     with open(results / "copy.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["commit"] != "" and row["device"] != "" for row in rows] == [True, True]
+    assert all(0 < float(row["data_share"]) < 1 for row in rows)
+    assert [(row["step"], row["asked"]) for row in rows] == [("20", "60000")] * 2
 
 
 def test_a_second_call_finds_all_done_and_a_spent_budget_begins_nothing(runs, capsys):
@@ -150,6 +151,29 @@ def test_a_run_trained_in_pieces_names_all_it_ran_on(tmp_path):
     records = {record["run"]: record for record in records_of(load_table("copy"), runs)}
     assert records["pieces"] | {"device": "a GPU; a CPU", "threads": "8; 2", "commit": "abc; def"} == records["pieces"]
     assert line_of(load_table("copy"), runs, "delay 10", "iRNN")[-2:] == ["a GPU; a CPU", "abc; def"]
+
+
+def test_a_run_shorter_than_its_cell_says_so_and_one_far_shorter_has_no_ratio(tmp_path):
+    long = {"step": 20_000, "steps": 20_000, "data_share": 0.03}
+    written(tmp_path / "copy-0", "copy-irnn", "delay=10", "steps=20000", **long)
+    written(tmp_path / "copy-1", "copy-irnn", "delay=10", "steps=60000", "seed=1", step=60_000, steps=60_000)
+    epoch = {"step": 446, "steps": 446, "test": {"accuracy": 0.8}, "best_test": {"accuracy": 0.8}}
+    written(tmp_path / "epoch", "smnist-wrnn", "epochs=1", **epoch)
+    solved = {"status": "solved", "step": 300, "steps": 60_000, "reference_solved_at": 300, "test": {"loss": 0.02}}
+    written(tmp_path / "solved", "adding-wrnn", "length=100", "stop_when_solved=true", **solved)
+    runs = find_runs(tmp_path)
+    copy = line_of(load_table("copy"), runs, "delay 10", "iRNN")
+    assert copy[2:5] == ["3e-03", "1e-02 ± 0e+00", "3.3"]
+    assert copy[-6:-2] == ["2", "20,000 of 60,000, 60,000", "1.5", "2.0%"]
+    whole = line_of(load_table("mnist"), runs, "sMNIST", "wRNN")
+    assert whole[3:5] == ["80.00%", ""]
+    assert "446 of 53,520" in whole
+    first = line_of(load_table("mnist-first-epoch"), runs, "sMNIST", "wRNN")
+    assert first[3:5] == ["80.0%", "0.89"]
+    assert "446" in first
+    adding = line_of(load_table("adding"), runs, "length 100", "wRNN")
+    assert adding[4] == "1.3"
+    assert "300" in adding
 
 
 def test_a_run_that_was_tested_comes_before_a_longer_one_that_was_not(tmp_path):
