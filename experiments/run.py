@@ -23,7 +23,15 @@ from tqdm import tqdm
 from experiments.config import Config
 from experiments.folder import RunFolder, write_text
 from experiments.generators import WEIGHTS, generator_for
-from wavefield_torch import NotFiniteError, count_parameters, load_checkpoint, record, save_checkpoint, training_step
+from wavefield_torch import (
+    CheckpointError,
+    NotFiniteError,
+    count_parameters,
+    load_checkpoint,
+    record,
+    save_checkpoint,
+    training_step,
+)
 
 CHECKPOINT_SECONDS = 60.0
 LAST = 10  # evaluations, of which the median is the final figure
@@ -267,10 +275,13 @@ def _record_if_asked(session):
 
 
 def _record(session, path):
-    """Hidden states of a few sequences that are the same at every step of training."""
+    """Hidden states of a few sequences that are the same at every step of training, if they are finite."""
     path.unlink(missing_ok=True)
     options = {"path": path, "config": session.config.to_dict(), "overwrite": True}
-    record(session.model, session.problem.sample(RECORDED), **options).close()
+    try:
+        record(session.model, session.problem.sample(RECORDED), **options).close()
+    except FloatingPointError as error:
+        print(f"{path.name} is not whole: {error}", file=sys.stderr)
 
 
 def _save(session):
@@ -340,13 +351,20 @@ def _summary(session):
 
 
 def _scores(session):
-    """Scores of the last and of the best model on test data, and a recording of the last."""
+    """Scores of the last and of the best model on test data, and a recording of the last.
+
+    `best_test` is None where the best model was damaged: the rest of the run stands.
+    """
     problem, folder, scores = session.problem, session.folder, {}
     session.model.eval()
     if not (session.progress.ended or "").startswith(NOT_FINITE):
         scores["test"] = problem.test(session.model)
         _record(session, folder / "hidden.nc")
-    load_checkpoint(folder / "best.safetensors", session.model)
+    try:
+        load_checkpoint(folder / "best.safetensors", session.model)
+    except (CheckpointError, FileNotFoundError) as error:
+        print(f"the best model is not tested: {error}", file=sys.stderr)
+        return scores | {"best_test": None}
     return scores | {"best_test": problem.test(session.model)}
 
 

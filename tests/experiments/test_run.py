@@ -235,6 +235,28 @@ def test_a_run_that_was_killed_before_its_summary_was_whole_writes_it(whole, tmp
         assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
 
 
+def test_weights_that_blow_up_at_the_last_step_leave_scores_and_no_recording(tmp_path, capsys):
+    summary = start(tiny("learning_rate=1e30", "clip=0.0", "steps=1", "record_at=[1]"), tmp_path / "run")
+    assert summary["status"] == "finished"
+    assert summary["test"]["loss"] is None  # NaN
+    assert math.isfinite(summary["best_test"]["loss"])
+    assert not list((tmp_path / "run").glob("hidden*[0-9n].nc"))
+    errors = capsys.readouterr().err
+    assert "hidden-00000001.nc is not whole" in errors
+    assert "hidden.nc is not whole" in errors
+
+
+def test_a_damaged_best_model_costs_its_scores_only(tmp_path, capsys, whole):
+    _some_steps(tiny(), tmp_path / "run", 12)
+    best = tmp_path / "run" / "best.safetensors"
+    best.write_bytes(best.read_bytes()[:-200])
+    _some_steps(tiny(), tmp_path / "run", 0)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["best_test"], summary["status"]) == (None, "paused")
+    assert "the best model is not tested" in capsys.readouterr().err
+    assert resume(tmp_path / "run")["test"] == whole[1]["test"]
+
+
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, whole):
     _some_steps(tiny("record_at=[0,18]"), tmp_path / "run", 12)
     before = RunFolder(tmp_path / "run").checkpoints()
