@@ -83,8 +83,8 @@ def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool =
     xarray.Dataset
         A recording: `activity` (trial, time, channel = dimension, position = slot − 1). The newest state stands at the
         last position, so that ``rec.activity.isel(position=-1)`` is the sequence x_{s+1}, x_{s+2}, …. That of a linear
-        system of at least three slots carries its kernel and boundary row: `wavefield.operator_of` reads them, `wavefield.simulate` continues
-        it.
+        system of at least three slots carries its kernel and boundary row: `wavefield.operator_of` reads them,
+        `wavefield.simulate` continues it.
 
     Raises
     ------

@@ -5,7 +5,7 @@ from wavefield_torch.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRN
 from wavefield_torch.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from wavefield_torch.gradients import gradient_against_lag
 from wavefield_torch.interchange import from_reference, to_reference
-from wavefield_torch.linearise import input_jacobian, jacobian, linearised
+from wavefield_torch.linearise import NotLinearisableError, input_jacobian, jacobian, linearised
 from wavefield_torch.model import WaveRNN
 from wavefield_torch.parameters import count_parameters
 from wavefield_torch.readout import SequenceModel, linear_readout, mlp_readout
@@ -22,6 +22,7 @@ __all__ = [
     "IdentityRNN",
     "LocallyConnectedRNN",
     "NotFiniteError",
+    "NotLinearisableError",
     "SequenceModel",
     "Tape",
     "WaveRNN",

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from wavefield_torch.readout import SequenceModel
 
+_REST = 1e-3  # distance, relative to 1 + that of the state from 0, that a step may move a state of rest
+
 
 class Linearised(NamedTuple):
     """A network near a state: s(t+1) ≈ weight_hh s(t) + weight_in x(t), y(t) ≈ weight_out s(t), as arrays."""
@@ -17,6 +19,10 @@ class Linearised(NamedTuple):
     weight_hh: np.ndarray  # (S, S)
     weight_in: np.ndarray  # (S, I)
     weight_out: np.ndarray  # (O, S)
+
+
+class NotLinearisableError(ValueError):
+    """Near the state that was asked for, a recurrence is no linear map: it moves on from there, or is flat."""
 
 
 def jacobian(recurrence: nn.Module, state: Tensor | None = None, input: Tensor | None = None) -> Tensor:
@@ -34,7 +40,8 @@ def jacobian(recurrence: nn.Module, state: Tensor | None = None, input: Tensor |
     Returns
     -------
     Tensor, shape (S, S) or (B, S, S)
-        Of a tanh network without biases at the origin this is its recurrent matrix.
+        Of a tanh network without biases at the origin this is its recurrent matrix; of ReLU units at exactly 0,
+        where there is a kink, it is 0.
 
     Raises
     ------
@@ -61,19 +68,27 @@ def input_jacobian(recurrence: nn.Module, state: Tensor | None = None, input: Te
 
 
 def linearised(model: SequenceModel, state: Tensor | None = None) -> Linearised:
-    """Return the weights of a network linearised about a state, as `analysis.recover_waves` takes them.
+    """Return the weights of a network linearised about a state of rest, as `analysis.recover_waves` takes them.
 
     Parameters
     ----------
     model : SequenceModel
         With a linear readout. Of an LSTM, whose readout sees h alone, weight_out is zero on c.
     state : Tensor, shape (S,), optional
-        Zero unless given.
+        Zero unless given, where a tanh network, LSTM or GRU without biases rests.
+
+    Raises
+    ------
+    NotLinearisableError
+        A ValueError: without input the recurrence moves on from that state, as biases make it do at zero, or it is
+        flat there, as ReLU units are at zero.
+    ValueError, TypeError
+        If the model is not one of these, or the shape of the state does not fit.
 
     Examples
     --------
     >>> from wavefield_torch import LSTM, linear_readout
-    >>> net = linearised(SequenceModel(LSTM(3, 5), linear_readout(5, 2), every_step=True))
+    >>> net = linearised(SequenceModel(LSTM(3, 5, bias=False), linear_readout(5, 2), every_step=True))
     >>> net.weight_hh.shape, net.weight_in.shape, net.weight_out.shape
     ((10, 10), (10, 3), (2, 10))
     """
@@ -81,7 +96,10 @@ def linearised(model: SequenceModel, state: Tensor | None = None) -> Linearised:
         raise TypeError("model must be a SequenceModel whose readout is a torch.nn.Linear")
     if state is not None and state.dim() != 1:
         raise ValueError(f"state must be one, of shape (S,), got {tuple(state.shape)}")
+    _check_rest(model.recurrence, state)
     inner, reading = jacobian(model.recurrence, state), model.readout.weight.detach()
+    if not inner.any():
+        raise NotLinearisableError("the recurrence is flat at this state, as ReLU units are at zero: give another")
     entering = input_jacobian(model.recurrence, state)
     reading = nn.functional.pad(reading, (0, len(inner) - reading.shape[1]))
     return Linearised(*(matrix.double().numpy(force=True) for matrix in (inner, entering, reading)))
@@ -89,6 +107,8 @@ def linearised(model: SequenceModel, state: Tensor | None = None) -> Linearised:
 
 def state_size(recurrence: nn.Module) -> tuple[int, int]:
     """Numbers in the hidden state h, and in the whole state s: twice as many in an LSTM."""
+    if not hasattr(recurrence, "hidden_size"):
+        raise TypeError(f"recurrence must be called as torch.nn.RNN is, got {type(recurrence).__name__}")
     if getattr(recurrence, "num_layers", 1) != 1 or getattr(recurrence, "bidirectional", False):
         raise ValueError("recurrence must have one layer and one direction")
     if getattr(recurrence, "proj_size", 0):
@@ -106,6 +126,17 @@ def step(recurrence: nn.Module, state: Tensor, x: Tensor) -> Tensor:
     return torch.cat([part[0] for part in after], dim=1) if whole > units else after[0]
 
 
+@torch.no_grad()
+def _check_rest(recurrence, state):
+    here, x, _ = _point(recurrence, state, None)
+    moved = float((step(recurrence, here, x) - here).norm())
+    if moved > _REST * (1 + float(here.norm())):
+        raise NotLinearisableError(
+            f"state must be one of rest, the recurrence moves on from it by {moved:.3g} without input: train it "
+            "without biases or give a fixed point"
+        )
+
+
 def _derivatives(recurrence, state, x, wanted):
     """Rows ∂s_i(t+1)/∂(state or x), (B · S, …): every sample is run once for every unit, in one batch."""
     samples, units = state.shape
@@ -119,7 +150,7 @@ def _derivatives(recurrence, state, x, wanted):
 def _point(recurrence, state, x):
     """State (B, S), input (B, I) and whether they came in batches."""
     _, size = state_size(recurrence)
-    like = next(recurrence.parameters())
+    like = next(recurrence.parameters(), torch.zeros(()))  # a tape has none
     batched = any(given is not None and given.dim() == 2 for given in (state, x))
     parts = []
     for name, given, width in (("state", state, size), ("input", x, recurrence.input_size)):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from wavefield._checks import positive_int
 from wavefield.history import HistorySystem, rnn_weights
 from wavefield_torch.baselines import IdentityRNN
 from wavefield_torch.model import WaveRNN
@@ -29,8 +30,9 @@ def elman(
     >>> [count_parameters(elman(8, size)) for size in (32, 64, 128)]
     [1536, 5120, 18432]
     """
+    outputs = positive_int(input_size if output_size is None else output_size, "output_size")
     net = IdentityRNN(input_size, hidden_size, recurrence="uniform", nonlinearity="tanh", bias="none")
-    model = SequenceModel(net, _reader(hidden_size, output_size or input_size, generator), every_step=True)
+    model = SequenceModel(net, _reader(hidden_size, outputs, generator), every_step=True)
     bound = 1 / math.sqrt(hidden_size)
     for parameter in net.parameters():
         nn.init.uniform_(parameter, -bound, bound, generator=generator)

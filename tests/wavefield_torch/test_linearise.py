@@ -9,6 +9,7 @@ from wavefield_torch import (
     GRU,
     LSTM,
     IdentityRNN,
+    NotLinearisableError,
     SequenceModel,
     WaveRNN,
     elman,
@@ -93,12 +94,27 @@ def test_linearised_networks_go_straight_into_wave_recovery():
 
 
 def test_of_an_lstm_the_readout_sees_h_alone():
-    model = SequenceModel(LSTM(3, 5), linear_readout(5, 2), every_step=True)
+    model = SequenceModel(LSTM(3, 5, bias=False), linear_readout(5, 2), every_step=True)
     net = linearised(model)
     assert [matrix.shape for matrix in net] == [(10, 10), (10, 3), (2, 10)]
     np.testing.assert_allclose(net.weight_out[:, :5], model.readout.weight.detach())
     assert not net.weight_out[:, 5:].any()
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_network_with_biases_is_linearised_where_it_rests_and_nowhere_else():
+    model = SequenceModel(GRU(2, 4, generator=seeded(), dtype=torch.double), nn.Linear(4, 2).double(), every_step=True)
+    with pytest.raises(NotLinearisableError, match="moves on from it by"):
+        linearised(model)
+    with torch.no_grad():
+        rest = model.recurrence(torch.zeros(500, 1, 2, dtype=torch.double))[1][0, 0]
+    torch.testing.assert_close(torch.from_numpy(linearised(model, rest).weight_hh), jacobian(model.recurrence, rest))
+
+
+@pytest.mark.parametrize("net", [WaveRNN(2, 8, bias=False), IdentityRNN(2, 8, bias=False)])
+def test_relu_units_at_zero_are_refused_as_flat(net):
+    with pytest.raises(NotLinearisableError, match="flat"):
+        linearised(SequenceModel(net, nn.Linear(net.output_size, 2), every_step=True))
 
 
 @pytest.mark.parametrize(
@@ -110,6 +126,8 @@ def test_of_an_lstm_the_readout_sees_h_alone():
         (lambda: jacobian(nn.RNN(2, 3, num_layers=2)), ValueError, "one layer"),
         (lambda: jacobian(nn.LSTM(2, 3, proj_size=1)), ValueError, "proj_size"),
         (lambda: linearised(nn.RNN(2, 3)), TypeError, "SequenceModel"),
+        (lambda: jacobian(elman(2, 4)), TypeError, "called as torch.nn.RNN is, got SequenceModel"),
+        (lambda: elman(2, 4, output_size=0), ValueError, "output_size"),
         (lambda: linearised(elman(2, 4), torch.zeros(3, 4)), ValueError, r"state must be one.*\(3, 4\)"),
         (lambda: linearised(SequenceModel(elman(2, 4).recurrence, nn.Sequential())), TypeError, "Linear"),
     ],
