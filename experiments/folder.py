@@ -9,10 +9,12 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import filelock
 import torch
 from safetensors.torch import save_file
 
@@ -22,6 +24,10 @@ from wavefield_torch import CheckpointError, load_checkpoint, save_checkpoint
 
 KEPT = 2  # checkpoints: the newest, and the one before in case it is damaged
 _REPORTED = ("wavefield", "torch", "numba", "numpy", "triton", "xarray")
+
+
+class RunInUseError(OSError):
+    """Another process trains into the folder of a run."""
 
 
 class RunFolder:
@@ -40,6 +46,25 @@ class RunFolder:
     @property
     def summary(self) -> Path:
         return self.path / "summary.json"
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep other processes from training into the folder, which is made if it is not there.
+
+        The system forgets the lock when the process ends, however it ends.
+
+        Raises
+        ------
+        RunInUseError
+            At once, if another process trains into it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            lock = filelock.FileLock(self / ".lock", timeout=0).acquire()
+        except filelock.Timeout:
+            raise RunInUseError(f"{self.path} is being trained by another process") from None
+        with lock:
+            yield
 
     # ------------------------------------------------------------------------------------ config and environment
 

@@ -107,10 +107,13 @@ def start(
     ------
     FileExistsError
         If the folder holds a run already.
+    RunInUseError
+        If another process is at it.
     """
     session = _prepare(config, RunFolder(path), device, data, checkpoint_seconds)
-    session.folder.create(config, session.problem.fixed)
-    return _train(session, budget, report)
+    with session.folder.in_use():
+        session.folder.create(config, session.problem.fixed)
+        return _train(session, budget, report)
 
 
 def resume(
@@ -125,21 +128,22 @@ def resume(
     """Go on with the run in the folder `path`, from its last whole checkpoint; return the summary.
 
     A run that has ended is left alone, and neither data nor device are looked for. Raises FileNotFoundError if there
-    is no run, CheckpointError if every checkpoint is damaged.
+    is no run, CheckpointError if every checkpoint is damaged, RunInUseError if another process is at it.
     """
     folder = RunFolder(path)
     config = folder.config()
     if folder.has_ended():
         return folder.read_summary()
-    session = _prepare(config, folder, device, data, checkpoint_seconds)
-    stored = folder.restore(session.model, session.optimizer)
-    session.progress = Progress(**(stored or {}))
-    if session.progress.problem:
-        session.problem.restore(session.progress.problem)
-    if session.progress.ended:  # and was killed before its summary was written
-        return _finish(session)
-    folder.forget_after(session.progress.step or -1)  # step 0 is evaluated again
-    return _train(session, budget, report)
+    with folder.in_use():
+        session = _prepare(config, folder, device, data, checkpoint_seconds)
+        stored = folder.restore(session.model, session.optimizer)
+        session.progress = Progress(**(stored or {}))
+        if session.progress.problem:
+            session.problem.restore(session.progress.problem)
+        if session.progress.ended:  # and was killed before its summary was written
+            return _finish(session)
+        folder.forget_after(session.progress.step or -1)  # step 0 is evaluated again
+        return _train(session, budget, report)
 
 
 def _prepare(config, folder, device, data, checkpoint_seconds):

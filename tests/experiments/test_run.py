@@ -150,6 +150,18 @@ def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path):
     assert_same(figures(tmp_path / "whole"), figures(tmp_path / "killed"))
 
 
+def test_a_folder_has_one_writer_at_a_time(tmp_path, capsys):
+    folder = tmp_path / "run"
+    _some_steps(tiny(), folder, 12)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with RunFolder(folder).in_use():
+        for command in (["run", "copy-wrnn", *TINY, "-o", str(folder)], ["resume", str(folder)]):
+            assert main(command) == 2
+            assert f"error: {folder} is being trained by another process" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert resume(folder)["status"] == "finished"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(number, tmp_path):
     process = child(tmp_path / "run", "steps=100000")
