@@ -124,9 +124,9 @@ def _asked(run, training):
     return training.steps or run.summary["steps"] // run.config.training.epochs * training.epochs
 
 
-def _share(record):
-    """How much of what its cell asks for a run was trained; one that stopped because it was solved is whole."""
-    return 1.0 if record["status"] == "solved" else record["step"] / record["asked"]
+def _whole(record):
+    """Whether a run has all the steps that its cell asks for; one that stopped because it was solved is whole too."""
+    return record["status"] == "solved" or record["step"] >= record["asked"]
 
 
 def markdown(table: Table, records: list[dict]) -> str:
@@ -146,33 +146,40 @@ def markdown(table: Table, records: list[dict]) -> str:
                 continue
             line = [column, cell.row]
             for figure in table.figures:
-                line += _compared(figure, cell.published.get(figure.key), found)
+                line += _compared(figure, cell.published, found)
             lines.append(_line(line + _made(found)))
     return "\n".join(lines) + "\n"
 
 
 def _compared(figure: Figure, published, found):
     """Published, ours, and their ratio, as text; blank where there is none."""
-    shown = published if isinstance(published, str) else "" if published is None else format(published, figure.format)
+    value, spread = (published.get(key, "") for key in (figure.key, figure.spread))
+    shown = _shown(figure, value, spread)
     ours = [record[figure.key] for record in found]
     values = [value for value in ours if not isinstance(value, str)]
     if not values:
         return [shown, ", ".join(dict.fromkeys(ours)), ""]
     mean = statistics.fmean(values)
-    text = format(mean, figure.format)
-    if len(values) > 1:
-        text += f" ± {format(statistics.stdev(values), figure.format)}"
+    text = _shown(figure, mean, statistics.stdev(values) if len(values) > 1 else "")
     if len(values) < len(ours):
         text += f" ({len(values)} of {len(ours)})"
-    comparable = isinstance(published, (int, float)) and published and min(map(_share, found)) >= COMPARED
-    return [shown, text, f"{mean / published:.2g}" if comparable else ""]
+    long = all(record["step"] >= COMPARED * record["asked"] for record in found)
+    fair = long or figure.key.endswith("solved_at")  # a step, the same however long the run went on after it
+    return [shown, text, f"{mean / value:.2g}" if fair and not isinstance(value, str) else ""]
+
+
+def _shown(figure, value, spread):
+    """A mean ± SD as text; words and blanks as they are."""
+    if isinstance(value, str):
+        return value
+    return format(value, figure.format) + ("" if spread == "" else f" ± {format(spread, figure.format)}")
 
 
 def _made(found):
     if not found:
         return [""] * 6
     join = lambda key: "; ".join(dict.fromkeys(part for r in found for part in r[key].split("; ")))  # noqa: E731
-    reached = [f"{r['step']:,}" + (f" of {r['asked']:,}" if _share(r) < 1 else "") for r in found]
+    reached = [f"{r['step']:,}" + ("" if _whole(r) else f" of {r['asked']:,}") for r in found]
     minutes = statistics.fmean(r["seconds"] for r in found) / 60
     drawing = statistics.fmean(r["data_share"] for r in found)
     made = [", ".join(dict.fromkeys(reached)), f"{minutes:.1f}", f"{drawing:.1%}", join("device"), join("commit")]

@@ -21,6 +21,11 @@ class Figure:
     label: str
     format: str
 
+    @property
+    def spread(self) -> str:
+        """Under which a table holds the published standard deviation."""
+        return f"{self.key} SD"
+
     def of(self, summary: dict):
         """Return the figure from the summary of a run; why there is none where it is missing or null."""
         value = summary
@@ -85,7 +90,7 @@ def load_table(name: str) -> Table:
             column=columns[place],
             config=row["config"].format(tasks[place]),
             settings=(f"{key}={_written(value)}", *row.get("settings", ())),
-            published={f.key: row[f.key][place] for f in figures if f.key in row},
+            published={key: row[key][place] for f in figures for key in (f.key, f.spread) if key in row},
         )
         for row in content["row"]
         for place, value in enumerate(values)

@@ -29,6 +29,7 @@ def runs(tmp_path_factory):
 def written(folder, config, *settings, environment=None, **summary):
     """A run as it lies in a folder, without training."""
     run = RunFolder(folder)
+    run.path.mkdir(parents=True)
     run.create(load_config(config, settings))
     run.append({"step": 0, "seconds": 0.0, "held_out_loss": 1.0})
     told = {"status": "finished", "step": 60, "steps": 60, "solved_at": None, "seconds": 90.0, "data_share": 0.01}
@@ -172,7 +173,8 @@ def test_a_run_shorter_than_its_cell_says_so_and_one_far_shorter_has_no_ratio(tm
     assert first[3:5] == ["80.0%", "0.89"]
     assert "446" in first
     adding = line_of(load_table("adding"), runs, "length 100", "wRNN")
-    assert adding[4] == "1.3"
+    assert adding[4] == "1.3"  # a run that stopped when solved says when
+    assert adding[5:8] == ["6.12e-05 ± 7.95e-05", "2.00e-02", ""]  # but not what its error would have come to
     assert "300" in adding
 
 
@@ -228,8 +230,15 @@ def test_what_was_published_of_the_best_model_stands_beside_our_best_and_of_the_
     lines = markdown(load_table("mnist"), []).splitlines()
     cells = {line.split(" | ")[0] + line.split(" | ")[1]: line.split(" | ") for line in lines if "| wRNN |" in line}
     assert lines[2].startswith("| task | model | accuracy, published")
-    assert (cells["| sMNISTwRNN"][2], cells["| sMNISTwRNN"][5]) == ("97.30%", "")
-    assert (cells["| psMNISTwRNN"][2], cells["| psMNISTwRNN"][5]) == ("", "96.60%")
+    assert (cells["| sMNISTwRNN"][2], cells["| sMNISTwRNN"][5]) == ("97.30% ± 0.34%", "")
+    assert (cells["| psMNISTwRNN"][2], cells["| psMNISTwRNN"][5]) == ("", "96.60% ± 0.10%")
+
+
+def test_a_published_spread_is_shown_and_leaves_the_ratio_to_the_mean(tmp_path):
+    solved = {"step": 60_000, "steps": 60_000, "reference_solved_at": 23_000, "test": {"loss": 1e-5}}
+    written(tmp_path / "run", "adding-irnn", "length=100", **solved)
+    line = line_of(load_table("adding"), find_runs(tmp_path), "length 100", "iRNN")
+    assert line[2:5] == ["11,500 ± 2,910", "23,000", "2"]
 
 
 @pytest.mark.parametrize("name", table_names())
