@@ -96,9 +96,20 @@ class RunFolder:
             raise FileNotFoundError(f"{self.path} holds no run: there is no config.toml in it")
         return load_config(self / "config.toml")
 
-    def write_environment(self, device: torch.device) -> None:
-        """Note what the run runs on."""
-        write_text(self / "environment.json", json.dumps(environment(device), indent=2) + "\n")
+    def note_environment(self, device: torch.device, step: int) -> None:
+        """Note what the run runs on from `step` on, and under "earlier" what it ran on before that."""
+        path, now = self / "environment.json", environment(device)
+        pieces, earlier, begun = [], [], 0
+        if path.exists():
+            last = json.loads(path.read_text(encoding="utf-8"))
+            pieces = [*last.pop("earlier", []), last | {"until_step": step}]
+        for piece in pieces:
+            if begun < step:  # else all its steps were lost, and are run again
+                earlier.append(piece | {"until_step": min(piece["until_step"], step)})
+            begun = piece["until_step"]
+        if earlier and earlier[-1] == now | {"until_step": step}:  # which goes on
+            earlier.pop()
+        write_text(path, json.dumps(now | {"earlier": earlier}, indent=2) + "\n")
 
     # ------------------------------------------------------------------------------------------------- summary
 

@@ -1,7 +1,7 @@
 """Train one config into one folder, and go on with it after a crash, a kill or a budget that ran out.
 
 Where training stands is written as a checkpoint every minute and whenever a run ends; a run that is broken off at any
-moment goes on from the last one and gives, on a CPU, the same numbers bit for bit.
+moment goes on from the last one and gives, on a CPU with as many threads, the same numbers bit for bit.
 """
 
 from __future__ import annotations
@@ -190,13 +190,15 @@ def _device(name):
 def _train(session, budget, report):
     """Steps until the end, the budget or a signal; whatever happens, what was reached is kept."""
     progress, began = session.progress, time.monotonic()
-    earlier, saved_at = progress.seconds, began
-    session.folder.write_environment(session.device)
+    earlier, first, saved_at = progress.seconds, progress.step, began
     with _signals(session.stop), _bar(session) as bar:
-        if progress.step == 0:
+        if first == 0:
+            session.folder.note_environment(session.device, 0)
             _evaluate(session, report)
             _record_if_asked(session)
         while not (progress.ended or session.stop or time.monotonic() - began >= budget):
+            if progress.step == first > 0:
+                session.folder.note_environment(session.device, first)
             try:
                 _step(session)
             except NotFiniteError as error:

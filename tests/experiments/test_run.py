@@ -58,7 +58,8 @@ def test_a_run_leaves_everything_needed_to_read_it(whole):
     assert summary["final"]["loss"] == losses[len(losses) // 2]
     assert summary["final"]["reference_loss"] == pytest.approx(summary["final"]["loss"] / 50)
     about = json.loads((folder / "environment.json").read_text())
-    assert about["versions"]["torch"] == torch.__version__.split("+")[0] or about["versions"]["torch"]
+    assert about["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+    assert about["earlier"] == []
     with open_recording(folder / "hidden-00000018.nc") as recording:  # between two evaluations
         assert dict(recording.activity.sizes) == {"trial": 4, "time": 20, "channel": 2, "position": 12}
         assert json.loads(recording.attrs["config"])["task"]["delay"] == 0
@@ -191,6 +192,37 @@ def test_who_interrupts_a_run_that_was_paused_keeps_the_scores_of_the_pause(tmp_
     assert reached > paused["step"]
     assert f"stopped at step {reached}; go on with: resume" in capsys.readouterr().err
     assert resume(tmp_path / "run")["test"] == whole[1]["test"]
+
+
+def test_what_each_piece_of_a_run_ran_on_is_kept(tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+
+    def pieces():
+        about = json.loads((folder / "environment.json").read_text())
+        return [(piece["commit"], piece["until_step"]) for piece in about["earlier"]] + [about["commit"]]
+
+    def some_steps(commit, count):
+        monkeypatch.setattr("experiments.folder.commit", lambda: commit)
+        return _some_steps(tiny("steps=1000"), folder, count)["step"]
+
+    some_steps("one", 0)
+    first = some_steps("two", 9)
+    assert pieces() == ["two"]  # no step of the first is left
+    second = some_steps("two", 9)
+    assert pieces() == ["two"]
+    some_steps("three", 0)
+    assert pieces() == ["two"]  # not a step was taken
+    third = some_steps("three", 9)
+    assert pieces() == [("two", second), "three"]
+    some_steps("two", 9)
+    assert pieces() == [("two", second), ("three", third), "two"]
+    RunFolder(folder).note_environment(torch.device("cpu"), first)  # as if from an older checkpoint
+    assert pieces() == ["two"]
+    about = json.loads((folder / "environment.json").read_text())
+    about.pop("earlier")  # as it was written before
+    write_text(folder / "environment.json", json.dumps(about | {"commit": "zero"}))
+    RunFolder(folder).note_environment(torch.device("cpu"), 7)
+    assert pieces() == [("zero", 7), "two"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
