@@ -132,11 +132,13 @@ def _whole(record):
 def markdown(table: Table, records: list[dict]) -> str:
     """Return the table as Markdown: published, ours (mean ± SD over seeds), ratio, steps, time and device.
 
-    A run of fewer steps than its cell asks for is shown as "446 of 53,520".
+    A figure of which nothing was published has one column, ours. A run of fewer steps than its cell asks for is shown
+    as "446 of 53,520".
     """
+    held = {key for cell in table.cells for key in cell.published}  # figures of which something was published
     head = [table.heading, "model"]
     for figure in table.figures:
-        head += [f"{figure.label}, published", "ours", "ratio"]
+        head += [f"{figure.label}, published", "ours", "ratio"] if figure.key in held else [f"{figure.label}, ours"]
     head += ["seeds", "steps", "minutes", "drawing data", "device", "commit"]
     lines = [f"{table.title}.", "", _line(head), _line(["---"] * len(head))]
     for column in table.columns:
@@ -146,7 +148,8 @@ def markdown(table: Table, records: list[dict]) -> str:
                 continue
             line = [column, cell.row]
             for figure in table.figures:
-                line += _compared(figure, cell.published, found)
+                compared = _compared(figure, cell.published, found)
+                line += compared if figure.key in held else compared[1:2]
             lines.append(_line(line + _made(found)))
     return "\n".join(lines) + "\n"
 

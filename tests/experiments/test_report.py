@@ -67,7 +67,7 @@ def test_what_was_run_stands_beside_what_was_published(runs):
     ran = [line.split(" | ") for line in lines if line.startswith("| delay 10 | iRNN |")]
     assert ran[0][2] == "3e-03"
     assert " ± " in ran[0][3]
-    assert (ran[0][4], ran[0][9]) == ("", "20 of 60,000")  # far too short for a ratio
+    assert (ran[0][4], ran[0][7]) == ("", "20 of 60,000")  # far too short for a ratio
     blank = next(line for line in lines if line.startswith("| delay 80 | wRNN |"))
     assert blank.split(" | ")[2:6] == ["1e-11", "", "", ""]
 
@@ -174,7 +174,7 @@ def test_a_run_shorter_than_its_cell_says_so_and_one_far_shorter_has_no_ratio(tm
     assert "446" in first
     adding = line_of(load_table("adding"), runs, "length 100", "wRNN")
     assert adding[4] == "1.3"  # a run that stopped when solved says when
-    assert adding[5:8] == ["6.12e-05 ± 7.95e-05", "2.00e-02", ""]  # but not what its error would have come to
+    assert adding[6:9] == ["6.12e-05 ± 7.95e-05", "2.00e-02", ""]  # but not what its error would have come to
     assert "300" in adding
 
 
@@ -239,6 +239,16 @@ def test_a_published_spread_is_shown_and_leaves_the_ratio_to_the_mean(tmp_path):
     written(tmp_path / "run", "adding-irnn", "length=100", **solved)
     line = line_of(load_table("adding"), find_runs(tmp_path), "length 100", "iRNN")
     assert line[2:5] == ["11,500 ± 2,910", "23,000", "2"]
+
+
+def test_our_definition_of_solved_stands_beside_the_published_one(tmp_path):
+    solved = {"step": 60_000, "steps": 60_000, "reference_solved_at": 900, "solved_at": 700, "test": {"loss": 1e-5}}
+    written(tmp_path / "run", "adding-wrnn", "length=400", **solved)
+    table, runs = load_table("adding"), find_runs(tmp_path)
+    head = markdown(table, records_of(table, runs)).splitlines()[2].strip("| ").split(" | ")
+    line = dict(zip(head, line_of(table, runs, "length 400", "wRNN"), strict=True))
+    assert line["solved at step, published"] == "1,333 ± 577"
+    assert line["solved at step, held out, ours"] == "700"  # nothing was published of it: one column
 
 
 @pytest.mark.parametrize("name", table_names())
