@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.config import CONFIGS, load_config
+from experiments.config import CONFIGS, load_config, read_source
 from experiments.run import start
 from wavefield import open_recording
 
@@ -58,3 +58,44 @@ def test_it_trains_is_scored_and_recorded(name, settings, data, tmp_path):
     assert np.isfinite(summary["test"]["loss"])
     with open_recording(tmp_path / "run" / "hidden.nc") as recording:
         assert recording.activity.sizes["time"] >= 10
+
+
+COPY = {"learning_rate": {1e-2, 1e-3, 1e-4}, "clip": {0, 1, 10}}
+ADDING = {"learning_rate": {1e-2, 1e-3, 1e-4}, "clip": {0, 1, 10, 100, 1000}}
+IMAGES = {"learning_rate": {1e-3, 1e-4, 1e-5}, "drop_factor": {3.33, 10}, "drop_every": {40, 100}}
+GRIDS = {  # Keller et al., Appendix B, and the released sweeps
+    "copy-wrnn": COPY,
+    "copy-irnn": COPY | {"start": {"identity", "uniform"}, "nonlinearity": {"relu", "tanh"}},
+    "adding-wrnn": ADDING,
+    "adding-irnn": ADDING,
+    "smnist-wrnn": IMAGES | {"clip": {0, 1, 10, 100}},
+    "smnist-irnn": IMAGES,
+    "smnist-tape": IMAGES | {"learning_rate": {1e-2, 1e-3, 1e-4, 1e-5}},
+    "psmnist-wrnn": IMAGES | {"clip": {0, 1, 10, 100, 1000}},
+    "psmnist-irnn": IMAGES | {"clip": {0, 1, 10, 100, 1000}},
+    "nscifar10-wrnn": {"learning_rate": {1e-3, 1e-4, 1e-5}, "hidden_size": {144, 256}},
+    "nscifar10-irnn": {"learning_rate": {1e-3, 1e-4, 1e-5}, "hidden_size": {144, 256, 529, 1024}},
+}
+
+
+@pytest.mark.parametrize("name", GRIDS)
+def test_a_sweep_goes_through_the_published_grid(name):
+    assert {key: set(values) for key, values in read_source(name)["search"].items()} == GRIDS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "epochs"),
+    [
+        ("smnist-wrnn", [], 120),
+        ("smnist-irnn", [], 120),
+        ("psmnist-wrnn", [], 120),
+        ("psmnist-irnn", [], 250),
+        ("nscifar10-wrnn", [], 250),
+        ("nscifar10-irnn", [], 250),
+        ("smnist-tape", [], 120),
+        ("smnist-wrnn", ["frozen=true"], 250),
+        ("smnist-irnn", ["frozen=true"], 250),
+    ],
+)
+def test_a_config_trains_as_long_as_was_published(name, settings, epochs):
+    assert load_config(name, settings).training.epochs == epochs
