@@ -398,10 +398,28 @@ def _peak_memory(device):
 
 
 def run_or_resume(config: Config, path, **options) -> dict:
-    """Start the run, go on with it, or return the summary of one that has ended."""
-    if (Path(path) / "config.toml").is_file():
-        return resume(path, **options)
-    return start(config, path, **options)
+    """Start the run, go on with it, or return the summary of one that has ended.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a run of another config.
+    """
+    if not (Path(path) / "config.toml").is_file():
+        return start(config, path, **options)
+    wanted, found = _settings(config), _settings(RunFolder(path).config())
+    keys = [key for key in found | wanted if found.get(key) != wanted.get(key)]
+    if keys:
+        differing = ", ".join(f"{key} is {found.get(key)!r}, not {wanted.get(key)!r}" for key in keys)
+        raise ValueError(f"{path} holds a run of another config ({differing}): name another folder")
+    return resume(path, **options)
+
+
+def _settings(config):
+    """All settings by their keys with the table, as `key=value` has them."""
+    tables = config.to_dict()
+    name = tables.pop("name")
+    return {"name": name} | {f"{table}.{key}": value for table, inner in tables.items() for key, value in inner.items()}
 
 
 def run_name(config: Config, settings) -> str:

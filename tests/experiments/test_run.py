@@ -378,6 +378,13 @@ def test_a_run_is_never_written_over(whole):
         start(tiny(), whole[0])
 
 
+def test_a_run_is_never_gone_on_with_under_another_config(whole):
+    before = {path: path.stat().st_mtime_ns for path in whole[0].rglob("*")}
+    with pytest.raises(ValueError, match=r"another config \(model.channels is 2, not 4, training.seed is 0, not 1\)"):
+        run_or_resume(tiny("record_at=[0,18]", "channels=4", "seed=1"), whole[0])
+    assert {path: path.stat().st_mtime_ns for path in whole[0].rglob("*")} == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
