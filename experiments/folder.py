@@ -171,16 +171,16 @@ class RunFolder:
         Raises
         ------
         CheckpointError
-            If there are checkpoints, but all are damaged.
+            If there are checkpoints, but all are damaged or of another model.
         """
         found = self.checkpoints()
         for path in found:
             try:
                 return load_checkpoint(path, model, optimizer)
             except CheckpointError as error:
-                print(f"{error}; the one before is used", file=sys.stderr)
-        if found:
-            raise CheckpointError(f"all checkpoints of {self.path} are damaged: start the run anew in another folder")
+                if path == found[-1]:
+                    raise CheckpointError(f"{error}; there is none before it: start the run anew elsewhere") from None
+                print(f"{error}; the one before is tried", file=sys.stderr)
         return None
 
 

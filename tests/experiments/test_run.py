@@ -240,12 +240,26 @@ def test_a_damaged_checkpoint_is_passed_over(damage, tmp_path, capsys, whole):
     assert_same(figures(whole[0]), figures(tmp_path / "run"))
 
 
-def test_nothing_is_trained_anew_in_silence_where_all_checkpoints_are_damaged(tmp_path):
+def test_nothing_is_trained_anew_in_silence_where_all_checkpoints_are_damaged(tmp_path, capsys):
     _some_steps(tiny(), tmp_path / "run", 12)
-    for path in RunFolder(tmp_path / "run").checkpoints():
+    _some_steps(tiny(), tmp_path / "run", 12)
+    newest, oldest = RunFolder(tmp_path / "run").checkpoints()
+    for path in (newest, oldest):
         path.write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"all checkpoints of .* are damaged"):
+    with pytest.raises(CheckpointError, match=rf"{oldest.name} is damaged.*; there is none before it: start the run"):
         resume(tmp_path / "run")
+    errors = capsys.readouterr().err
+    assert f"{newest.name} is damaged" in errors
+    assert errors.count("the one before is tried") == 1
+
+
+def test_checkpoints_of_another_model_are_not_called_damaged(tmp_path):
+    _some_steps(tiny(), tmp_path / "run", 12)
+    write_text(tmp_path / "run" / "config.toml", to_toml(tiny("hidden_size=14")))
+    with pytest.raises(CheckpointError) as caught:
+        resume(tmp_path / "run")
+    assert "belongs to another model" in str(caught.value)
+    assert "damaged" not in str(caught.value)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_state(tmp_path):
