@@ -16,7 +16,8 @@ from pathlib import Path
 
 import filelock
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from experiments.config import Config, load_config, to_toml
 from wavefield._atomic import whole_or_nothing
@@ -110,6 +111,23 @@ class RunFolder:
         if earlier and earlier[-1] == now | {"until_step": step}:  # which goes on
             earlier.pop()
         write_text(path, json.dumps(now | {"earlier": earlier}, indent=2) + "\n")
+
+    def check_fixed(self, fixed: Mapping[str, torch.Tensor] | None) -> None:
+        """Check that what the task draws once is what the run was begun with.
+
+        Raises
+        ------
+        ValueError
+            If it is not, or if what was kept is damaged.
+        """
+        path = self / "fixed.safetensors"
+        try:
+            kept = load_file(path) if fixed else {}
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        for name, drawn in (fixed or {}).items():
+            if name not in kept or not torch.equal(kept[name], drawn):
+                raise ValueError(f"{path} holds another {name} than is drawn now: the run cannot go on")
 
     # ------------------------------------------------------------------------------------------------- summary
 

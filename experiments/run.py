@@ -128,7 +128,8 @@ def resume(
     """Go on with the run in the folder `path`, from its last whole checkpoint; return the summary.
 
     A run that has ended is left alone, and neither data nor device are looked for. Raises FileNotFoundError if there
-    is no run, CheckpointError if every checkpoint is damaged, RunInUseError if another process is at it.
+    is no run, CheckpointError if every checkpoint is damaged, RunInUseError if another process is at it, ValueError
+    if the permutation or the noise is no longer that of its beginning.
     """
     folder = RunFolder(path)
     config = folder.config()
@@ -136,6 +137,7 @@ def resume(
         return folder.read_summary()
     with folder.in_use():
         session = _prepare(config, folder, device, data, checkpoint_seconds)
+        folder.check_fixed(session.problem.fixed)
         stored = folder.restore(session.model, session.optimizer)
         session.progress = Progress(**(stored or {}))
         if session.progress.problem:

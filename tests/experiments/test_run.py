@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from experiments.__main__ import main
 from experiments.config import load_config, to_toml
@@ -359,6 +359,21 @@ def test_the_permutation_is_kept_with_the_run(tmp_path):
     assert sorted(one.tolist()) == sorted(other.tolist()) == list(range(64))
     assert not torch.equal(one, other)
     assert not (tmp_path / "none" / "fixed.safetensors").exists()
+
+
+def test_a_run_does_not_go_on_with_another_permutation(tmp_path):
+    config = load_config("digits-wrnn", [*IMAGES, "permuted=true"])
+    _some_steps(config, tmp_path / "run", 2)
+    kept = tmp_path / "run" / "fixed.safetensors"
+    before = kept.read_bytes()
+    save_file({"permutation": load_file(kept)["permutation"].flip(0)}, kept)
+    with pytest.raises(ValueError, match="holds another permutation than is drawn now"):
+        resume(tmp_path / "run")
+    kept.write_bytes(before[:-9])
+    with pytest.raises(ValueError, match=r"fixed.safetensors is damaged"):
+        resume(tmp_path / "run")
+    kept.write_bytes(before)
+    assert resume(tmp_path / "run")["status"] == "finished"
 
 
 def test_a_row_that_a_full_disk_cut_short_is_run_again(tmp_path, whole):
