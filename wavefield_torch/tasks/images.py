@@ -42,7 +42,7 @@ class ImageSequences:
     def batch(self, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Sequences x (T, B, I) and labels (B,) of the samples `index` (B,).
 
-        The shared tail is expanded over the batch, not copied.
+        The shared tail is copied for every sample; on a CPU `wave_scan` finds by itself what a whole batch shares.
         """
         x = self.pixels[index].transpose(0, 1).to(torch.float32) / self.top
         if self.order is not None:
