@@ -13,7 +13,7 @@ from torch.nn.functional import mse_loss
 
 from experiments._strict import STRICT
 from experiments.generators import FIXED, ORDER, TRAINING, VALIDATION, generator_for
-from experiments.history import History
+from experiments.history import History, HistoryProblem
 from wavefield_torch import precise_logits, symbol_cross_entropy
 from wavefield_torch.tasks import (
     adding_batch,
@@ -30,7 +30,6 @@ from wavefield_torch.tasks.adding import SOLVED as ADDING_SOLVED
 from wavefield_torch.tasks.copying import SYMBOLS, TOKENS
 
 EVALUATION_BATCH = 500
-SCORED_BY_ACCURACY = ("mnist", "ns-cifar10", "digits", "history")  # kinds of tasks; the others by a loss
 
 
 # --------------------------------------------------------------------------------- fresh sequences without end
@@ -63,7 +62,7 @@ class _Endless:
         return self._draw(self.batch_size, generator_for(self.seed, TRAINING, step, self.device))
 
     def test(self, model):
-        """The scores of the held-out batch: nothing is chosen on what could be exhausted."""
+        """The scores of the held-out batch, on which the best model is chosen too: its own are no independent test."""
         return self.evaluate(model)
 
 
@@ -259,3 +258,12 @@ class ImageProblem:
 
 
 Task = Copy | Adding | Mnist | NoisyCifar | Digits | History
+_PROBLEMS = {
+    "copy": CopyProblem,
+    "adding": AddingProblem,
+    "mnist": ImageProblem,
+    "ns-cifar10": ImageProblem,
+    "digits": ImageProblem,
+    "history": HistoryProblem,
+}
+SCORED_BY_ACCURACY = tuple(kind for kind, problem in _PROBLEMS.items() if problem.higher_is_better)  # else by a loss
