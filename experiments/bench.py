@@ -25,7 +25,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from experiments.folder import commit, device_name
+from experiments.folder import commit, device_name, peak_memory
 from wavefield._atomic import whole_or_nothing
 from wavefield_torch import WaveRNN, linear_readout, wave_scan, wave_scan_cross_entropy
 
@@ -252,7 +252,7 @@ def _sgemm(device, size=4096):
 def _memory(case, way, device):
     """Peak memory of one step above that of the imports, in MB; on a CPU from a process of its own."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
+        return peak_memory(device)
     command = [sys.executable, "-m", "experiments", "bench", "--memory", case.name, way]
     done = subprocess.run(command, capture_output=True, text=True)
     return float(done.stdout) if done.returncode == 0 else math.nan  # more than the machine has
@@ -263,22 +263,11 @@ def _peak_memory(case, way):
     cpu = torch.device("cpu")
     _Step(replace(case, T=4), way, cpu).run()
     gc.collect()
-    before = _highest(reset=True)
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as switch:
+        switch.write("5")  # Linux forgets the peak
+    before = peak_memory(cpu)
     _Step(case, way, cpu).run()
-    return _highest() - before
-
-
-def _highest(*, reset=False):
-    """The most resident memory so far in MB, where the system can forget it (Linux) since the last reset."""
-    import resource  # not on Windows
-
-    if reset:
-        with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as switch:
-            switch.write("5")
-    with contextlib.suppress(OSError), open("/proc/self/status") as status:  # ru_maxrss begins at that of the parent
-        return 1.024e-3 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
-    unit = 1e-6 if sys.platform == "darwin" else 1.024e-3  # bytes there, kibibytes elsewhere
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak_memory(cpu) - before
 
 
 def _complete(rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import platform
 import re
@@ -225,6 +226,21 @@ def environment(device: torch.device) -> dict:
         "float32_matmul_precision": torch.get_float32_matmul_precision(),
         "commit": commit(),
     }
+
+
+def peak_memory(device: torch.device) -> float:
+    """Return the most memory in MB that was held so far, on a GPU or by this process; NaN where no one says."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    found = re.search(r"VmHWM:\s*(\d+) kB", _text("/proc/self/status"))
+    if found:  # ru_maxrss begins at that of the parent
+        return 1.024e-3 * int(found[1])
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    unit = 1e-6 if sys.platform == "darwin" else 1.024e-3  # bytes there, kibibytes elsewhere
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def device_name(device: torch.device) -> str:

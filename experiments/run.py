@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from experiments.config import Config
-from experiments.folder import RunFolder, write_text
+from experiments.folder import RunFolder, peak_memory, write_text
 from experiments.generators import WEIGHTS, generator_for
 from wavefield_torch import (
     CheckpointError,
@@ -354,7 +354,7 @@ def _summary(session):
         "best": progress.best,
         "best_step": progress.best_step,
         "final": _median_of_last(folder, problem),
-        "peak_memory_mb": _peak_memory(session.device),
+        "peak_memory_mb": round(peak_memory(session.device), 1),
     }
 
 
@@ -385,18 +385,6 @@ def _nan_as_null(value):
 def _median_of_last(folder, problem):
     rows = folder.rows()[-LAST:]
     return {name: statistics.median(row[f"held_out_{name}"] for row in rows) for name in problem.metrics}
-
-
-def _peak_memory(device):
-    """MB; None where the system does not say."""
-    if device.type == "cuda":
-        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1e-6 if sys.platform == "darwin" else 1e-3  # bytes there, kilobytes elsewhere
-    return round(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 1)
 
 
 def run_or_resume(config: Config, path, **options) -> dict:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from experiments.__main__ import main
 from experiments.config import load_config, to_toml
-from experiments.folder import RunFolder, write_text
+from experiments.folder import RunFolder, peak_memory, write_text
 from experiments.run import resume, run_name, run_or_resume, start
 from wavefield import open_recording
 from wavefield_torch import CheckpointError, load_checkpoint
@@ -60,6 +61,7 @@ def test_a_run_leaves_everything_needed_to_read_it(whole):
     about = json.loads((folder / "environment.json").read_text())
     assert about["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert about["earlier"] == []
+    assert summary["peak_memory_mb"] > 50
     with open_recording(folder / "hidden-00000018.nc") as recording:  # between two evaluations
         assert dict(recording.activity.sizes) == {"trial": 4, "time": 20, "channel": 2, "position": 12}
         assert json.loads(recording.attrs["config"])["task"]["delay"] == 0
@@ -393,6 +395,15 @@ def test_the_learning_rate_drops_as_configured(tmp_path):
     optimizer = torch.optim.Adam(model.parameters())
     load_checkpoint(paths[0], model, optimizer)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(1e-4)
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="counts bytes there")
+def test_a_kilobyte_of_the_system_is_of_1024_bytes(monkeypatch):
+    monkeypatch.setattr("experiments.folder._text", lambda path: "VmPeak:\t9000 kB\nVmHWM:\t  5000 kB\nVmRSS:\t1 kB\n")
+    assert peak_memory(torch.device("cpu")) == pytest.approx(5.12)
+    monkeypatch.setattr("experiments.folder._text", lambda path: "")  # a system without that file
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=5000))
+    assert peak_memory(torch.device("cpu")) == pytest.approx(5.12)
 
 
 def test_different_seeds_differ_and_the_same_seed_does_not(tmp_path, whole):
