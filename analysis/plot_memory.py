@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.colors import SymLogNorm
 
 THEORY, LEARNED, FADING = "#D55E00", "#0072B2", "0.7"
+_BOUNDS = {"bound_product": (":", "bound of a product"), "bound_wave": ("--", "bound of waves")}  # style, label
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
@@ -51,7 +52,8 @@ def transformed_recurrence(found: xr.Dataset, *, ax=None):
     operator = found["operator"].transpose("wave", "wave_from").values
     limit = max(1.0, np.abs(operator).max())
     image = ax.imshow(operator, cmap="RdBu_r", norm=SymLogNorm(1.0, vmin=-limit, vmax=limit), interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="weight", pad=0.01)
+    decades = 10.0 ** np.arange(np.floor(np.log10(limit)) + 1)
+    ax.figure.colorbar(image, ax=ax, label="weight", pad=0.01, ticks=[*-decades[::-1], 0, *decades], format="%g")
     slots, first, count = np.unique(found["slot"].values, return_index=True, return_counts=True)
     for edge in first[1:] - 0.5:
         ax.axhline(edge, color="0.8", lw=0.5)
@@ -106,6 +108,8 @@ def gradients(results: Mapping[str, xr.Dataset], *, bounds: bool = True, ax=None
         From `wavefield_torch.gradient_against_lag`, for instance before and after training.
     bounds : bool
         Draw the bound of a product dotted, and that of waves dashed.
+
+    A gradient of exactly 0, as of a line from which nothing comes back, has no place on the logarithmic axis.
     """
     ax = plt.subplots(figsize=(5.5, 3.8), layout="constrained")[1] if ax is None else ax
     lowest, highest = np.inf, 0.0
@@ -113,27 +117,21 @@ def gradients(results: Mapping[str, xr.Dataset], *, bounds: bool = True, ax=None
         colour = SERIES[number % len(SERIES)]
         norm, lag = result["gradient_norm"], result["lag"]
         quarter, middle, upper = norm.quantile([0.25, 0.5, 0.75], "trial").values
-        ax.plot(lag, middle, color=colour, label=name)
-        ax.fill_between(lag, quarter, upper, color=colour, alpha=0.2, lw=0)
+        shown = np.where(middle > 0, middle, np.nan)
+        ax.plot(lag, shown, "." if np.isfinite(shown).sum() == 1 else "-", color=colour, label=name)
+        ax.fill_between(lag, quarter, upper, where=quarter > 0, color=colour, alpha=0.2, lw=0)
         lowest, highest = min(lowest, middle[middle > 0].min(initial=np.inf)), max(highest, upper.max())
-        for bound, style in (("bound_product", ":"), ("bound_wave", "--")):
+        for bound, (style, _) in _BOUNDS.items():
             if bounds and bound in result:
                 ax.plot(lag, result[bound].median("trial", skipna=False), style, color=colour, lw=1)
+    for bound, (style, text) in _BOUNDS.items():
+        if bounds and any(bound in result for result in results.values()):
+            ax.plot([], [], style, color="0.4", lw=1, label=text)
     ax.set(yscale="log", xlabel="lag (steps)", ylabel="‖∂C/∂x(1)‖")
     if np.isfinite(lowest):
         ax.set_ylim(max(lowest / 3, highest * 1e-12), highest * 300)
     ax.legend(fontsize="small")
     return ax
-
-
-def memory_summary(found: xr.Dataset, theory=None):
-    """One page: the spectrum, the recurrence in the wave basis, and what was found in numbers."""
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained", width_ratios=[4, 5, 3])
-    unit_circle(found, theory, ax=axes[0])
-    transformed_recurrence(found, ax=axes[1])
-    axes[2].axis("off")
-    axes[2].text(0, 1, describe(found), va="top", fontsize="small")
-    return figure
 
 
 def describe(found: xr.Dataset) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,27 +11,37 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 import xarray as xr
 
 import analysis
 from analysis import plot_memory
 from experiments.folder import RunFolder, write_csv
-from experiments.history import HistoryProblem, find_waves
+from experiments.history import HistoryProblem, find_waves, wave_figures
 from experiments.run import build_model
 from wavefield import plot
-from wavefield_torch import SequenceModel, gradient_against_lag, linearised, load_checkpoint
+from wavefield_torch import SequenceModel, gradient_against_lag, linearised
 from wavefield_torch.linearise import state_size, step
 
 SEQUENCES = 8  # whose gradients are taken
 STEPS = 40  # of them, five times round a history of length 8
-SHARES = ("shift_share", "boundary_share", "recurrence_share", "variance_explained", "condition")
-NAMES = {"elman": "RNN", "open-line": "wave network", "lstm": "LSTM", "gru": "GRU", "irnn": "iRNN", "wrnn": "wRNN"}
+NULL_SEED = 0
+NAMES = {
+    "elman": "RNN",
+    "open-line": "wave network",
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "irnn": "iRNN",
+    "wrnn": "wRNN",
+    "local": "locally connected RNN",
+    "tape": "tape",
+}
 
 
 @dataclass(frozen=True)
 class Memory:
-    """A run on a history task: the network as it began and as it was best, and the waves found in the latter."""
+    """A run on a history task: the network as it began and as it is now, and the waves found in the latter."""
 
     folder: RunFolder
     problem: HistoryProblem
@@ -42,8 +51,9 @@ class Memory:
 
     @property
     def name(self) -> str:
-        """What the network is called in figures."""
-        return NAMES[self.folder.config().model.kind]
+        """What the run is called in figures."""
+        config = self.folder.config()
+        return f"{NAMES[config.model.kind]}, {config.task.system}, seed {config.training.seed}"
 
 
 def load_memory(path) -> Memory:
@@ -52,7 +62,7 @@ def load_memory(path) -> Memory:
     Raises
     ------
     FileNotFoundError, ValueError, CheckpointError
-        If there is no run, or one of another task, or its best model is damaged.
+        If there is no run, or none of its checkpoints; it is one of another task; all checkpoints are damaged.
     """
     folder = RunFolder(path)
     config = folder.config()
@@ -60,8 +70,9 @@ def load_memory(path) -> Memory:
         raise ValueError(f"{path} is a run of the task {config.task.kind!r}: memory is shown of history tasks")
     problem = config.task.load(config.training.batch_size, config.training.seed, torch.device("cpu"), None)
     before, after = build_model(config, problem), build_model(config, problem)
-    load_checkpoint(folder / "best.safetensors", after)
-    return Memory(folder, problem, before, after, find_waves(linearised(after), problem.system))
+    if folder.restore(after, None) is None:
+        raise FileNotFoundError(f"{path} holds no checkpoint, of which memory could be shown")
+    return Memory(folder, problem, before, after, find_waves(after, problem.system))
 
 
 def gradients(memory: Memory) -> dict[str, xr.Dataset]:
@@ -75,16 +86,32 @@ def gradients(memory: Memory) -> dict[str, xr.Dataset]:
 
 
 def recoveries(memory: Memory) -> list[dict]:
-    """Return what was found without knowing the true f, and what the published procedure finds, which is told it."""
+    """Return what was found in numbers, and what it is worth.
+
+    Beside the waves that were found without knowing the true f stand those of the published procedure, which is told
+    it, and, as a null, those found with input and output weights drawn at random.
+    """
     if memory.waves is None:
         return []
-    found = {"unaided": memory.waves}
-    with suppress(ValueError):  # it asks for more directions than the network has
-        found["published, told f"] = analysis.published_recovery(*linearised(memory.after), memory.problem.system)
-    return [
-        {"recovery": how, "rank": waves.attrs["rank"]} | {name: f"{float(waves[name]):.6g}" for name in SHARES}
-        for how, waves in found.items()
-    ]
+    net, system = linearised(memory.after), memory.problem.system
+    drawn = np.random.default_rng(NULL_SEED)
+    null = net._replace(**{name: drawn.normal(size=getattr(net, name).shape) for name in ("weight_in", "weight_out")})
+    found = {
+        "unaided": lambda: memory.waves,
+        "published, told f": lambda: analysis.published_recovery(*net, system),
+        "null: random input and output weights": lambda: analysis.recover_waves(
+            *null, length=system.length, grounding="output"
+        ),
+    }
+    rows = []
+    for how, find in found.items():
+        try:
+            waves = find()
+        except analysis.NoWaveError:
+            continue
+        figures = {name: f"{value:.6g}" for name, value in wave_figures(waves, system).items()}
+        rows.append({"recovery": how, "rank": waves.attrs["rank"]} | figures)
+    return rows
 
 
 def memory_figure(memory: Memory, against_lag: dict[str, xr.Dataset]):
@@ -98,26 +125,33 @@ def memory_figure(memory: Memory, against_lag: dict[str, xr.Dataset]):
         plot_memory.unit_circle(memory.waves, memory.problem.system, ax=axes[0])
         plot_memory.transformed_recurrence(memory.waves, ax=axes[1])
         axes[1].set_title("recurrence in the wave basis", fontsize=10)
-        _a_line(memory, axes[2])
+        _a_line(states(memory), axes[2])
     plot_memory.gradients(against_lag, ax=axes[3])
-    axes[3].set_title(f"gradient by the first input, {memory.name}", fontsize=10)
+    axes[3].set_title("gradient by the first input", fontsize=10)
+    figure.suptitle(memory.name, fontsize=11)
     return figure
 
 
 @torch.no_grad()
-def _a_line(memory, ax):
-    """The first line of the wave basis: inputs enter at the newest slot and travel to the oldest."""
+def states(memory: Memory) -> xr.Dataset:
+    """Return the states of the network over one sequence, in the wave basis."""
     recurrence = memory.after.recurrence
     state = torch.zeros(1, state_size(recurrence)[1])
-    states = []
+    passed = []
     for x in memory.problem.validation.x[:STEPS, :1]:
         state = step(recurrence, state, x)
-        states.append(state)
-    waves = analysis.wave_states(memory.waves, torch.stack(states, 1).numpy())
-    plot.space_time(waves.activity.isel(trial=0, channel=0), ax=ax)
+        passed.append(state)
+    return analysis.wave_states(memory.waves, torch.stack(passed, 1).numpy())
+
+
+def _a_line(waves, ax):
+    """The first line of the wave basis: inputs enter at the newest slot and travel to the oldest."""
+    line = waves.activity.isel(trial=0, channel=0)
+    plot.space_time(line, ax=ax)
     share = 100 * waves.attrs["variance_explained"]
     ax.set_title(f"first line of the states in it ({share:.0f} % of their variance)", fontsize=10)
-    ax.set(xlabel="time (steps)", ylabel="slot − 1, newest above")
+    ax.set_yticks(line.position.values, line.position.values.astype(int) + 1)
+    ax.set(xlabel="time (steps)", ylabel="slot, newest above")
 
 
 def main(argv=None) -> int:
@@ -138,9 +172,12 @@ def main(argv=None) -> int:
         memory = load_memory(path)
         against_lag = gradients(memory)
         plot.save_figure(memory_figure(memory, against_lag), options.output / f"{path.name}.png")
+        if memory.waves is not None:
+            columns = plot_memory.travelling_columns(states(memory))
+            plot.save_figure(columns, options.output / f"{path.name}-columns.png")
         print(f"{path.name}:\n{'no wave' if memory.waves is None else plot_memory.describe(memory.waves)}\n")
         plot_memory.gradients(against_lag, bounds=False, ax=ax)
-        ax.set_title(f"{memory.name}\n{path.name}", fontsize=7)
+        ax.set_title(memory.name, fontsize=10)
         ax.label_outer()
         recovered += [{"run": path.name} | row for row in recoveries(memory)]
     low, high = zip(*(ax.dataLim.intervaly for ax in axes[0]), strict=True)

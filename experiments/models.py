@@ -123,9 +123,10 @@ class Gated(_Model):
     """PyTorch's own `LSTM` or `GRU`."""
 
     kind: Literal["lstm", "gru"]
+    bias: bool = True
 
     def recurrence(self, inputs, generator):
-        return {"lstm": LSTM, "gru": GRU}[self.kind](inputs, self.hidden_size, generator=generator)
+        return {"lstm": LSTM, "gru": GRU}[self.kind](inputs, self.hidden_size, bias=self.bias, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -69,15 +69,16 @@ def test_gradients_are_drawn_as_medians_with_their_bounds():
     )
     ax = plot_memory.gradients({"before": result, "after": result.drop_vars("bound_wave")})
     assert ax.get_yscale() == "log"
-    assert len(ax.lines) == 5
+    assert len(ax.lines) == 7  # two medians, three bounds, and one entry of the legend for each kind of bound
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["before", "after", "bound of a product", "bound of waves"]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), norms[1])
     assert len(plot_memory.gradients({"before": result}, bounds=False).lines) == 1
 
 
-def test_the_summary_says_what_was_found(found):
-    figure = plot_memory.memory_summary(found, SYSTEM)
-    text = figure.axes[2].texts[0].get_text()
+def test_what_was_found_is_said_in_words(found):
+    text = plot_memory.describe(found)
     assert "36 of 80 directions persist" in text
     assert "slots of each line: 8, 7, 6, 5, 4, 3, 2, 1" in text
     assert "shift and boundary row: 100.0 %" in text
-    figure.canvas.draw()
+    assert "inputs enter the newest slot: 100.0 %" in text

@@ -14,7 +14,6 @@ import torch
 from wavefield.history import HistorySystem, task
 
 HORIZONS = (10, 20, 40, 60, 100)  # output steps of the curriculum, a stage up whenever accuracy passes the threshold
-THRESHOLDS = (0.9, 0.98)
 TEST_HORIZON = 200
 
 
