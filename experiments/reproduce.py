@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 
 from experiments.config import load_config
+from experiments.folder import RunFolder
 from experiments.report import print_table
 from experiments.run import run_name, run_or_resume
 from experiments.tables import load_table, table_names
@@ -109,7 +110,7 @@ def _carry_out(plan, deadline, options):
             while waiting and len(running) < options.jobs:
                 config, settings, folder = waiting.pop(0)
                 if time.monotonic() >= deadline:
-                    print(f"{folder.name}: not begun, the budget is spent", flush=True)
+                    print(f"{folder.name}: {_without_budget(RunFolder(folder))}", flush=True)
                     continue
                 process = multiprocessing.get_context("spawn").Process(
                     target=_one, args=(config, settings, folder, deadline - time.monotonic(), options)
@@ -120,6 +121,9 @@ def _carry_out(plan, deadline, options):
                 process, folder = running.pop(sentinel)
                 process.join()
                 failed += [folder] if process.exitcode else []
+                if process.exitcode < 0:
+                    what = f"killed by signal {-process.exitcode} ({signal.strsignal(-process.exitcode)})"
+                    print(f"{folder.name}: {what}", file=sys.stderr, flush=True)
     except KeyboardInterrupt:  # they save and stop, as if asked one by one
         for process, _ in running.values():
             process.terminate()
@@ -129,6 +133,16 @@ def _carry_out(plan, deadline, options):
     finally:
         signal.signal(signal.SIGTERM, before)
     return failed
+
+
+def _without_budget(run):
+    if run.has_ended():
+        return _reached(run.read_summary())
+    return f"not {'gone on with' if (run / 'config.toml').exists() else 'begun'}, the budget is spent"
+
+
+def _reached(summary):
+    return f"{summary['status']} at step {summary['step']:,} of {summary['steps']:,}, {summary['seconds']:.0f} s"
 
 
 def _one(config, settings, folder, budget, options):
@@ -142,5 +156,4 @@ def _one(config, settings, folder, budget, options):
     except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
         print(f"{folder.name} failed: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
-    reached = f"{summary['status']} at step {summary['step']:,} of {summary['steps']:,}, {summary['seconds']:.0f} s"
-    print(f"{folder.name}: {reached}", flush=True)
+    print(f"{folder.name}: {_reached(summary)}", flush=True)

@@ -92,7 +92,8 @@ def test_a_second_call_finds_all_done_and_a_spent_budget_begins_nothing(runs, ca
     chosen = ["--row", "iRNN", "--set", "steps=20", "--set", "evaluate_every=10", "--runs", str(runs)]
     assert main(["reproduce", "copy", *chosen, "--budget", "0s"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("not begun, the budget is spent") == 4
+    assert printed.count("not begun, the budget is spent") == 3
+    assert "copy-irnn-delay10-steps20-evaluate_every10-seed0: finished at step 20 of 20, " in printed
     assert len(list(runs.iterdir())) == 2
 
 

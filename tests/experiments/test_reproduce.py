@@ -1,0 +1,47 @@
+"""Runs of a table are carried out in processes of their own, whatever becomes of these."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+
+from experiments.__main__ import main
+from experiments.config import load_config
+from experiments.run import start
+
+CHOSEN = ["copy", "--row", "iRNN", "--column", "delay 0", "--set", "evaluate_every=50", "--set", "steps=50000"]
+NAME = "copy-irnn-delay0-evaluate_every50-steps50000-seed0"
+
+
+def reproduction(folder):
+    """A reproduction, and the process of its run once that trains."""
+    command = [sys.executable, "-m", "experiments", "reproduce", *CHOSEN, "--runs", str(folder)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (folder / NAME / "metrics.csv").exists() and process.poll() is None:
+        time.sleep(0.05)
+    assert process.poll() is None, process.communicate()
+    children = psutil.Process(process.pid).children()
+    return process, next(child for child in children if "spawn_main" in " ".join(child.cmdline()))
+
+
+def test_a_run_that_is_killed_is_said_so_and_one_that_lives_on_is_left_to_itself(tmp_path, capfd):
+    process, run = reproduction(tmp_path)
+    run.suspend()
+    try:
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        assert main(["reproduce", *CHOSEN, "--runs", str(tmp_path)]) == 1
+        assert f"{NAME} failed: {tmp_path / NAME} is being trained by another process" in capfd.readouterr().err
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    finally:
+        run.kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"{NAME}: killed by signal 9 (Killed)" in errors
+
+
+def test_without_budget_a_run_that_was_begun_is_not_called_unbegun(tmp_path, capsys):
+    config = load_config("copy-irnn", ["delay=0", "evaluate_every=50", "steps=50000", "seed=0"])
+    start(config, tmp_path / NAME, budget=0.0)
+    assert main(["reproduce", *CHOSEN, "--runs", str(tmp_path), "--budget", "0s"]) == 0
+    assert f"{NAME}: not gone on with, the budget is spent" in capsys.readouterr().out
