@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 
 from experiments.config import CONFIGS, load_config
-from experiments.reproduce import seconds
 from experiments.run import resume as go_on
 from experiments.run import run_name, start
 
@@ -35,6 +35,14 @@ def resume(argv=None) -> int:
     options = parser.parse_intermixed_args(argv)
     _show(go_on(options.folder, device=options.device, data=options.data, budget=options.budget), options.folder)
     return 0
+
+
+def seconds(text: str) -> float:
+    """Return a duration such as 90s, 30m or 6h in seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"a duration is written like 90s, 30m or 6h, got {text!r}")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def _common(parser):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import re
 import signal
 import sys
 import time
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from experiments.commands import seconds
 from experiments.config import load_config
 from experiments.folder import RunFolder
 from experiments.report import print_table
@@ -56,14 +56,6 @@ def main(argv=None) -> int:
         for table in tables:
             print_table(table, options.runs)
     return 1 if failed else 0
-
-
-def seconds(text: str) -> float:
-    """Return a duration such as 90s, 30m or 6h in seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"a duration is written like 90s, 30m or 6h, got {text!r}")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def _plan(tables, options):
