@@ -3,7 +3,7 @@
 The study is an Optuna one in an SQLite file; trials run on the workers of a Dask cluster, on this machine unless an
 address is given, each in a run folder of its own. Nothing is lost when a worker or the sweep itself is killed: another
 worker takes up the trial of a lost one from its last checkpoint, and a sweep that is started again goes on with its
-study. One sweep at a time may use a folder.
+study. A trial that fails on its own is noted as failed, and the others go on. One sweep at a time may use a folder.
 """
 
 from __future__ import annotations
@@ -14,21 +14,34 @@ import json
 import logging
 import math
 import os
+import sys
+import time
+from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import optuna
-from dask.distributed import Client, LocalCluster, wait
+from dask.distributed import Client, KilledWorker, LocalCluster, wait
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from tqdm import tqdm
 
 from experiments.config import ConfigError, read_source, resolve, to_toml
-from experiments.folder import write_text
+from experiments.folder import RunInUseError, write_text
 from experiments.problems import SCORED_BY_ACCURACY
-from experiments.run import run_or_resume
+from experiments.run import NOT_FINITE, run_or_resume
 
 POLL_SECONDS = 2.0
+GIVEN_UP = 5  # times that a task is begun again after Dask gave it up, each for a few workers it lost
+SLURM = """
+On a SLURM cluster start workers with dask-jobqueue, of one thread each, since every thread of a worker runs a trial:
+cluster = SLURMCluster(cores=1, processes=1, job_cpu=8, memory="32GB", walltime="08:00:00",
+job_script_prologue=["export OMP_NUM_THREADS=8 NUMBA_NUM_THREADS=8"]); cluster.scale(jobs=10). Let that Python run on,
+and give cluster.scheduler_address as --scheduler. All workers need this package and must see the folder of the sweep
+and that of the data under the same paths, on a file system that keeps locks. When a worker runs out of time, another
+one goes on with its trial.
+"""
 
 
 def main(argv=None) -> int:
@@ -36,8 +49,7 @@ def main(argv=None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments sweep",
         description=__doc__.splitlines()[0],
-        epilog="On a SLURM cluster start workers with dask-jobqueue, SLURMCluster(cores=8, memory='32GB').scale(10), "
-        "and give the address of its scheduler; the folder of the sweep must be seen by all workers.",
+        epilog=SLURM,
     )
     parser.add_argument("config", help="as in `run`; its table [search] names the settings and the values to try")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that all trials share")
@@ -139,19 +151,27 @@ def _client(options):
 
 def _drive(client, study, work, wanted):
     """Keep as many trials on the way as are missing, until none is."""
-    pending, number = set(), len(study.get_trials(deepcopy=False))
+    pending, given_up, number = {}, Counter(), len(study.get_trials(deepcopy=False))
     with tqdm(total=wanted, initial=min(_ended(study), wanted), desc="sweep", unit="trial", disable=None) as bar:
         while _ended(study) < wanted or pending:
             missing = wanted - _ended(study) - len(pending)
             for _ in range(missing):
-                pending.add(client.submit(run_trial, work, number, pure=False))
+                pending[client.submit(run_trial, work, number, pure=False)] = number
                 number += 1
             with suppress(TimeoutError):
-                wait(pending, timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
+                wait(list(pending), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
             for future in [future for future in pending if future.done()]:
-                pending.remove(future)
-                if future.status == "error":
-                    future.result()  # what no trial can mend: raised here
+                task, failure = pending.pop(future), None
+                if future.status == "error" and isinstance(future.exception(), KilledWorker):
+                    given_up[task] += 1
+                    if given_up[task] <= GIVEN_UP:
+                        pending[client.submit(run_trial, work, task, pure=False)] = task
+                    else:
+                        failure = _fail_lost(study, task)
+                elif future.status in ("error", "finished"):
+                    failure = future.result()  # what no trial can mend, such as a full disk, is raised here
+                if failure:
+                    bar.write(failure, file=sys.stderr)
             bar.n = min(_ended(study), wanted)
             bar.refresh()
 
@@ -166,32 +186,54 @@ def _ended(study):
 # ---------------------------------------------------------------------------------------------- on the workers
 
 
-def run_trial(work: dict, number: int) -> None:
+def run_trial(work: dict, number: int) -> str | None:
     """Run the next trial of the study; `number` is that of the task, and seeds what the sampler draws.
 
-    Dask gives the task of a lost worker to another one: what the lost one had begun is then taken up first.
+    Dask gives the task of a lost worker to another one: what the lost one had begun is then taken up first. Returns
+    what to say of a trial that failed, None of any other.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _study(work, number)
     _take_up(study, lambda trial: trial.user_attrs.get("task") == number)
     trial = study.ask()
-    trial.set_user_attr("task", number)
     if "folder" not in trial.user_attrs:
         trial.set_user_attr("folder", f"trial-{trial.number:04d}")
+    trial.set_user_attr("task", number)
     try:
         summary = _train(trial, work)
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
-        return
-    if summary["status"].startswith("not finite"):  # of which the sampler learns nothing
-        trial.set_user_attr("reason", summary["status"])
-        study.tell(trial, state=TrialState.FAIL)
-    else:
-        study.tell(trial, summary["best"])
+        return None
+    except UpdateFinishedTrialError:  # it was taken for lost: another task goes on with it
+        return None
+    except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
+        return _fail(study, trial, f"{type(error).__name__}: {error}")
+    if summary["status"].startswith(NOT_FINITE) or summary["best"] is None:
+        return _fail(study, trial, summary["status"])
+    study.tell(trial, summary["best"], skip_if_finished=True)
+    return None
+
+
+def _fail(study, trial, reason):
+    """Note that a trial failed, of which the sampler learns nothing; return what to say of it."""
+    trial.set_user_attr("reason", reason)
+    study.tell(trial, state=TrialState.FAIL)
+    return f"{trial.user_attrs['folder']} failed: {reason}"
+
+
+def _fail_lost(study, number):
+    """Note that the trial of a task failed whose workers were lost over and over; return what to say of it."""
+    for begun in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if begun.user_attrs.get("task") == number:
+            return _fail(study, optuna.Trial(study, begun._trial_id), "its workers were lost over and over")
+    raise ChildProcessError("workers are lost over and over before they begin a trial: see their logs")
 
 
 def _take_up(study, lost):
-    """Close the trials that were broken off and put them in the queue again, to go on in their folders."""
+    """Close the trials that were broken off and put them in the queue again, to go on in their folders.
+
+    One whose worker is alive after all, out of reach, stops when it next tells its score.
+    """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if lost(trial):
             study.tell(trial.number, state=TrialState.FAIL)
@@ -213,7 +255,11 @@ def _train(trial, work):
 
     folder = Path(work["folder"]) / trial.user_attrs["folder"]
     config = resolve(work["source"], settings)
-    return run_or_resume(config, folder, device=work["device"], data=work["data"], report=report)
+    while True:
+        try:
+            return run_or_resume(config, folder, device=work["device"], data=work["data"], report=report)
+        except RunInUseError:  # by one that was taken for lost, until it tells its score
+            time.sleep(POLL_SECONDS)
 
 
 def _suggest(trial, key, values, grid):
