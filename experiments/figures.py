@@ -96,18 +96,16 @@ def table_curves(table: Table, records: Sequence[dict], runs: Sequence[RunFolder
     """Draw the learning curves of all runs of a table, a panel for each column, a colour for each row."""
     folders = {run.path.name: run for run in runs}
     columns = [c for c in table.columns if any(r["column"] == c for r in records)]
-    figure, axes = plt.subplots(1, len(columns), figsize=(4.2 * len(columns), 3.6), squeeze=False, sharey=True)
+    rows = [row for row in table.rows if any(r["row"] == row for r in records)]
+    colours = {row: COLOURS[table.rows.index(row) % len(COLOURS)] for row in rows}
+    figure, axes = plt.subplots(
+        1, len(columns), figsize=(max(4.2 * len(columns), 6), 4), squeeze=False, sharey=True, layout="constrained"
+    )
     for ax, column in zip(axes[0], columns, strict=True):
-        drawn = set()
         for record in (r for r in records if r["column"] == column):
-            row = record["row"]
-            colour = COLOURS[table.rows.index(row) % len(COLOURS)]
-            label = None if row in drawn else row
-            learning_curve(folders[record["run"]], ax, label=label, color=colour, alpha=0.8)
-            drawn.add(row)
+            learning_curve(folders[record["run"]], ax, color=colours[record["row"]], alpha=0.8)
         ax.set_title(column, fontsize=10)
-        ax.legend(fontsize=7, frameon=False)
-        if ax is not axes[0, 0]:
-            ax.set_ylabel("")
-    figure.tight_layout()
+        ax.label_outer()
+    lines = [plt.Line2D([], [], color=colour) for colour in colours.values()]
+    figure.legend(lines, rows, loc="outside lower center", ncols=min(len(rows), 2 * len(columns)), frameon=False)
     return figure
