@@ -161,7 +161,7 @@ def test_a_run_shorter_than_its_cell_says_so_and_one_far_shorter_has_no_ratio(tm
     written(tmp_path / "copy-1", "copy-irnn", "delay=10", "steps=60000", "seed=1", step=60_000, steps=60_000)
     epoch = {"step": 446, "steps": 446, "test": {"accuracy": 0.8}, "best_test": {"accuracy": 0.8}}
     written(tmp_path / "epoch", "smnist-wrnn", "epochs=1", **epoch)
-    solved = {"status": "solved", "step": 300, "steps": 60_000, "reference_solved_at": 300, "test": {"loss": 0.02}}
+    solved = {"status": "solved", "step": 30_000, "steps": 60_000, "reference_solved_at": 300, "test": {"loss": 0.02}}
     written(tmp_path / "solved", "adding-wrnn", "length=100", "stop_when_solved=true", **solved)
     runs = find_runs(tmp_path)
     copy = line_of(load_table("copy"), runs, "delay 10", "iRNN")
