@@ -52,7 +52,7 @@ def learning_curve(folder: RunFolder, ax, *, label: str | None = None, color=COL
     ax.set(xlabel="step", ylabel=MEASURES[name])
     ax.xaxis.set_major_locator(MaxNLocator(5))
     if name == "loss" and (values > 0).any():
-        ax.set_yscale("log")
+        ax.set_yscale("log", nonpositive="mask")  # a loss below what float64 resolves is 0
 
 
 def side_by_side(runs: dict):
