@@ -22,6 +22,7 @@ import numpy as np
 import xarray as xr
 from scipy import linalg
 
+from wavefield._checks import positive_int, real_array
 from wavefield.recording import recording
 
 GROUNDINGS = ("history", "output", "input")
@@ -109,7 +110,7 @@ def recover_waves(
     w, w_in, w_out = _checked(weight_hh, weight_in, weight_out)
     if grounding not in GROUNDINGS:
         raise ValueError(f"grounding must be one of {', '.join(GROUNDINGS)}, got {grounding!r}")
-    length = _whole(length, "length")
+    length = positive_int(length, "length")
     values = _eigenvalues(w)
     rank, gap = _rank(np.abs(values), rank, persistent)
     right, left, core = _invariant(w, values, rank)  # (N, r), (r, N), (r, r)
@@ -279,7 +280,7 @@ def _rank(moduli, rank, persistent):
                 f"persistent={persistent:g}. Lower it, or give the rank"
             )
         rank = int(allowed[np.argmax(gaps[allowed])]) + 1
-    rank = _whole(rank, "rank")
+    rank = positive_int(rank, "rank")
     if rank > len(moduli):
         raise ValueError(f"rank must be at most the number of units, {len(moduli)}, got {rank}")
     if gaps[rank - 1] < 1 + 1e-9:  # would part a conjugate pair, or one of many equal eigenvalues
@@ -404,7 +405,7 @@ def _share(part, whole):
 
 def _checked(weight_hh, weight_in, weight_out):
     w, w_in, w_out = (
-        _numbers(value, name)
+        real_array(value, name)
         for value, name in ((weight_hh, "weight_hh"), (weight_in, "weight_in"), (weight_out, "weight_out"))
     )
     if w.ndim != 2 or w.shape[0] != w.shape[1] or w.size == 0:
@@ -416,31 +417,11 @@ def _checked(weight_hh, weight_in, weight_out):
     return w, w_in, w_out
 
 
-def _numbers(value, name):
-    try:
-        array = np.asarray(value)
-    except (RuntimeError, TypeError, ValueError) as error:  # a tensor that requires grad, a ragged list
-        raise TypeError(f"{name} must be an array of real numbers (a tensor detached): {error}") from None
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, it holds NaN or infinity")
-    return array.astype(float)
-
-
 def _matrix(theory, name):
-    matrix = _numbers(theory.matrix() if hasattr(theory, "matrix") else theory, name)
+    matrix = real_array(theory.matrix() if hasattr(theory, "matrix") else theory, name)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
         raise ValueError(f"{name} must be a linear system of wavefield.history or a square matrix, got {matrix.shape}")
     return matrix
-
-
-def _whole(value, name):
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer of at least 1, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return int(value)
 
 
 def _hidden(states, units):
@@ -452,7 +433,7 @@ def _hidden(states, units):
         coords = {dim: field[dim].variable for dim in lead if dim in field.coords}
         field = field.transpose(*lead, ...)
         states = field.values.reshape(*field.shape[: len(lead)], -1)
-    values = _numbers(states, "states")
+    values = real_array(states, "states")
     if values.ndim not in (2, 3) or values.shape[-1] != units:
         raise ValueError(f"states must have shape (time, {units}) or (trial, time, {units}), got {values.shape}")
     return values, coords

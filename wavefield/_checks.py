@@ -28,10 +28,10 @@ def positive_int(value, name: str, least: int = 1) -> int:
 def real_array(value, name: str) -> np.ndarray:
     """Return a copy of `value` as a float array if it is finite real numbers, else raise an error that names it."""
     try:
-        array = np.array(value)
-    except (RuntimeError, TypeError, ValueError) as error:  # a ragged list, a tensor that requires grad
-        raise TypeError(f"{name} must be an array of real numbers: {error}") from None
-    if array.dtype.kind not in "biuf":
+        array = np.asarray(value)
+    except (RuntimeError, TypeError, ValueError) as error:  # a tensor that requires grad, a ragged list
+        raise TypeError(f"{name} must be an array of real numbers (a tensor detached): {error}") from None
+    if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite, it holds NaN or infinity")
