@@ -102,14 +102,14 @@ def travelling_columns(waves: xr.Dataset, *, trial: int = 0, times=None):
 def gradients(results: Mapping[str, xr.Dataset], *, bounds: bool = True, ax=None):
     """Norm of the gradient by the first input against lag, the median over trials and its quartiles, with the bounds.
 
+    A gradient of exactly 0, as of a line from which nothing comes back, has no place on the logarithmic axis.
+
     Parameters
     ----------
     results : mapping of name to Dataset
         From `wavefield_torch.gradient_against_lag`, for instance before and after training.
     bounds : bool
         Draw the bound of a product dotted, and that of waves dashed.
-
-    A gradient of exactly 0, as of a line from which nothing comes back, has no place on the logarithmic axis.
     """
     ax = plt.subplots(figsize=(5.5, 3.8), layout="constrained")[1] if ax is None else ax
     lowest, highest = np.inf, 0.0

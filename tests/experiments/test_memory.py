@@ -87,7 +87,7 @@ def test_pages_are_drawn_of_what_solved_the_task_and_of_what_did_not(runs, tmp_p
         ("history-elman", ["model.kind=tape", "hidden_size=6"], "mean_angle_error"),
     ],
 )
-def test_what_has_no_linear_map_at_zero_is_scored_without_spectrum_and_waves(name, settings, score, tmp_path):
+def test_a_spectrum_is_scored_only_where_there_is_a_linear_map_at_zero(name, settings, score, tmp_path):
     summary = start(load_config(name, [*SHORT, *settings]), tmp_path / "run")
     assert 0.3 < summary["test"]["accuracy"] < 0.7
     assert ("mean_angle_error" in summary["test"]) == (score is not None)
