@@ -136,6 +136,8 @@ def random_linear(
     that Σ ℓ_j = rank, with characteristic roots at random angles on the circle of `radius`. Φ then has `rank` nonzero
     eigenvalues, all of that modulus; what the orders leave of the history is forgotten.
 
+        x_t = −Σ_{k=1}^{ℓ} c_{ℓ−k} x_{t−k},      Σ_m c_m z^m = Π (z − root)
+
     Parameters
     ----------
     dimension, length : int
@@ -162,8 +164,7 @@ def random_linear(
     orders = np.bincount(places, minlength=d)  # ≤ s each
     own = np.zeros((s, d))
     for j, order in enumerate(orders):
-        polynomial = np.poly(_roots(order, generator)).real * radius ** np.arange(order + 1)
-        own[s - order :, j] = -polynomial[:0:-1]  # x_t = −Σ_k p_k x_{t−k}
+        own[s - order :, j] = -_monic(_roots(order, generator))[:-1] * radius ** np.arange(order, 0, -1)
     turn = np.linalg.qr(generator.normal(size=(d, d)))[0]
     return linear(np.einsum("aj,sj,bj->sab", turn, own, turn), name="random_linear")
 
@@ -218,6 +219,16 @@ def _roots(order, generator):
     angles = np.pi * (np.arange(pairs) + generator.uniform(0.25, 0.75, pairs)) / max(pairs, 1)
     single = generator.choice([-1.0, 1.0], size=order % 2)
     return np.concatenate([np.exp(1j * angles), np.exp(-1j * angles), single])
+
+
+def _monic(roots):
+    """Real coefficients c_0, c_1, …, 1 of Π (z − root), for roots on the unit circle.
+
+    Interpolated between roots of unity, at which the product is exact to rounding: multiplied out one after the other,
+    fifty roots pass through coefficients so large that the last ones keep half their digits.
+    """
+    points = np.exp(2j * np.pi * np.arange(roots.size + 1) / (roots.size + 1))
+    return np.fft.fft(np.prod(points[:, None] - roots, axis=1)).real / points.size
 
 
 def _integers(name, values, count):

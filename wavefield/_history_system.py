@@ -78,7 +78,7 @@ class HistorySystem:
 
     def next(self, history) -> np.ndarray:
         """Return f of a history (…, s, d), shape (…, d)."""
-        history = np.asarray(history, dtype=float)
+        history = _real(history, "history must be real")
         if history.ndim < 2 or history.shape[-2:] != (self.length, self.dimension):
             raise ValueError(f"history must have shape (…, {self.length}, {self.dimension}), got {history.shape}")
         if self.linear:
@@ -144,7 +144,7 @@ class HistorySystem:
             raise ValueError(f"{self!r} is not linear: there is {what} of a linear f only")
 
     def _checked(self, state, leading):
-        state = np.array(state, dtype=float)  # f may use its array again
+        state = _real(state, "function must return real numbers").copy()  # f may use its array again
         if state.shape != (*leading, self.dimension):
             raise ValueError(
                 f"function must return a state of shape {(*leading, self.dimension)} for a history of shape "
@@ -188,6 +188,14 @@ def _reordered(array, dimension, axis, slots_first):
     rows = (slots, dimension) if slots_first else (dimension, slots)
     turned = moved.reshape(*moved.shape[:-1], *rows).swapaxes(-1, -2)
     return np.moveaxis(turned.reshape(moved.shape), -1, axis)
+
+
+def _real(values, rule):
+    """As floats; NaN and infinity pass: they are what a sequence that grows ends in."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{rule}, got dtype {array.dtype}")
+    return array.astype(float, copy=False)
 
 
 def _checked_weights(weights, length, dimension):

@@ -37,7 +37,9 @@ from wavefield._history_maps import (
     task,
 )
 from wavefield._history_system import HistorySystem, to_channel_major, to_slot_major
+from wavefield._recording_rules import validate_recording
 from wavefield._run import DivergenceError
+from wavefield._state import past_of
 from wavefield.recording import recording
 
 __all__ = [
@@ -71,12 +73,13 @@ def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool =
     Parameters
     ----------
     system : HistorySystem
-    initial : array_like, shape (s, d) or (trial, s, d)
-        The first s states, oldest first.
+    initial : array_like, shape (s, d) or (trial, s, d), or recording
+        The first s states, oldest first. A recording, made by this function or by `wavefield.simulate`, is continued
+        from its last field, and its time goes on.
     steps : int
         States to be added.
     save_initial : bool
-        Store the field of the initial states, at time 0, too.
+        Store the field of the initial states too, at the time before the first step: 0 unless a recording is continued.
 
     Returns
     -------
@@ -101,7 +104,7 @@ def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool =
     """
     _checked_system(system)
     steps = positive_int(steps, "steps", least=0)
-    history = _checked_initial(system, initial)  # (s, d) or (trial, s, d)
+    history, made = _first_states(system, initial)  # (s, d) or (trial, s, d); steps before
     first = int(save_initial or steps == 0)
     fields = np.empty((*history.shape[:-2], steps + first, system.dimension, system.length))
     if first:
@@ -111,9 +114,9 @@ def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool =
             newest = system.next(history)[..., None, :]
         history = np.concatenate([history[..., 1:, :], newest], axis=-2)
         if not np.isfinite(history[..., -1, :]).all():
-            raise DivergenceError(t + 1, _described(system, fields[..., : t + first, :, :], 1 - first))
+            raise DivergenceError(made + t + 1, _described(system, fields[..., : t + first, :, :], made, first))
         fields[..., t + first, :, :] = history.swapaxes(-1, -2)
-    return _described(system, fields, 1 - first)
+    return _described(system, fields, made, first)
 
 
 def rnn_weights(system: HistorySystem, basis=None) -> RNNWeights:
@@ -161,18 +164,26 @@ def _checked_system(system):
     return system
 
 
-def _checked_initial(system, initial):
+def _first_states(system, initial):
+    """The history to begin with, oldest state first, and the steps that were made before it."""
+    if isinstance(initial, xr.DataArray):  # of a snapshot (channel, position) the newest state would be the last line
+        raise TypeError("initial must be an array, oldest state first, or a whole recording, got a DataArray")
+    made = 0
+    if isinstance(initial, xr.Dataset):
+        validate_recording(initial)
+        past = past_of(initial)
+        initial, made = past.now.swapaxes(-1, -2), past.steps
     initial = real_array(initial, "initial")
     expected = (system.length, system.dimension)
     if initial.ndim not in (2, 3) or initial.shape[-2:] != expected or 0 in initial.shape:
         raise ValueError(
             f"initial must have shape {expected} or (trial, *{expected}), oldest first; got {initial.shape}"
         )
-    return initial
+    return initial, made
 
 
-def _described(system, fields, first_time):
-    """The recording of fields (…, time, d, s), the first of them at `first_time`."""
+def _described(system, fields, made, first):
+    """The recording of fields (…, time, d, s), `first` of them before the first step, `made` steps before that."""
     moved = {}
     if system.linear and system.length >= 3:
         op = system.operator()
@@ -185,7 +196,7 @@ def _described(system, fields, first_time):
     return recording(
         fields,
         dims=("trial",) * (fields.ndim - 3) + ("time", "channel", "position"),
-        coords={"time": first_time + np.arange(fields.shape[-3])},
+        coords={"time": made + 1 - first + np.arange(fields.shape[-3])},
         dt=1.0,
         dx=1.0,
         boundary="open",
@@ -195,8 +206,8 @@ def _described(system, fields, first_time):
         nonlinearity="identity" if system.linear else None,
         source_kind="direct",
         size=system.length,
-        steps=fields.shape[-3] - 1 + first_time,
-        first_step=0,
+        steps=fields.shape[-3] - first,
+        first_step=made,
         start="state",
         **moved,
     )

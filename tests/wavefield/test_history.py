@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,6 +97,15 @@ def test_a_random_linear_system_has_as_many_live_directions_as_asked_for(d, s, s
     assert np.linalg.matrix_rank(np.linalg.matrix_power(system.matrix(), s * d), tol=1e-6) == rank
 
 
+@pytest.mark.parametrize(("order", "radius"), [(1, 1.0), (7, 0.9), (64, 1.0), (129, 1.0), (130, 0.98)])
+def test_a_random_recurrence_of_any_order_has_all_its_eigenvalues_on_the_circle(order, radius):
+    system = wf.history.random_linear(1, order, order, generator=np.random.default_rng(3), radius=radius)
+    np.testing.assert_allclose(np.abs(system.spectrum()), radius, rtol=0, atol=1e-12)
+    angles, pairs = np.angle(system.spectrum()), order // 2
+    upper = np.sort(angles[(angles > 1e-9) & (angles < np.pi - 1e-9)])
+    assert (upper // (np.pi / max(pairs, 1))).tolist() == list(range(pairs))  # one in each part of the half circle
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 4), st.integers(3, 6), st.integers(0, 2**32 - 1))
 def test_a_linear_system_is_a_wave_operator_an_open_line_with_a_boundary_row(d, s, seed):
@@ -114,6 +124,27 @@ def test_a_linear_system_is_a_wave_operator_an_open_line_with_a_boundary_row(d, 
     longer = wf.history.simulate(system, initial, steps=45)
     np.testing.assert_array_equal(continued.time, longer.time[-5:])
     np.testing.assert_allclose(continued.activity, longer.activity[:, -5:], rtol=0, atol=2 * rounding)
+
+
+@pytest.mark.parametrize("trials", [(), (2,)])
+def test_a_recording_of_any_history_is_continued_from_its_last_field(trials):
+    attention = wf.history.attention(*np.random.default_rng(2).normal(size=(3, 4, 4)), length=4)
+    for system in (wf.history.task("T3"), attention, wf.history.HistorySystem(2, 2, lambda h: np.sin(h[0] + h[1]))):
+        initial = np.random.default_rng(4).normal(size=(*trials, system.length, system.dimension))
+        whole = wf.history.simulate(system, initial, steps=25)
+        first = wf.history.simulate(system, initial, steps=16)
+        second = wf.history.simulate(system, first, steps=9)
+        xr.testing.assert_equal(second.activity, whole.activity.isel(time=slice(16, None)))
+        again = wf.history.simulate(system, wf.history.simulate(system, second, steps=0), steps=3, save_initial=True)
+        assert again.time.values.tolist() == [25, 26, 27, 28]
+        xr.testing.assert_equal(again.activity.isel(time=0), whole.activity.isel(time=-1))
+
+
+def test_a_history_goes_on_from_what_the_wave_operator_made_of_it():
+    system, initial = wf.history.task("T3"), np.random.default_rng(4).normal(size=(8, 8))
+    by_operator = wf.simulate(system.operator(), initial=wf.history.simulate(system, initial, steps=3), steps=2)
+    onward = wf.history.simulate(system, by_operator, steps=4)
+    xr.testing.assert_equal(onward.activity, wf.history.simulate(system, initial, steps=9).activity[5:])
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 1))
@@ -245,7 +276,7 @@ def test_a_recording_of_a_nonlinear_system_claims_no_operator(tmp_path):
         wf.operator_of(stored)
 
 
-ONE = wf.history.fibonacci(2, 3)
+ONE, SQUARE = wf.history.fibonacci(2, 3), wf.history.repeat_copy(3, 3)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +309,23 @@ ONE = wf.history.fibonacci(2, 3)
         (lambda: wf.history.rnn_weights("T1"), TypeError, "HistorySystem"),
         (lambda: wf.history.rnn_weights(ONE, np.eye(6) * 1j), TypeError, "basis must be an array of real numbers"),
         (lambda: wf.history.simulate(ONE, np.ones((3, 2)) * 1j, steps=1), TypeError, "initial .* dtype complex"),
+        (
+            lambda: wf.history.simulate(SQUARE, wf.history.simulate(SQUARE, np.eye(3), steps=1).activity[-1], steps=1),
+            TypeError,
+            "whole recording, got a DataArray",
+        ),
+        (lambda: wf.history.simulate(ONE, xr.Dataset(), steps=1), ValueError, "activity"),
+        (
+            lambda: wf.history.simulate(ONE, wf.history.simulate(SQUARE, np.eye(3), steps=1), steps=1),
+            ValueError,
+            r"initial must have shape \(3, 2\)",
+        ),
+        (lambda: ONE.next(np.ones((3, 2)) * 1j), TypeError, "history must be real, got dtype complex128"),
+        (
+            lambda: wf.history.HistorySystem(1, 2, lambda h: np.exp(1j * h[-1])).next(np.ones((2, 1))),
+            TypeError,
+            "function must return real numbers, got dtype complex128",
+        ),
         (lambda: wf.history.simulate(ONE, [[1.0, 2.0], [1.0]], steps=1), TypeError, "initial must be an array"),
         (lambda: wf.history.linear([[[1.0]], [[2.0, 3.0]]]), TypeError, "weights must be an array"),
         (lambda: wf.history.attention("key", np.eye(3), np.eye(3), length=2), TypeError, "key must be an array"),
