@@ -124,9 +124,9 @@ def _increasing(array, dim):
         warnings.warn(f"no coordinate '{dim}': samples are counted 0, 1, 2, … in units '1'", stacklevel=4)
         return array.assign_coords({dim: (dim, np.arange(array.sizes[dim], dtype=float), {"units": "1"})})
     coord = array.coords[dim]
-    if coord.dtype.kind in "mM":  # timedelta or datetime, as some readers decode seconds
-        seconds = (coord.values - coord.values[0]) / np.timedelta64(1, "ns") * 1e-9
-        array = array.assign_coords({dim: (dim, seconds, {"units": "s"})})
+    if coord.dtype.kind in "mM":  # as some readers decode seconds; dates count from the first sample
+        since = coord.values if coord.dtype.kind == "m" else coord.values - coord.values[0]
+        array = array.assign_coords({dim: (dim, since / np.timedelta64(1, "s"), {"units": "s"})})
     elif coord.dtype.kind not in "fiu":
         raise TypeError(f"coordinate '{dim}' has dtype {coord.dtype}: numbers are needed")
     elif not coord.attrs.get("units"):

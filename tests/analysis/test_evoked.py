@@ -139,3 +139,21 @@ def test_nan_that_no_mask_covers_is_refused():
 def test_inputs_arrive_when_they_did_also_after_downsampling():
     fewer = downsample(driven(1.0), 4)
     assert drive_events(fewer).onset.values.tolist() == [41.0, 91.0, 141.0]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "ns"])
+def test_epochs_of_decoded_times_are_cut_on_the_clock_of_the_recording(unit):
+    time = np.arange(10.0, 50.0)
+    pulse = np.tile(time[:, None] == 25.0, 8).astype(float)
+    coords = {"time": ("time", time, {"units": "s"}), "position": ("position", np.arange(8.0), {"units": "mm"})}
+    rec = xr.Dataset({"activity": (("time", "position"), pulse, {"units": "uV"})}, coords)
+    decoded = rec.assign_coords(time=(1e9 * time).astype("timedelta64[ns]").astype(f"timedelta64[{unit}]"))
+    cut = epochs(decoded, [25.0], before=5, after=5)
+    assert cut.event_time.values.tolist() == [25.0]
+    assert cut.activity.sel(time=0).sum() == 8
+
+
+def test_dates_count_from_the_first_sample():
+    rec = alike(lambda t, x: np.exp(-0.5 * ((t - 10 - x / 0.5) / 3) ** 2)).to_dataset(name="activity")
+    dated = rec.assign_coords(time=np.datetime64("2020-01-01", "ns") + np.arange(70) * np.timedelta64(1, "s"))
+    assert epochs(dated, [20.0], before=5, after=5).event_time.values.tolist() == [20.0]
