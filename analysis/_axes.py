@@ -188,7 +188,7 @@ def space_axes(array, *, minimum: int = 2) -> tuple[Axis, ...]:
     Raises
     ------
     ValueError
-        An irregular electrode array, or an axis that `even_axis` refuses.
+        An irregular electrode array, axes in different units, or one that `even_axis` refuses.
     """
     dims = space_dims(array)
     if dims == ("electrode",):
@@ -196,7 +196,16 @@ def space_axes(array, *, minimum: int = 2) -> tuple[Axis, ...]:
             "an irregular electrode array has no wavenumber axis: use the delay plane fit or the phase gradient, "
             "or interpolate the electrodes onto a regular grid (dims 'y', 'x') first"
         )
+    _common_units(array, dims)
     return tuple(even_axis(array, dim, minimum=minimum) for dim in dims)
+
+
+def _common_units(array, names) -> str:
+    """The units that the space coordinates share; different ones are refused: distances would mix them."""
+    units = sorted({array.coords[name].attrs.get("units", "1") for name in names})
+    if len(units) > 1:
+        raise ValueError(f"y and x have different units {units}: convert one of them")
+    return units[0]
 
 
 def _is_periodic(array, dim) -> bool:
@@ -215,10 +224,7 @@ def electrode_positions(array) -> tuple[np.ndarray, str]:
         return np.column_stack([x.values, np.zeros(x.size)]).astype(float), x.attrs["units"]
     if dims == ("y", "x"):
         y, x = np.meshgrid(array.coords["y"].values, array.coords["x"].values, indexing="ij")
-        units = {array.coords[dim].attrs["units"] for dim in dims}
-        if len(units) > 1:
-            raise ValueError(f"y and x have different units {sorted(units)}: convert one of them")
-        return np.column_stack([x.ravel(), y.ravel()]).astype(float), units.pop()
+        return np.column_stack([x.ravel(), y.ravel()]).astype(float), _common_units(array, dims)
     missing = [name for name in ("x", "y") if name not in array.coords]
     if missing:
         raise ValueError(
@@ -226,7 +232,7 @@ def electrode_positions(array) -> tuple[np.ndarray, str]:
             "add them with rec.assign_coords(x=('electrode', …), y=('electrode', …))"
         )
     x, y = array.coords["x"], array.coords["y"]
-    return np.column_stack([x.values, y.values]).astype(float), x.attrs.get("units", "1")
+    return np.column_stack([x.values, y.values]).astype(float), _common_units(array, ("x", "y"))
 
 
 def check_finite(values: np.ndarray) -> None:

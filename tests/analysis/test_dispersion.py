@@ -96,6 +96,12 @@ def test_wave_across_a_sheet_has_speed_and_direction():
     assert result.direction_low < result.direction < result.direction_high
 
 
+def test_a_sheet_with_x_and_y_in_different_units_is_refused():
+    rec = synthetic.plane(synthetic.sheet((16, 16), units="mm"), 300, wavenumber=(0.125, 0.125), frequency=0.05)
+    with pytest.raises(ValueError, match=r"different units \['mm', 'um'\]: convert one"):
+        ridge_velocity(rec.assign_coords(y=("y", 1000 * rec.y.values, {"units": "um"})))
+
+
 def test_each_side_of_a_two_way_field_has_its_speed():
     right = synthetic.moving_pattern(synthetic.ring(128), 300, speed=0.8, seed=0)
     left = synthetic.moving_pattern(synthetic.ring(128), 300, speed=-0.3, seed=1)

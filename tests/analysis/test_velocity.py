@@ -343,6 +343,16 @@ def test_bad_options_are_refused_with_what_is_accepted(estimate, options, messag
         estimate(probe_wave(), **options)
 
 
+@each
+def test_electrodes_with_x_and_y_in_different_units_are_refused(estimate):
+    x, y = np.random.default_rng(0).uniform(0, 4, (2, 40))
+    rec = synthetic.plane(synthetic.electrodes(x, y, units="mm"), 300, wavenumber=(0.1, 0.1), frequency=0.05)
+    with pytest.raises(ValueError, match=r"different units \['cm', 'mm'\]: convert one"):
+        estimate(rec.assign_coords(y=("electrode", y / 10, {"units": "cm"})))
+    with pytest.raises(ValueError, match=r"different units \['1', 'mm'\]"):
+        estimate(rec.assign_coords(y=("electrode", y)))
+
+
 def test_missing_units_are_warned_of():
     rec = probe_wave()
     del rec.position.attrs["units"]
