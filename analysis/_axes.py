@@ -13,6 +13,7 @@ import xarray as xr
 
 SPACE_DIMS = ("position", "y", "x")
 EVENNESS = 1e-3  # steps may differ by this share of the mean step: float32 coordinates do
+CLOSING = ("boundary", "size", "dx")  # attributes that say whether space closes on itself, and how far round it is
 
 
 @dataclass(frozen=True)
@@ -41,30 +42,31 @@ class Axis:
         return self.start + self.step * np.arange(self.size)
 
 
-def activity(rec) -> xr.DataArray:
+def activity(rec, name: str = "activity") -> xr.DataArray:
     """The activity of a recording as a real, floating-point DataArray whose axes all increase.
 
     Parameters
     ----------
     rec : xarray.Dataset or xarray.DataArray
-        A recording (its variable ``activity`` is taken) or the activity itself.
+        A recording (its variable `name` is taken) or the activity itself.
 
     Returns
     -------
     xarray.DataArray
         Dims in the order of `rec`; integers become float64, float32 stays; a space axis whose coordinate runs
         downwards is reversed (coordinate values decide, not the row index). Missing coordinates are counted, missing
-        units become ``1``, both with a warning. ``attrs["boundary"]`` is kept or copied from the Dataset. Lazy arrays
-        stay lazy: NaN are looked for where the data are computed.
+        units become ``1``, both with a warning. ``attrs["boundary"]`` is kept or copied from the Dataset; what is only
+        a part of a ring of ``size`` positions ``dx`` apart, where these are told, becomes a line, with a warning. Lazy
+        arrays stay lazy: NaN are looked for where the data are computed.
 
     Raises
     ------
     TypeError
         Not an xarray object, or complex or non-numeric data.
     ValueError
-        No variable ``activity``, no time axis, no space axis, an empty axis.
+        No variable `name`, no time axis, no space axis, an empty axis.
     """
-    array = _variable(rec)
+    array = _variable(rec, name)
     if "time" not in array.dims:
         raise ValueError(
             f"rec has dims {array.dims}: a recording needs 'time'; rename yours with rec.rename(old='time')"
@@ -76,17 +78,14 @@ def activity(rec) -> xr.DataArray:
     for dim in ("time", *space):
         if dim != "electrode":
             array = _increasing(array, dim)
-    return array
+    return _opened_where_cut(array)
 
 
-def _variable(rec):
+def _variable(rec, name):
     if isinstance(rec, xr.Dataset):
-        if "activity" not in rec:
-            raise ValueError(f"rec has the variables {list(rec.data_vars)}: a recording's data is named 'activity'")
-        array = rec["activity"]
-        if "boundary" in rec.attrs and "boundary" not in array.attrs:
-            array = array.assign_attrs(boundary=rec.attrs["boundary"])
-        return array
+        if name not in rec:
+            raise ValueError(f"rec has the variables {list(rec.data_vars)}: a recording's data is named '{name}'")
+        return rec[name].assign_attrs({**closing(rec), **rec[name].attrs})
     if isinstance(rec, xr.DataArray):
         return rec
     raise TypeError(
@@ -145,6 +144,28 @@ def _increasing(array, dim):
     return array
 
 
+def closing(rec) -> dict:
+    """The attributes that say whether space closes on itself, for what is made from `rec`."""
+    return {name: rec.attrs[name] for name in CLOSING if name in rec.attrs}
+
+
+def _opened_where_cut(array):
+    """`array`, as a line where it is no longer all of the ring of `size` positions `dx` apart that was recorded."""
+    told = closing(array)
+    if "position" not in array.dims or len(told) < len(CLOSING) or told["boundary"] != "periodic":
+        return array
+    x, around = array.coords["position"].values, told["size"] * told["dx"]
+    step = np.ptp(x) / max(x.size - 1, 1)
+    if x.size == told["size"] or abs(x.size * step - around) <= EVENNESS * step:  # whole, or evenly thinned
+        return array
+    warnings.warn(
+        f"{x.size} positions {step:.6g} apart are part of a ring of {told['size']}, {told['dx']:.6g} apart: read as a "
+        "line with open ends; if they are all of it, correct rec.attrs['size'] and rec.attrs['dx']",
+        stacklevel=4,
+    )
+    return array.assign_attrs(boundary="open")
+
+
 def even_axis(array, dim, *, minimum: int = 2) -> Axis:
     """The evenly sampled axis `dim` of what `activity` returned.
 
@@ -161,7 +182,7 @@ def even_axis(array, dim, *, minimum: int = 2) -> Axis:
             f"'{dim}' has {values.size} sample(s): at least {minimum} are needed to measure a wave along it"
         )
     if values.size == 1:
-        return Axis(dim, float(values[0]), 1.0, 1, coord.attrs["units"], _is_periodic(array, dim))
+        return Axis(dim, float(values[0]), 1.0, 1, coord.attrs["units"], is_periodic(array, dim))
     steps = np.diff(values)
     step = (values[-1] - values[0]) / (values.size - 1)
     if steps.min() <= 0:
@@ -174,7 +195,7 @@ def even_axis(array, dim, *, minimum: int = 2) -> Axis:
             f"'{dim}' is not evenly sampled: steps run from {steps.min():.6g} to {steps.max():.6g}; "
             f"resample first, for example {even}({dim}=np.linspace({values[0]:.6g}, {values[-1]:.6g}, {values.size}))"
         )
-    return Axis(dim, float(values[0]), float(step), values.size, coord.attrs["units"], _is_periodic(array, dim))
+    return Axis(dim, float(values[0]), float(step), values.size, coord.attrs["units"], is_periodic(array, dim))
 
 
 def time_axis(array, *, minimum: int = 2) -> Axis:
@@ -208,7 +229,7 @@ def _common_units(array, names) -> str:
     return units[0]
 
 
-def _is_periodic(array, dim) -> bool:
+def is_periodic(array, dim) -> bool:
     """Whether `dim` closes on itself: the coordinate's own attribute ``boundary``, else the recording's."""
     if dim == "time":
         return False

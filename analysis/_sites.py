@@ -15,7 +15,16 @@ from scipy.sparse import csr_array
 from scipy.spatial import Delaunay, QhullError, cKDTree
 from tqdm import tqdm
 
-from analysis._axes import Axis, activity, check_finite, electrode_positions, even_axis, space_dims, time_axis
+from analysis._axes import (
+    Axis,
+    activity,
+    check_finite,
+    electrode_positions,
+    even_axis,
+    is_periodic,
+    space_dims,
+    time_axis,
+)
 from analysis._dead import dead_positions
 
 SLIVER = 1.5  # Delaunay edges longer than this many median edges join no neighbours: they run along the hull
@@ -117,13 +126,9 @@ def _period(array, dims):
     """Circumference along x (and y) of rings and closed sheets, inf along open axes, None where nothing closes."""
     if dims == ("electrode",):
         return None
-    axes = [array.coords[dim] for dim in reversed(dims)]
-    closed = [c.attrs.get("boundary", array.attrs.get("boundary", "open")) == "periodic" for c in axes]
-    if not any(closed):
+    if not any(is_periodic(array, dim) for dim in dims):
         return None
-    return np.array(
-        [even_axis(array, c.name).length if wraps else np.inf for c, wraps in zip(axes, closed, strict=True)]
-    )
+    return np.array([even_axis(array, dim).length if is_periodic(array, dim) else np.inf for dim in reversed(dims)])
 
 
 def traces(array: xr.DataArray, where: Sites):
@@ -170,10 +175,9 @@ def _grid_pairs(array, dims, shape):
         if shape[axis] < 2:
             continue
         coordinate = array.coords[dim].values.astype(float)
-        closed = array.coords[dim].attrs.get("boundary", array.attrs.get("boundary", "open")) == "periodic"
         step = np.diff(coordinate)
         first, second = np.take(index, range(shape[axis] - 1), axis), np.take(index, range(1, shape[axis]), axis)
-        if closed and shape[axis] > 2:
+        if is_periodic(array, dim) and shape[axis] > 2:
             step = np.append(step, even_axis(array, dim).step)
             first, second = index, np.roll(index, -1, axis)
         along = np.zeros((*first.shape, 2))

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from scipy import fft
 
-from analysis._axes import activity, check_finite, netcdf_attrs, space_dims, time_axis
+from analysis._axes import activity, check_finite, closing, netcdf_attrs, space_dims, time_axis
 from analysis._dead import dead_positions, fill
 from analysis.spectrum import block_chunks, plan_transform, tapered_segments, tools_of, wavenumber_frequency_spectrum
 
@@ -150,9 +150,8 @@ def directional_filter(rec, *, axis="x", speeds=None, band=None, detrend=None, m
     for part, (name, text) in zip(parts, names.items(), strict=True):
         result[name] = part.transpose(*array.dims)
         result[name].attrs = {"units": array.attrs.get("units", "1"), "long_name": f"activity {text}"}
-    boundary = {"boundary": array.attrs["boundary"]} if "boundary" in array.attrs else {}
     return result.assign_attrs(
-        **boundary,
+        **closing(array),
         **netcdf_attrs(method="directional filter", axis=axis, speeds=speeds, band=band, detrend=detrend),
     )
 

@@ -205,10 +205,7 @@ def _phase_map(phase, *, two_dimensional: str = ""):
     """Phases and the living sites of a phase Dataset."""
     if not isinstance(phase, xr.Dataset) or "phase" not in phase:
         raise TypeError("phase must be the Dataset that analytic_signal or generalized_phase returns")
-    angles = phase["phase"]
-    if "boundary" in phase.attrs:
-        angles = angles.assign_attrs(boundary=phase.attrs["boundary"])
-    angles = activity(angles)  # axes increase
+    angles = activity(phase, "phase")  # axes increase
     if two_dimensional and len(space_dims(angles)) == 1 and "electrode" not in angles.dims:
         raise ValueError(f"{two_dimensional} needs two dimensions of space; this recording has {space_dims(angles)}")
     _, _, where = sites(angles.fillna(0.0), mask=dead_positions(angles, "nan"), minimum=4, steps=1)

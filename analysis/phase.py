@@ -16,7 +16,16 @@ from scipy.interpolate import PchipInterpolator
 from scipy.signal import butter, sosfiltfilt
 from scipy.sparse import csr_array
 
-from analysis._axes import activity, check_finite, inverse_units, netcdf_attrs, space_dims, speed_units, time_axis
+from analysis._axes import (
+    activity,
+    check_finite,
+    closing,
+    inverse_units,
+    netcdf_attrs,
+    space_dims,
+    speed_units,
+    time_axis,
+)
 from analysis._dead import dead_positions
 from analysis._sites import Sites, site_gradient, sites
 
@@ -236,6 +245,7 @@ def _along_time(kernel, array, time, *, band, **options):
                 "the sampling rate) is needed"
             )
         sections = butter(FILTER_ORDER, [lowest, highest], "bandpass", fs=1 / time.step, output="sos")
+    array = array.drop_attrs(deep=False)  # whether space closes is told by the result alone, not by each variable
     return xr.apply_ufunc(
         kernel,
         array.chunk({"time": -1}) if array.chunks else array,
@@ -336,10 +346,9 @@ def _phase_dataset(signal, array, time, dead, band, trim, *, method, **parameter
         data = {name: variable.where(~dead) for name, variable in data.items()}
     if method == "generalized phase":
         data["interpolated"] = flags.assign_attrs(units="1", long_name="1 where the phase was interpolated")
-    boundary = {"boundary": array.attrs["boundary"]} if "boundary" in array.attrs else {}
     attrs = {
         "method": method,
-        **boundary,
+        **closing(array),
         **netcdf_attrs(band=band, trim=trim, filter_order=FILTER_ORDER, **parameters),
     }
     whole = xr.Dataset(data, attrs=attrs).transpose(*array.dims)
@@ -352,10 +361,7 @@ def _phase_dataset(signal, array, time, dead, band, trim, *, method, **parameter
 def _phases(phase):
     if not isinstance(phase, xr.Dataset) or not {"phase", "frequency"} <= set(phase.data_vars):
         raise TypeError("phase must be the Dataset that analytic_signal or generalized_phase returns")
-    angles = phase["phase"]
-    if "boundary" in phase.attrs:
-        angles = angles.assign_attrs(boundary=phase.attrs["boundary"])
-    return activity(angles)  # axes increase
+    return activity(phase, "phase")  # axes increase
 
 
 def _gradients(phase, *, where: Sites, operators: tuple[csr_array, ...]):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import wavefield as wf
 from analysis import synthetic
 from analysis.csd import current_source_density
 from analysis.patterns import (
@@ -212,6 +213,15 @@ def test_csd_of_a_ring_keeps_every_position():
     csd = current_source_density(rec).csd
     factor = (2 * np.pi * 3 / 32 * np.sinc(3 / 32)) ** 2
     np.testing.assert_allclose(csd, factor * rec.activity, atol=1e-12)
+
+
+def test_csd_of_part_of_a_ring_is_that_of_the_ring():
+    initial = np.cos(2 * np.pi * 5 * np.arange(64) / 64)[None]
+    ring = wf.simulate(wf.transport(1.0), initial=initial, steps=20)
+    whole = current_source_density(ring).csd
+    with pytest.warns(UserWarning, match="30 positions .* part of a ring of 64"):
+        part = current_source_density(ring.isel(position=slice(0, 30))).csd
+    np.testing.assert_allclose(part, whole.sel(position=slice(1, 28)), atol=1e-12)
 
 
 def test_csd_wants_a_regular_axis_and_finite_values():

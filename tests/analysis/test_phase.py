@@ -8,6 +8,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import wavefield as wf
 from analysis import synthetic
 from analysis.phase import (
     _extended,
@@ -99,6 +100,14 @@ def test_gradient_runs_across_the_seam_of_a_ring(modes):
     maps = phase_gradient(analytic_signal(rec, trim=0))
     assert abs(maps.wavenumber_x - modes / 32).max() < 1e-13
     assert abs(maps.speed - 3.2 / modes).max() < 1e-10
+
+
+def test_gradient_ends_with_the_part_of_a_ring_that_was_cut_out():
+    initial = np.cos(2 * np.pi * 5 * np.arange(64) / 64)[None]
+    phases = analytic_signal(wf.simulate(wf.transport(1.0), initial=initial, steps=320), trim=0)
+    with pytest.warns(UserWarning, match="30 positions .* part of a ring of 64"):
+        maps = phase_gradient(phases.isel(position=slice(10, 40)))
+    assert abs(maps.wavenumber_x - 5 / 64).max() < 1e-12
 
 
 def test_gradient_on_scattered_electrodes_and_uneven_lines_is_exact():

@@ -8,8 +8,10 @@ import pytest
 import xarray as xr
 from scipy.io import loadmat
 
+import wavefield as wf
 from analysis import _radon, synthetic
 from analysis._velocity_result import STATUS
+from analysis.dispersion import ridge_velocity
 from analysis.velocity import delay_velocity, phase_gradient_velocity, radon_velocity
 
 PROBE = synthetic.line(24, dx=0.4, units="mm")
@@ -75,6 +77,28 @@ def test_broadband_patterns_on_rings_and_lines(estimate, speed):
     for where in (synthetic.ring(64), synthetic.line(40)):
         rec = synthetic.moving_pattern(where, 256, speed=speed, seed=3)
         assert float(estimate(rec).speed) == pytest.approx(speed, rel=5e-3)
+
+
+def circling_wave(dx=1.0):
+    """A wave of 12.8 positions that goes round a ring of 64 at one position per step."""
+    initial = np.cos(2 * np.pi * 5 * np.arange(64) / 64)[None]
+    return wf.simulate(wf.transport(dx, dx=dx), initial=initial, steps=400)
+
+
+@pytest.mark.parametrize("estimate", [*ESTIMATORS.values(), ridge_velocity], ids=[*ESTIMATORS, "ridge"])
+@pytest.mark.parametrize("part", [slice(0, 30), slice(21, 43), slice(0, 60, 2)], ids=["30", "22", "30 of every other"])
+def test_part_of_a_ring_has_the_speed_of_the_ring(estimate, part):
+    with pytest.warns(UserWarning, match="part of a ring of 64, 1 apart: read as a line"):
+        result = estimate(circling_wave().isel(position=part))
+    assert result.speed.item() == pytest.approx(1.0, rel=2e-4)
+
+
+@pytest.mark.parametrize("estimate", [*ESTIMATORS.values(), ridge_velocity], ids=[*ESTIMATORS, "ridge"])
+def test_a_ring_stays_one_when_it_is_thinned_or_named_in_other_units(estimate):
+    rec = circling_wave(dx=0.4)
+    microns = rec.assign_coords(position=("position", 1e3 * rec.position.values, {"units": "um"}))
+    for ring, speed in ((rec.isel(position=slice(None, None, 2)), 0.4), (microns, 400.0)):
+        assert estimate(ring).speed.item() == pytest.approx(speed, rel=1e-4)
 
 
 @stacking
