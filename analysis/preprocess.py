@@ -1,6 +1,8 @@
 """Before the waves are measured: filters without phase shift, references, fewer samples, epochs, bad channels.
 
 Every step takes a recording and returns one, lazy where it was lazy, and writes what it did into its ``history``.
+Steps that change samples or times drop what says how a simulated field moved from one state to the next (its kernel,
+encoder, …), which no longer holds: such a recording is measured, not decoded or continued.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from analysis._sites import sites
 from wavefield.recording import with_history
 
 SETTLED = 1e-9  # of the impulse response: what is left after the overlap of lazy blocks
+MOVED_BY = ("kernel", "encoder", "bias", "profile", "boundary_row", "previous", "earlier_drive")
+MOVED_HOW = ("levels", "driven_end", "nonlinearity", "source_kind", "steps", "first_step")
 
 
 def bandpass(rec: xr.Dataset, band, *, order: int = 4) -> xr.Dataset:
@@ -67,7 +71,7 @@ def bandpass(rec: xr.Dataset, band, *, order: int = 4) -> xr.Dataset:
     kind = "bandpass" if len(edges) == 2 else "highpass" if band[1] is None else "lowpass"
     sections = butter(order, edges if len(edges) == 2 else edges[0], kind, fs=1 / time.step, output="sos")
     text = f"{kind} {' to '.join(f'{edge:g}' for edge in edges)} {inverse_units(time.units)}"
-    return _replaced(rec, _filtered(array, sections), f"{text}, Butterworth of order {order}, zero phase")
+    return _replaced(_unmoved(rec), _filtered(array, sections), f"{text}, Butterworth of order {order}, zero phase")
 
 
 def notch(rec: xr.Dataset, frequency: float, *, harmonics: int = 1, quality: float = 30.0) -> xr.Dataset:
@@ -96,8 +100,8 @@ def notch(rec: xr.Dataset, frequency: float, *, harmonics: int = 1, quality: flo
             f"{inverse_units(time.units)} (half the sampling rate) are needed"
         )
     sections = np.vstack([tf2sos(*iirnotch(line, quality, fs=1 / time.step)) for line in lines])
-    text = ", ".join(f"{line:g}" for line in lines)
-    return _replaced(rec, _filtered(array, sections), f"notch at {text} {inverse_units(time.units)}, zero phase")
+    text = f"notch at {', '.join(f'{line:g}' for line in lines)} {inverse_units(time.units)}, zero phase"
+    return _replaced(_unmoved(rec), _filtered(array, sections), text)
 
 
 def downsample(rec: xr.Dataset, factor: int) -> xr.Dataset:
@@ -126,7 +130,7 @@ def downsample(rec: xr.Dataset, factor: int) -> xr.Dataset:
     thinned = alike.isel(time=slice(None, None, factor))
     text = f"downsampled by {factor} to {1 / (time.step * factor):g} {inverse_units(time.units)}, low-pass before"
     attrs = {"dt": time.step * factor} if "dt" in rec.attrs else {}
-    result = _replaced(thinned, fewer, text).assign_attrs(attrs)
+    result = _replaced(_unmoved(thinned), fewer, text).assign_attrs(attrs)
     result.attrs.pop("save_every", None)  # dt is the interval of the samples now, not of the steps between them
     return result
 
@@ -173,7 +177,7 @@ def rereference(rec: xr.Dataset, *, reference="mean", mask="nan") -> xr.Dataset:
         if dead is not None and dead[chosen].all():
             raise ValueError(f"reference is {reference}: these sensors are all dead; name others, or 'mean'")
         shared, text = living.isel({dim: chosen}).mean(dim), f"sensors {numbers.tolist()}"
-    return _replaced(rec, array - shared, f"re-referenced to {text}")
+    return _replaced(_unmoved(rec), array - shared, f"re-referenced to {text}")
 
 
 def epochs(rec: xr.Dataset, events, *, before: float, after: float, labels=None) -> xr.Dataset:
@@ -227,13 +231,13 @@ def epochs(rec: xr.Dataset, events, *, before: float, after: float, labels=None)
     attrs = array.time.attrs
     cut = array.drop_vars("time").isel(time=window).transpose("trial", "time", ...)
     relative = time.step * np.arange(first, last + 1)
-    gone = [name for name in rec.variables if name == "previous" or {"time", "step"} & set(rec[name].dims)]
-    kept = rec.drop_vars(gone)
+    kept = _unmoved(rec).drop_dims(["time", "step"], errors="ignore")
     described = {"units": time.units, "long_name": "time of the event"}
     cut.attrs = dict(rec.activity.attrs)
     kept = kept.assign(activity=cut).assign_coords(
         time=("time", relative, attrs), event_time=("trial", events[whole], described)
     )
+    kept.attrs["start"] = "state"  # the field was not at rest when the epoch began
     if labels is not None:
         kept["label"] = ("trial", labels[whole], {"units": "1", "long_name": "label of the event"})
     return with_history(kept, f"{whole.sum()} epochs from {-before:g} to {after:g} {time.units} around events")
@@ -334,12 +338,19 @@ def _prepared(rec):
     return array, time_axis(array)
 
 
+def _unmoved(rec):
+    """The recording without what says how its field moved. Its drive stays: inputs came when they came."""
+    kept = rec.drop_vars(MOVED_BY, errors="ignore")
+    kept.attrs = {name: value for name, value in rec.attrs.items() if name not in MOVED_HOW}
+    return kept
+
+
 def _replaced(rec, array, text):
     """The recording with another activity, whose units and names stay."""
     array = array.transpose(*rec.activity.dims)
     array.attrs = dict(rec.activity.attrs)
     timed = rec.assign_coords(time=array["time"])  # in seconds, where it was of another type
-    return with_history(timed.drop_vars("previous", errors="ignore").assign(activity=array), text)
+    return with_history(timed.assign(activity=array), text)
 
 
 def _filtered(array, sections):

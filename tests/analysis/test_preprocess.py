@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 from scipy.signal import sosfiltfilt
 
+import wavefield as wf
 from analysis import preprocess, synthetic
 from wavefield.recording import recording, validate_recording
 
@@ -193,3 +194,42 @@ def test_what_comes_out_is_a_recording():
     fewer = preprocess.downsample(rec, 4)
     validate_recording(fewer)
     assert "save_every" not in fewer.attrs  # dt is the whole interval
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda r: preprocess.bandpass(r, (0.05, 0.2)),
+        lambda r: preprocess.notch(r, 0.1),
+        lambda r: preprocess.downsample(r, 2),
+        lambda r: preprocess.rereference(r),
+        lambda r: preprocess.epochs(r, [50.0], before=5, after=10).isel(trial=0),
+    ],
+    ids=["bandpass", "notch", "downsample", "rereference", "epochs"],
+)
+@pytest.mark.parametrize("operator", [wf.transport(1.0), wf.wave(0.5)], ids=["one-way", "two-way"])
+def test_what_no_longer_moves_as_simulated_is_neither_decoded_nor_continued(operator, step):
+    # every second state of transport by one cell per step moves by two: the kernel's phase velocity is half of it
+    rec = wf.simulate(operator, np.random.default_rng(8).standard_normal((200, 1)), size=32)
+    changed = step(rec)
+    validate_recording(changed)
+    with pytest.raises(ValueError, match="does not say what moved it: it has no kernel"):
+        wf.operator_of(changed)
+    with pytest.raises(ValueError, match="does not say what moved it"):
+        wf.decode(changed)
+    with pytest.raises(ValueError, match="does not say what moved it"):
+        wf.simulate(operator, initial=changed, steps=1)
+
+
+def test_an_epoch_begins_with_a_field_that_was_not_at_rest():
+    rec = wf.simulate(wf.transport(1.0), wf.spikes([[(20, 1.0), (46, 2.0)]], steps=100), size=64)
+    epoch = preprocess.epochs(rec, [50.0], before=5, after=10).isel(trial=0)  # ends after step 60, at time 10
+    with pytest.raises(ValueError, match="began with a field that was not zero"):
+        wf.decode(epoch, wf.transport(1.0))
+
+
+def test_sensors_that_are_masked_leave_the_operator_of_the_field():
+    rec = wf.simulate(wf.transport(0.5), np.ones((50, 1)), size=32)
+    masked = preprocess.mask_channels(rec, np.arange(32) == 3)
+    validate_recording(masked)
+    np.testing.assert_array_equal(wf.operator_of(masked).kernel, wf.operator_of(rec).kernel)
