@@ -73,11 +73,11 @@ def diagnose(rec, *, seed=0, band=None, mask=None, draws=999, alpha=0.05, confid
     >>> str(result.verdict.values), round(float(result.speed.sel(estimator="radon")), 2)
     ('travelling to +x', 1.0)
     """
-    array = activity(rec)
-    mask = dead_positions(array, mask, rec)
-    options = {"band": band, "mask": mask}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        array = activity(rec)
+        mask = dead_positions(array, mask, rec)
+        options = {"band": band, "mask": mask}
         result = xr.Dataset()
         spectrum = wavenumber_frequency_spectrum(array, mask=mask, average=_trial(array)).compute()
         result["power"] = spectrum["power"]

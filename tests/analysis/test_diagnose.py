@@ -130,3 +130,11 @@ def test_the_command_prints_a_verdict_and_writes_both_files(tmp_path, capsys):
 def test_bad_input_is_one_line_that_names_it(tmp_path, capsys):
     assert main(["diagnose", str(tmp_path / "none.nc")]) == 2
     assert "none.nc" in capsys.readouterr().err
+
+
+def test_what_is_wanting_in_the_recording_stands_in_the_result():
+    ring = wf.simulate(wf.transport(1.0), initial=np.cos(2 * np.pi * 5 * np.arange(64) / 64)[None], steps=256)
+    result = diagnose(ring.isel(position=slice(0, 30)))
+    assert "part of a ring of 64" in result.attrs["warnings"]
+    assert result.verdict.item() == "travelling to +x"
+    np.testing.assert_allclose(result.speed, 1.0, rtol=1e-3)
