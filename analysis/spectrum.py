@@ -222,7 +222,7 @@ def _inverse(plan):
 
 
 def _times(amplitude, density):
-    squared = "1" if amplitude == "1" else f"{amplitude}2"
+    squared = "1" if amplitude == "1" else f"{amplitude}2" if amplitude.isalpha() else f"({amplitude})2"
     return " ".join(part for part in (squared, density) if part != "1") or "1"
 
 

@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import numpy as np
@@ -7,6 +8,8 @@ from scipy import signal
 
 from analysis import synthetic
 from analysis.background import background_normalised_spectrum, diagonal_power, ridge_power
+from analysis.csd import current_source_density
+from analysis.direction import direction_index
 from analysis.spectrum import wavenumber_frequency_spectrum
 
 K0, F0 = 5 / 64, 12 / 256
@@ -72,6 +75,24 @@ def test_power_is_its_definition_on_a_sheet(shape):
         expected[-1] /= 2
     np.testing.assert_allclose(found.transpose("frequency", "wavenumber_y", "wavenumber_x"), expected, rtol=1e-9)
     assert found.attrs["units"] == "uV2 mm2 s"
+
+
+@pytest.mark.parametrize(
+    ("units", "size"), [("uV", 3.0), ("uV mm-2", 3.0 / 5.0**2), ("m/s", 11.0 / 7.0), ("mV2", 13.0**2), ("1", 1.0)]
+)
+def test_units_of_power_are_those_of_amplitude_squared(units, size):
+    rec = random_recording((16, 8), ("time", "position")).assign_attrs(units=units)
+    index = direction_index(rec)
+    for power in (wavenumber_frequency_spectrum(rec).power, index.right, index.left):
+        read = re.sub(r"(?<=[a-zA-Z)])(-?\d+)", r"**\1", power.attrs["units"]).replace(" ", "*")  # as UDUNITS reads it
+        value = eval(read, {"uV": 3.0, "mm": 5.0, "s": 7.0, "m": 11.0, "mV": 13.0})
+        assert value == pytest.approx(size**2 * 5.0 * 7.0)
+
+
+def test_units_of_the_power_of_current_sources_can_be_read():
+    rec = random_recording((16, 8), ("time", "position"))
+    power = wavenumber_frequency_spectrum(current_source_density(rec).csd).power
+    assert power.attrs["units"] == "(uV mm-2)2 mm s"  # uV2 mm-3 s, in UDUNITS
 
 
 def test_falling_coordinates_mean_what_they_say():
