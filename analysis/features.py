@@ -264,12 +264,10 @@ def _coherent_frequencies(values, step, where: Sites, slowness, peaks, band):
 
 
 def _of_moving(measure, cut, moving):
-    """A measure of every stretch in which something moves, NaN for the others: (trial[, channel])."""
-    result = np.full(moving.shape, np.nan)
-    rows = moving if moving.ndim == 1 else moving.all(axis=1)
-    if rows.any():
-        result[rows] = measure(cut.isel(trial=np.flatnonzero(rows))).transpose("trial", ...).values
-    return result
+    """A measure of every stretch and channel in which something moves, NaN for the others: (trial[, channel])."""
+    if not moving.any():
+        return np.full(moving.shape, np.nan)
+    return np.where(moving, measure(cut).transpose("trial", ...).values, np.nan)
 
 
 def _directionality(part, band, mask):

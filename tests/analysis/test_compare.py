@@ -294,6 +294,20 @@ def test_speeds_without_units_have_none():
     assert wave_features(ring(2, 0), segment=100.0, events=False).speed.attrs["units"] == "1"
 
 
+def test_a_silent_channel_leaves_the_properties_of_the_others():
+    rec = synthetic.plane(synthetic.ring(32), 400, wavenumber=2 / 32, frequency=0.05)
+    alone = wave_features(rec, segment=100, events=False)
+    silent = rec.activity * xr.DataArray([1.0, 0.0], dims="channel")
+    both = recording(silent.transpose("time", "channel", "position"), boundary="periodic")
+    found = wave_features(both, segment=100, events=False)
+    for name in alone.data_vars.keys() - {"channel"}:
+        np.testing.assert_allclose(found[name][found.channel == 0], alone[name], atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(found.travelling_index[found.channel == 0], 1.0, atol=1e-6)  # a plane wave
+    np.testing.assert_allclose(found.directionality[found.channel == 0], 1.0, atol=1e-6)
+    for name in ("speed", "travelling_index", "directionality"):
+        assert np.isnan(found[name][found.channel == 1]).all()
+
+
 @pytest.mark.parametrize("segment", [0, -5.0, np.nan, np.inf])
 def test_stretches_need_a_length(segment):
     with pytest.raises(ValueError, match="segment is"):
