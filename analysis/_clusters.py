@@ -35,9 +35,7 @@ def places(where: Sites, radius: float | None) -> Places:
     if radius is None:
         nobody = np.zeros(0, dtype=int)
         return Places(csr_array(np.ones((1, where.count))), nobody, nobody)
-    step = where.position[:, None] - where.position[None]
-    if where.period is not None:
-        step -= where.period * np.rint(step / where.period)
+    step = where.shortest(where.position[:, None] - where.position[None])
     near = np.linalg.norm(step, axis=-1) <= radius * (1 + 1e-9)
     return Places(csr_array(near.astype(float)), where.first, where.second)
 

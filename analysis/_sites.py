@@ -43,7 +43,7 @@ class Sites:
     second: np.ndarray  # (pair,) … and
     displacement: np.ndarray  # (pair, D): from first to second, across the seam of a ring
     spacing: np.ndarray  # (D,): typical distance of neighbours along x (and y)
-    period: np.ndarray | None  # (D,): circumference where space closes on itself (inf where it does not)
+    period: np.ndarray  # (D,): circumference where space closes on itself, inf where it does not
 
     @property
     def count(self) -> int:
@@ -62,6 +62,22 @@ class Sites:
     def extent(self) -> float:
         """Distance of the farthest corners of the array."""
         return float(np.linalg.norm(np.ptp(self.position, axis=0)))
+
+    @property
+    def closed(self) -> np.ndarray:
+        """Which of x (and y) close on themselves."""
+        return np.isfinite(self.period)
+
+    def shortest(self, step: np.ndarray) -> np.ndarray:
+        """Displacements (…, D) the shorter way round, along axes that close."""
+        return step - self._turns(np.rint(step / self.period))
+
+    def within(self, place: np.ndarray) -> np.ndarray:
+        """Places (…, D) less than once round from the lowest sensor, along axes that close."""
+        return place - self._turns(np.floor((place - self.position.min(axis=0)) / self.period))
+
+    def _turns(self, count):
+        return np.where(self.closed, self.period, 0.0) * count
 
     def spread(self, values: np.ndarray) -> np.ndarray:
         """Values (…, site) laid out over `dims` again, NaN where the sensors are dead."""
@@ -123,11 +139,9 @@ def sites(rec, *, mask=None, minimum: int = 2, steps: int = 4) -> tuple[xr.DataA
 
 
 def _period(array, dims):
-    """Circumference along x (and y) of rings and closed sheets, inf along open axes, None where nothing closes."""
+    """Circumference along x (and y) of rings and closed sheets, inf along open axes."""
     if dims == ("electrode",):
-        return None
-    if not any(is_periodic(array, dim) for dim in dims):
-        return None
+        return np.full(2, np.inf)
     return np.array([even_axis(array, dim).length if is_periodic(array, dim) else np.inf for dim in reversed(dims)])
 
 

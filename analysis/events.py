@@ -72,10 +72,10 @@ def wave_events(
     xarray.Dataset
         Over the dim ``event``, in order of onset within each trial and channel: ``onset``, ``end`` (of the last
         sample), ``duration``, ``speed`` (signed in one dimension), ``direction`` (two dimensions), ``wavelength``,
-        ``frequency``, ``centre_x`` (and ``centre_y``), ``sites`` that take part, mean ``directionality``, ``mass`` and
-        ``expected_false``, the number of events at least as massive that chance gives in one recording; ``trial`` and
-        ``channel`` where `rec` has them. ``participation`` (event and space) is how well each sensor agrees with the
-        event's direction, −1 to 1, NaN where it takes no part.
+        ``frequency``, ``centre_x`` (and ``centre_y``; circular means where space closes), ``sites`` that take part,
+        mean ``directionality``, ``mass`` and ``expected_false``, the number of events at least as massive that chance
+        gives in one recording; ``trial`` and ``channel`` where `rec` has them. ``participation`` (event and space) is
+        how well each sensor agrees with the event's direction, −1 to 1, NaN where it takes no part.
 
     Raises
     ------
@@ -197,11 +197,19 @@ def _describe(z, g, statistic, cells, times, where: Sites, around):
         "duration": times[when[-1]] - times[when[0]] + step,
         "wavenumber": wavenumber,
         "frequency": frequency,
-        "centre": weight @ where.position / max(weight.sum(), 1e-300),
+        "centre": _centre(weight, where),
         "sites": int(np.sum(taking_part.any(axis=0))),
         "directionality": float(statistic[cells].mean()),
         "participation": where.spread(participation),
     }
+
+
+def _centre(weight, where: Sites):
+    """Mean place (D,) of the sensors, along axes that close the circular mean."""
+    straight = weight @ where.position / max(weight.sum(), 1e-300)
+    radius = np.where(where.closed, where.period, 1.0) / (2 * np.pi)
+    around = radius * np.angle(weight @ np.exp(1j * where.position / radius))
+    return np.where(where.closed, where.within(around), straight)
 
 
 def _event_dataset(rows, array, time, where: Sites, attrs):

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr, theilslopes
 from analysis._axes import activity, check_finite, netcdf_attrs, space_dims, speed_units, time_axis
 from analysis._dead import dead_positions
 from analysis._distances import quantiles
-from analysis._sites import Sites, sites, space_coords
+from analysis._sites import sites, space_coords
 from analysis.features import array_length
 
 STANDS_OUT = 5.0  # standard deviations of the baseline by which a response must
@@ -115,7 +115,7 @@ def evoked_latency(
             f"before the stimulus: at least {FEWEST} are needed; average more trials, or filter first"
         )
     at_source = where.position[np.nanargmin(latency)] if at_source is None else at_source
-    distance = _distance(where, at_source)
+    distance = np.linalg.norm(where.shortest(where.position - at_source), axis=1)
     slowness = _slope(distance, latency)
     drawn = _bootstrap(values, time, level, distance, draws, np.random.default_rng(seed))
     low, high = quantiles(drawn, confidence) if len(drawn) else (np.nan, np.nan)
@@ -233,14 +233,6 @@ def _latency(evoked, time, level):
             share = (wanted - rising[low]) / (rising[low + 1] - rising[low])
             latency[sensor] = times[low] + share * (times[low + 1] - times[low])
     return latency
-
-
-def _distance(where: Sites, source):
-    step = where.position - source
-    if where.period is not None:
-        wraps = np.isfinite(where.period)
-        step[:, wraps] -= where.period[wraps] * np.rint(step[:, wraps] / where.period[wraps])
-    return np.linalg.norm(step, axis=1)
 
 
 def _slope(distance, latency):

@@ -27,7 +27,8 @@ def phase_distance_correlation(phase, centre) -> xr.Dataset:
     phase : xarray.Dataset
         What `analytic_signal` or `generalized_phase` returned.
     centre : (float, float) or float
-        (x, y), or the position on a line, in the units of the coordinates.
+        (x, y), or the position on a line or ring, in the units of the coordinates. Where space closes, distances go
+        the shorter way round.
 
     Returns
     -------
@@ -40,7 +41,7 @@ def phase_distance_correlation(phase, centre) -> xr.Dataset:
     Zar 1999, Biostatistical Analysis, equation 27.47; Muller et al. 2018, Nat. Rev. Neurosci. 19.
     """
     angles, where = _phase_map(phase)
-    distance = np.linalg.norm(where.position - _point(centre, where), axis=1)
+    distance = np.linalg.norm(where.shortest(where.position - _point(centre, where)), axis=1)
     rho, p_value = _over_sites(lambda values: _circular_linear(values, distance), angles, where, outputs=2)
     return _correlation(rho, p_value, "circular–linear correlation of phase and distance", "phase–distance", centre)
 
@@ -71,7 +72,7 @@ def rotation_correlation(phase, centre) -> xr.Dataset:
     Fisher and Lee 1983, Biometrika 70 (the T-linear association, which needs no mean direction).
     """
     angles, where = _phase_map(phase, two_dimensional="rotation_correlation")
-    offset = where.position - _point(centre, where)
+    offset = where.shortest(where.position - _point(centre, where))
     polar = np.arctan2(offset[:, 1], offset[:, 0])
     rho, p_value = _over_sites(lambda values: _circular_circular(-values, polar), angles, where, outputs=2)
     return _correlation(rho, p_value, "circular correlation of phase and polar angle", "rotation", centre)

@@ -80,6 +80,29 @@ def test_local_waves_are_found_where_they_are():
     assert (strong.sites < 128).all()
 
 
+@pytest.mark.parametrize("centre", [0, 16, 44])
+def test_the_centre_of_a_local_wave_is_where_it_is_on_a_ring(centre):
+    rec = synthetic.plane(synthetic.ring(48), 400, wavenumber=0.1, frequency=0.1)
+    away = (rec.position - centre + 24) % 48 - 24
+    size = np.exp(-((away / 7) ** 2) - ((rec.time - 200) / 30) ** 2)
+    noise = synthetic.white_noise(synthetic.ring(48), 400, seed=0).activity
+    rec["activity"] = (size * np.cos(2 * np.pi * (0.1 * rec.time - away / 10)) + 0.3 * noise).transpose(*noise.dims)
+    events = wave_events(rec, band=(0.06, 0.14), seed=0, surrogates=40, radius=4)
+    strongest = events.centre_x.values[np.argmax(events.mass.values)]
+    assert 0 <= strongest < 48
+    assert abs((strongest - centre + 24) % 48 - 24) < 2
+
+
+def test_local_waves_are_found_on_a_sheet_that_closes_one_way():
+    where = synthetic.sheet((6, 16), dx=0.4, units="mm")
+    rec = bursts(where, wavenumber=(0.3125, 0.0))
+    rec.x.attrs["boundary"] = "periodic"
+    events = wave_events(rec, band=(6, 14), seed=1, radius=0.6, surrogates=40)
+    strong = events.isel(event=np.argsort(-events.mass.values)[:3]).sortby("onset")
+    np.testing.assert_allclose(strong.onset, ONSETS, atol=0.15)
+    np.testing.assert_allclose(np.cos(strong.direction), 1, atol=0.05)
+
+
 def test_a_standing_oscillation_is_no_event():
     rec = bursts(wavenumber=(0.0, 0.0), snr=2.0)
     assert wave_events(rec, band=(6, 14), seed=1).sizes["event"] == 0

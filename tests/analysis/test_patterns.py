@@ -171,6 +171,28 @@ def test_phase_distance_correlation_lies_in_range_and_its_p_value_is_calibrated(
     assert float((rotation.p_value < 0.05).mean()) == pytest.approx(0.05, abs=0.02)
 
 
+@pytest.mark.parametrize("centre", [0.0, 10.0, 63.0])
+def test_phase_distance_correlation_is_the_same_wherever_on_the_ring_the_source_is(centre):
+    rec = synthetic.plane(synthetic.ring(64), 200, wavenumber=1 / 64, frequency=0.05)
+    away = np.abs((rec.position - centre + 32) % 64 - 32)
+    rec = rec.assign(activity=np.cos(2 * np.pi * (0.05 * rec.time - away / 64)))
+    rho = phase_distance_correlation(analytic_signal(rec, trim=0), centre).rho
+    phase = 2 * np.pi * np.abs(np.arange(-32, 32)) / 64
+    (_, cs, cx), (_, _, sx), _ = np.corrcoef([np.cos(phase), np.sin(phase), phase])
+    expected = np.sqrt((cx**2 + sx**2 - 2 * cx * sx * cs) / (1 - cs**2))
+    np.testing.assert_allclose(rho.isel(time=0), expected, atol=1e-9)
+    assert rho.min() > 0.99
+
+
+@pytest.mark.parametrize("centre", [(4.0, 4.0), (0.5, 7.5)])
+def test_rotation_correlation_is_the_same_across_the_seam_of_a_closed_sheet(centre):
+    where = synthetic.sheet((8, 8), periodic=True)
+    x, y = ((axis - middle + 4) % 8 - 4 for axis, middle in zip(where.xy(), centre, strict=True))
+    rec = synthetic.plane(where, 100, wavenumber=(0.0, 0.0), frequency=0.1)
+    rec["activity"] = np.cos(0.2 * np.pi * rec.time - xr.DataArray(np.arctan2(y, x), dims=("y", "x")))
+    np.testing.assert_allclose(rotation_correlation(analytic_signal(rec, trim=0), centre).rho, 1.0, atol=1e-9)
+
+
 def test_patterns_are_the_same_lazily():
     phases = spiral(1)
     lazy = phases.chunk(time=25)
