@@ -99,7 +99,7 @@ def divergence_and_curl(gradient) -> xr.Dataset:
     """
     if "wavenumber_y" not in gradient:
         raise ValueError("gradient has no wavenumber_y: divergence and curl need two dimensions of space")
-    kx, ky = (activity(gradient[name]) for name in ("wavenumber_x", "wavenumber_y"))
+    kx, ky = (activity(gradient, name) for name in ("wavenumber_x", "wavenumber_y"))
     _, _, where = sites(kx.fillna(0.0), mask=dead_positions(kx, "nan"), steps=1)
     operators = site_gradient(where)
     dims = where.dims

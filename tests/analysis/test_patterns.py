@@ -85,6 +85,14 @@ def test_curl_is_strongest_at_the_centre_of_a_rotation_and_has_its_sense(arms):
     assert float(np.sign(flow.curl.sel(x=3, y=3)[0])) == arms
 
 
+def test_divergence_and_curl_move_with_the_field_on_a_closed_sheet():
+    rec = synthetic.smooth_noise(synthetic.sheet((7, 8), periodic=True), 60, seed=0)
+    moved = rec.assign(activity=rec.activity.roll(x=3, y=2))
+    flow, other = (divergence_and_curl(phase_gradient(analytic_signal(one, trim=0))) for one in (rec, moved))
+    for name in ("divergence", "curl"):
+        np.testing.assert_allclose(other[name], flow[name].roll(x=3, y=2), atol=1e-12)
+
+
 # Singularities -----------------------------------------------------------------------------------------------------
 
 
