@@ -86,6 +86,9 @@ def divergence_and_curl(gradient) -> xr.Dataset:
     by least squares over the neighbours of each site. The strongest divergence is the source of a target wave (the
     most negative its sink); positive curl turns counter-clockwise.
 
+    On a sheet the phase goes round a core in one loop of four neighbours, and these four share its curl: what is
+    strongest in several sensors side by side lies in their middle, the core to half a spacing.
+
     Parameters
     ----------
     gradient : xarray.Dataset
@@ -95,7 +98,7 @@ def divergence_and_curl(gradient) -> xr.Dataset:
     -------
     xarray.Dataset
         ``divergence`` and ``curl``, cycles per unit squared, over time and space, and where they are strongest:
-        ``source_x``, ``source_y``, ``centre_x``, ``centre_y`` at each time.
+        ``source_x``, ``source_y``, ``centre_x``, ``centre_y`` at each time; one of them where several are as strong.
     """
     if "wavenumber_y" not in gradient:
         raise ValueError("gradient has no wavenumber_y: divergence and curl need two dimensions of space")
@@ -107,7 +110,7 @@ def divergence_and_curl(gradient) -> xr.Dataset:
     def fields(kx, ky):
         (kx_x, kx_y), (ky_x, ky_y) = (_slopes(component, where, operators) for component in (kx, ky))
         divergence, curl = kx_x + ky_y, ky_x - kx_y  # (…, site)
-        source, centre = (where.position[np.nanargmax(field, axis=-1)] for field in (divergence, np.abs(curl)))
+        source, centre = (_strongest(field, where) for field in (divergence, np.abs(curl)))
         return (
             where.spread(divergence),
             where.spread(curl),
@@ -282,6 +285,16 @@ def _slopes(component, where, operators):
     difference = (flat[:, where.second] - flat[:, where.first]).T
     lead = component.shape[: -len(where.dims)]
     return [(operator @ difference).T.reshape(*lead, where.count) for operator in operators]
+
+
+def _strongest(field, where: Sites):
+    """Place (…, D) where `field` (…, site) is greatest: the middle of the adjoining sensors that share the greatest."""
+    greatest = np.nanmax(field, axis=-1, keepdims=True)
+    shared = field >= greatest - 1e-9 * np.abs(greatest)
+    first = where.position[shared.argmax(axis=-1)]
+    step = where.shortest(where.position - first[..., None, :])  # (…, site, D)
+    shared &= (np.abs(step) <= where.spacing * (1 + 1e-9)).all(axis=-1)
+    return where.within(first + np.sum(step * shared[..., None], axis=-2) / shared.sum(axis=-1)[..., None])
 
 
 def _loops(angles, where: Sites):

@@ -85,6 +85,41 @@ def test_curl_is_strongest_at_the_centre_of_a_rotation_and_has_its_sense(arms):
     assert float(np.sign(flow.curl.sel(x=3, y=3)[0])) == arms
 
 
+@pytest.mark.parametrize("centre", [(4.0, 4.0), (4.5, 4.5), (4.3, 3.8), (3.5, 4.0)])
+def test_the_centre_of_a_rotation_is_found_to_half_a_spacing_at_all_times(centre):
+    flow = divergence_and_curl(phase_gradient(spiral(where=synthetic.sheet((9, 9)), centre=centre)))
+    assert abs(flow.centre_x - centre[0]).max() <= 0.5 + 1e-9
+    assert abs(flow.centre_y - centre[1]).max() <= 0.5 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("periodic", "centre"),
+    [(False, (3.0, 4.0)), (False, (3.5, 4.5)), (True, (3.5, 4.5)), (True, (7.5, 0.0)), (True, (7.5, 7.5))],
+)
+def test_a_source_between_sensors_is_found_in_their_middle(centre, periodic):
+    where = synthetic.sheet((8, 8), periodic=periodic)
+    x, y = (axis - middle for axis, middle in zip(where.xy(), centre, strict=True))
+    if periodic:
+        x, y = (x + 4) % 8 - 4, (y + 4) % 8 - 4
+    rec = synthetic.plane(where, 100, wavenumber=(0.0, 0.0), frequency=0.1)
+    rec["activity"] = np.cos(0.2 * np.pi * rec.time - xr.DataArray(0.4 * np.hypot(x, y), dims=("y", "x")))
+    flow = divergence_and_curl(phase_gradient(analytic_signal(rec, trim=0)))
+    np.testing.assert_allclose(flow.source_x, centre[0], atol=1e-9)
+    np.testing.assert_allclose(flow.source_y, centre[1], atol=1e-9)
+
+
+def test_of_two_rotations_one_is_named_and_not_the_place_between():
+    cores = [(2.5, 2.5), (6.5, 5.5)]
+    where = synthetic.sheet((9, 9))
+    x, y = where.xy()
+    turns = [sense * np.arctan2(y - b, x - a) for sense, (a, b) in zip((1, -1), cores, strict=True)]
+    rec = synthetic.plane(where, 100, wavenumber=(0.0, 0.0), frequency=0.1)
+    rec["activity"] = np.cos(0.2 * np.pi * rec.time - xr.DataArray(sum(turns), dims=("y", "x")))
+    flow = divergence_and_curl(phase_gradient(analytic_signal(rec, trim=0)))
+    found = np.column_stack([flow.centre_x, flow.centre_y]).round(9).tolist()
+    assert all(tuple(core) in cores for core in found)
+
+
 def test_divergence_and_curl_move_with_the_field_on_a_closed_sheet():
     rec = synthetic.smooth_noise(synthetic.sheet((7, 8), periodic=True), 60, seed=0)
     moved = rec.assign(activity=rec.activity.roll(x=3, y=2))
