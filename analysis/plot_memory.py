@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.colors import SymLogNorm
 
+from analysis.spectral_comparison import eigenvalues_of
+
 THEORY, LEARNED, FADING = "#D55E00", "#0072B2", "0.7"
 _BOUNDS = {"bound_product": (":", "bound of a product"), "bound_wave": ("--", "bound of waves")}  # style, label
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -21,7 +23,8 @@ def unit_circle(found: xr.Dataset, theory=None, *, ax=None):
     ----------
     found : Dataset
         From `analysis.recover_waves`.
-    theory : linear system of `wavefield.history` or array of eigenvalues, optional
+    theory : linear system of `wavefield.history`, array_like, optional
+        Φ or its eigenvalues likewise. Drawn are those of modulus above 0.5: what a map forgets stands at 0.
     """
     ax = plt.subplots(figsize=(4.2, 4.2), layout="constrained")[1] if ax is None else ax
     circle = np.exp(1j * np.linspace(0, 2 * np.pi, 400))
@@ -33,8 +36,8 @@ def unit_circle(found: xr.Dataset, theory=None, *, ax=None):
     ax.plot(lasting.real, lasting.imag, "o", ms=7, mfc="none", color=LEARNED, label=f"persisting ({lasting.size})")
     furthest = max(1.0, np.abs(values).max())
     if theory is not None:
-        known = np.asarray(theory.spectrum() if hasattr(theory, "spectrum") else theory)
-        known = known[np.abs(known) > 0.5]  # what the map forgets stands at 0
+        known = eigenvalues_of(theory, "theory")
+        known = known[np.abs(known) > 0.5]  # of Jordan blocks at 0 rounding makes small discs
         ax.plot(known.real, known.imag, "x", ms=6, color=THEORY, label=f"theory ({known.size})")
         furthest = max(furthest, np.abs(known).max(initial=0.0))
     limit = 1.1 * furthest
@@ -136,15 +139,18 @@ def gradients(results: Mapping[str, xr.Dataset], *, bounds: bool = True, ax=None
 
 def describe(found: xr.Dataset) -> str:
     """What was found, in words and numbers."""
-    share = float(found["shift_share"] + found["boundary_share"])
+    held = f"{100 * float(found['shift_share'] + found['boundary_share']):.1f} % of the operator"
+    if found.attrs["grounding"] == "history":
+        held += ", as this grounding makes it of any recurrence"
+    newest = f"which holds {100 * float(found['newest_share']):.1f} % of the waves"
     slots = [int((found["line"] == line).sum()) for line in range(int(found.attrs["lines"]))]
     return "\n".join(
         [
             f"{found.attrs['rank']} of {found.sizes['unit']} directions persist (gap {float(found['gap']):.2f})",
             f"slots of each line: {', '.join(map(str, slots))}",
-            f"shift and boundary row: {100 * share:.1f} % of the operator",
+            f"shift and boundary row: {held}",
             f"variance explained: {100 * float(found['variance_explained']):.1f} % of a step",
-            f"inputs enter the newest slot: {100 * float(found['entry_share']):.1f} %",
+            f"inputs enter the newest slot: {100 * float(found['entry_share']):.1f} %, {newest}",
             f"outputs read the newest slot: {100 * float(found['exit_share']):.1f} %",
             f"condition of the basis: {float(found['condition']):.1f}",
         ]

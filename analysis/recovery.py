@@ -89,7 +89,11 @@ def recover_waves(
         Numbers: ``shift_share``, ``boundary_share`` (squared norm of Φ in the shift, each line on itself, and in the
         boundary row); ``recurrence_share`` (both, of the squared norm of all of W in the basis of waves and residual
         directions); ``variance_explained`` (of W h for white h); ``entry_share``, ``exit_share`` (of encoder and
-        readout in slot s); ``gap``, ``condition`` (of Ψ).
+        readout in slot s) and ``newest_share`` (waves that are in slot s, of all: what those two would be of inputs
+        and outputs spread evenly); ``gap``, ``condition`` (of Ψ).
+
+        A squared norm is held by what is largest: shift and row have to be looked at each for itself. And where few
+        waves persist beside the newest of each line, being in slot s says little: `newest_share` is near 1.
 
     Raises
     ------
@@ -126,7 +130,7 @@ def recover_waves(
     basis, dual = right @ inside, np.linalg.pinv(inside) @ left
     return _described(
         w, w_in, w_out, basis, dual, (length - ages, line), (length, lines), values, rank, gap,
-        method=f"power iteration grounded in {grounding}, within the {rank} directions that persist",
+        grounding, f"power iteration grounded in {grounding}, within the {rank} directions that persist",
     )  # fmt: skip
 
 
@@ -156,10 +160,8 @@ def published_recovery(weight_hh, weight_in, weight_out, theory) -> xr.Dataset:
         If a shape does not fit, weights are not finite, or theory forgets everything.
     """
     w, w_in, w_out = _checked(weight_hh, weight_in, weight_out)
-    phi = _matrix(theory, "theory")
     lines = len(w_out)
-    if len(phi) % lines:
-        raise ValueError(f"theory must have s·d rows with d = {lines}, the outputs, got {len(phi)}")
+    phi = _theory(theory, lines)
     length = len(phi) // lines
     blocks = _powers(w, np.linalg.pinv(w_out), length)  # (s, N, d), newest first
     live = lambda matrix: int((np.abs(np.linalg.eigvals(matrix)) > 0.8).sum())  # noqa: E731
@@ -182,7 +184,7 @@ def published_recovery(weight_hh, weight_in, weight_out, theory) -> xr.Dataset:
     gap = float(_gaps(np.abs(values))[len(kept) - 1])
     return _described(
         w, w_in, w_out, basis, np.linalg.pinv(basis), (slots, line), (length, lines), values, len(kept), gap,
-        method="published procedure: power iteration grounded in output, slots chosen by the true f",
+        "output", "published procedure: power iteration grounded in output, slots chosen by the true f",
     )  # fmt: skip
 
 
@@ -190,7 +192,8 @@ def boundary_agreement(found: xr.Dataset, theory) -> float:
     """Return how far the boundary row that was found is that of theory: the mean cosine between the two over the lines.
 
     1 if every line is driven by the entries that theory says, with their signs; what a tanh network makes up for by
-    gain (|λ| > 1) does not count. 0 for a line whose newest slot, or what drives it, was not found.
+    gain (|λ| > 1) does not count. 0 for a line whose newest slot, or what drives it, was not found. Of a map of period
+    s, as T1, it is no evidence: the last block of any power iteration comes back into the first.
 
     Parameters
     ----------
@@ -202,11 +205,11 @@ def boundary_agreement(found: xr.Dataset, theory) -> float:
     Raises
     ------
     ValueError, TypeError
-        If theory is no square matrix of that many slots and lines.
+        If `found` is not of these functions, or theory has not as many slots and lines.
     """
-    phi, lines, length = _matrix(theory, "theory"), int(found.attrs["lines"]), int(found.attrs["length"])
-    if len(phi) != lines * length:
-        raise ValueError(f"theory must have {length} slots of {lines} lines, got {len(phi)} rows")
+    check_found(found)
+    lines, length = int(found.attrs["lines"]), int(found.attrs["length"])
+    phi = _theory(theory, lines, length)
     newest = found["slot"].values == length
     learned = np.zeros((lines, len(phi)))
     at = (found["slot"].values - 1) * lines + found["line"].values
@@ -233,6 +236,7 @@ def wave_states(found: xr.Dataset, states) -> xr.Dataset:
         A recording: `activity` (trial, time, channel = line, position = slot − 1), NaN where a line has no such slot.
         The attribute ``variance_explained`` is 1 − ‖h − ΨΨ*h‖² / ‖h‖².
     """
+    check_found(found)
     values, coords = _hidden(states, found.sizes["unit"])
     waves = values @ found["dual"].values.T  # (…, time, wave)
     missing = values - waves @ found["basis"].values.T
@@ -347,7 +351,7 @@ def _independent(candidates, rank):
 # ---- what is reported -----------------------------------------------------------------------------------------------
 
 
-def _described(w, w_in, w_out, basis, dual, places, shape, values, rank, gap, *, method):
+def _described(w, w_in, w_out, basis, dual, places, shape, values, rank, gap, grounding, method):
     operator, encoder, readout = dual @ w @ basis, dual @ w_in, w_out @ basis
     (slots, line), (length, lines) = places, shape
     newest = slots == length
@@ -369,6 +373,7 @@ def _described(w, w_in, w_out, basis, dual, places, shape, values, rank, gap, *,
     numbers["variance_explained"] = (1 - (missed**2).sum() / (w**2).sum(), "share of the variance of W h for white h")
     numbers["entry_share"] = (_share(encoder[newest], encoder), "share of the encoder's squared norm in slot s")
     numbers["exit_share"] = (_share(readout[:, newest], readout), "share of the readout's squared norm in slot s")
+    numbers["newest_share"] = (newest.mean(), "share of the waves that are in slot s")
     numbers["gap"] = (gap, "modulus of the last eigenvalue that persists over that of the next")
     numbers["condition"] = (np.linalg.cond(basis), "condition number of the basis")
     arrays = {
@@ -391,7 +396,7 @@ def _described(w, w_in, w_out, basis, dual, places, shape, values, rank, gap, *,
         "slot_from": ("wave_from", slots, per_wave("slot")),
         "line_from": ("wave_from", line, per_wave("dimension of the state")),
     }
-    attrs = {"method": method, "length": length, "lines": int(lines), "rank": int(rank)}
+    attrs = {"method": method, "length": length, "lines": int(lines), "rank": int(rank), "grounding": grounding}
     return xr.Dataset(data, coords, attrs)
 
 
@@ -417,10 +422,23 @@ def _checked(weight_hh, weight_in, weight_out):
     return w, w_in, w_out
 
 
-def _matrix(theory, name):
-    matrix = real_array(theory.matrix() if hasattr(theory, "matrix") else theory, name)
+def check_found(found) -> None:
+    """Raise a TypeError if `found` is no Dataset of `recover_waves` or `published_recovery`."""
+    if not isinstance(found, xr.Dataset) or not {"basis", "dual", "operator", "persists"} <= set(found.variables):
+        what = f"a Dataset of {', '.join(map(str, found))}" if isinstance(found, xr.Dataset) else type(found).__name__
+        raise TypeError(f"found must be a Dataset of recover_waves, got {what}")
+
+
+def _theory(theory, lines, length=None):
+    """Φ, of so many lines and slots; of any number of slots without `length`."""
+    known = hasattr(theory, "spectrum")  # a system, which unlike its matrix says how many of each it has
+    matrix = real_array(theory.matrix() if known else theory, "theory")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.size == 0:
-        raise ValueError(f"{name} must be a linear system of wavefield.history or a square matrix, got {matrix.shape}")
+        raise ValueError(f"theory must be a linear system of wavefield.history or a square matrix, got {matrix.shape}")
+    slots = len(matrix) / lines if length is None else length
+    if len(matrix) != lines * slots or slots % 1 or (known and theory.dimension != lines):
+        has = f"{theory.length} slots of {theory.dimension} lines" if known else f"{len(matrix)} rows"
+        raise ValueError(f"theory must have {'' if length is None else f'{length} '}slots of {lines} lines, got {has}")
     return matrix
 
 

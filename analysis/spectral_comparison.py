@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import linear_sum_assignment
 
+from analysis.recovery import check_found
+
 
 def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
     """Pair the persisting eigenvalues of a recurrence with those of a linear system, and say how far apart they are.
@@ -25,7 +27,8 @@ def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
     system : linear system of `wavefield.history`, or array_like
         Φ (M, M) or its eigenvalues likewise.
     threshold : float
-        Eigenvalues of a larger modulus persist; 0 or more. Those of a Dataset are the ones it found to persist.
+        Eigenvalues of a larger modulus persist; 0 or more. Those of a Dataset are the ones it found to persist; where
+        these fade, so may those of theory, which then need `threshold` times the modulus of the weakest of them.
 
     Returns
     -------
@@ -56,12 +59,14 @@ def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
     if not threshold >= 0:
         raise ValueError(f"threshold must be a modulus, 0 or more, got {threshold!r}")
     if isinstance(found, xr.Dataset):
+        check_found(found)
         everything = found["modulus"].values * np.exp(1j * found["angle"].values)
         learned = everything[found["persists"].values == 1]
+        threshold *= min(1.0, np.abs(learned).min())
     else:
-        everything = _eigenvalues(found, "found")
+        everything = eigenvalues_of(found, "found")
         learned = everything[np.abs(everything) > threshold]
-    values = _eigenvalues(system.matrix() if hasattr(system, "matrix") else system, "system")
+    values = eigenvalues_of(system, "system")
     theory = values[np.abs(values) > threshold]
     rows, columns = linear_sum_assignment(np.abs(_apart(theory[:, None], learned)))
     theory_paired, learned_paired = theory[rows], learned[columns]
@@ -117,8 +122,20 @@ def _mean(values):
     return values.mean() if values.size else np.nan
 
 
-def _eigenvalues(given, name):
-    array = np.asarray(given)
+def eigenvalues_of(given, name: str) -> np.ndarray:
+    """Return the eigenvalues of a linear system of `wavefield.history` or of a matrix, or those that are given.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Naming the argument, if it is none of these.
+    """
+    if hasattr(given, "spectrum"):
+        return given.spectrum()
+    try:
+        array = np.asarray(given)
+    except (RuntimeError, TypeError, ValueError) as error:  # a tensor that requires grad, a ragged list
+        raise TypeError(f"{name} must be a matrix or eigenvalues (a tensor detached): {error}") from None
     if array.dtype.kind not in "iufc":
         raise TypeError(f"{name} must be a matrix or eigenvalues, got {type(given).__name__}")
     if not np.isfinite(array).all():

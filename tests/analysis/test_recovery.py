@@ -140,6 +140,43 @@ def test_a_recurrence_that_is_no_wave_is_told_by_the_basis_grounded_in_output():
     assert float(found.shift_share + found.boundary_share) < 0.75
 
 
+def test_inputs_that_enter_anywhere_enter_the_newest_slot_as_often_as_waves_are_in_it():
+    w, _, w_out = wf.history.rnn_weights(wf.history.task("T1"), orthogonal(90, 64))
+    generator, shares = np.random.default_rng(3), []
+    for _ in range(20):
+        found = analysis.recover_waves(w, generator.normal(size=(90, 8)), w_out, length=8, grounding="output")
+        shares.append(float(found.entry_share))
+    assert float(found.newest_share) == 1 / 8
+    assert np.mean(shares) == pytest.approx(1 / 8, abs=0.02)
+    of_lags = analysis.recover_waves(*wf.history.rnn_weights(wf.history.task("T2")), length=8)
+    assert float(of_lags.newest_share) == 8 / 36
+
+
+def told(w, w_out, system):
+    """The published procedure once more, column by column: the operator at the slots that the true Φ needs."""
+    s, d, phi = system.length, system.dimension, system.matrix()
+    columns = [np.linalg.matrix_power(w, s - 1 - k) @ np.linalg.pinv(w_out)[:, j] for k in range(s) for j in range(d)]
+    kept = []
+    for m in range(s * d):
+        others = np.delete(np.arange(s * d), m)
+        lost = (abs(np.linalg.eigvals(phi[np.ix_(others, others)])) > 0.8).sum() < (abs(system.spectrum()) > 0.8).sum()
+        kept += [m] if lost else []
+    basis = np.stack([columns[m] / np.sqrt(sum(columns[m] ** 2)) for m in kept], axis=1)
+    dual = np.linalg.solve(basis.T @ basis, basis.T)
+    return basis, dual, dual @ w @ basis
+
+
+@pytest.mark.parametrize("name", ["T1", "T3"])
+def test_the_published_procedure_is_what_was_published(name):
+    system = wf.history.task(name)
+    w, w_in, w_out, _ = with_decaying_directions(system, 90, noise=0.03)
+    found = analysis.published_recovery(w, w_in, w_out, system)
+    for ours, independent in zip((found.basis, found.dual, found.operator), told(w, w_out, system), strict=True):
+        np.testing.assert_allclose(ours, independent, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(found.encoder, found.dual.values @ w_in)
+    np.testing.assert_allclose(found.readout, w_out @ found.basis.values)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_the_published_procedure_which_is_told_f_chooses_the_same_slots(name):
     system = wf.history.task(name)
@@ -191,6 +228,18 @@ def test_dual_basis_and_residual_directions_complete_the_state_space():
     np.testing.assert_allclose(inside[36:, :36], 0, atol=1e-9)
     share = ((inside[:36, :36]) ** 2).sum() / (inside**2).sum()
     np.testing.assert_allclose(found.recurrence_share, share, rtol=1e-6)
+
+
+def test_variance_explained_is_that_of_a_step_from_white_states():
+    w, w_in, w_out, _ = with_decaying_directions(wf.history.task("T2"), 80)
+    found = analysis.recover_waves(w, w_in, w_out, length=8)
+    white = np.random.default_rng(1).normal(size=(80, 40_000))
+    step, held = w @ white, found.basis.values @ found.operator.values @ found.dual.values @ white
+    expected = 1 - ((step - held) ** 2).sum() / (step**2).sum()
+    assert float(found.variance_explained) == pytest.approx(expected, abs=0.01)
+    assert 0.1 < expected < 0.99
+    alone = wf.history.rnn_weights(wf.history.task("T1"), orthogonal(90, 64))  # nothing but waves
+    assert float(analysis.recover_waves(*alone, length=8).variance_explained) == pytest.approx(1, abs=1e-12)
 
 
 def test_hidden_states_show_the_history_travelling_along_the_lines():
@@ -259,6 +308,7 @@ def test_a_recovery_is_a_dataset_that_netcdf_takes(tmp_path):
 
 
 W, IN, OUT = wf.history.rnn_weights(wf.history.repeat_copy(2, 4))
+RECORDING = wf.history.simulate(wf.history.repeat_copy(2, 4), np.ones((4, 2)), steps=3)
 
 
 @pytest.mark.parametrize(
@@ -288,8 +338,20 @@ W, IN, OUT = wf.history.rnn_weights(wf.history.repeat_copy(2, 4))
         (
             lambda: analysis.boundary_agreement(analysis.recover_waves(W, IN, OUT, length=4), W[:4, :4]),
             ValueError,
-            "4 slots",
+            "theory must have 4 slots of 2 lines, got 4 rows",
         ),
+        (lambda: analysis.published_recovery(W, IN, OUT, wf.history.repeat_copy(4, 2)), ValueError, "2 slots of 4"),
+        (
+            lambda: analysis.boundary_agreement(
+                analysis.recover_waves(W, IN, OUT, length=4), wf.history.repeat_copy(4, 2)
+            ),
+            ValueError,
+            "theory must have 4 slots of 2 lines, got 2 slots of 4",
+        ),
+        (lambda: analysis.published_recovery(W, IN, OUT, wf.transport(1.0)), TypeError, "theory must be an array"),
+        (lambda: analysis.boundary_agreement(RECORDING, W), TypeError, "found must be a Dataset of recover_waves"),
+        (lambda: analysis.wave_states(RECORDING, np.ones((3, 8))), TypeError, "got a Dataset of activity"),
+        (lambda: analysis.wave_states(W, np.ones((3, 8))), TypeError, "recover_waves, got ndarray"),
         (lambda: analysis.published_recovery(W, IN, OUT, np.eye(7)), ValueError, "theory must have"),
         (lambda: analysis.published_recovery(W, IN, OUT, W / 2), ValueError, "none of its slots"),
         (

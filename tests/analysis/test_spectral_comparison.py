@@ -2,6 +2,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+import torch
 
 import analysis
 import wavefield as wf
@@ -68,6 +69,17 @@ def test_unequal_numbers_are_counted_and_leave_the_published_figure_empty():
     assert (int(fewer.unmatched_theory), int(fewer.unmatched_learned)) == (3, 0)
 
 
+@pytest.mark.parametrize("radius", [0.88, 1.0, 1.1])
+def test_a_system_that_fades_is_held_against_a_network_that_is_it(radius):
+    system = wf.history.random_linear(2, 6, 9, generator=np.random.default_rng(0), radius=radius)
+    net = wf.history.rnn_weights(system, np.linalg.qr(np.random.default_rng(1).normal(size=(20, 12)))[0])
+    result = analysis.compare_spectra(analysis.recover_waves(*net, length=6), system)
+    assert result.sizes["pair"] == 9
+    assert int(result.unmatched_theory) == int(result.unmatched_learned) == 0
+    assert float(result.largest_angle_error) < 1e-6
+    assert result.attrs["threshold"] == pytest.approx(0.9 * min(radius, 1))
+
+
 def test_a_recurrence_in_which_nothing_persists_has_no_pairs():
     result = analysis.compare_spectra(np.eye(4) / 2, wf.history.repeat_copy(1, 4))
     assert result.sizes["pair"] == 0
@@ -88,6 +100,15 @@ def test_opposite_sides_of_the_negative_axis_are_close():
         (np.eye(2) * np.nan, np.eye(2), ValueError, "found must be finite"),
         ("W", np.eye(2), TypeError, "found must be a matrix"),
         (np.eye(2), wf.history.HistorySystem(1, 2, np.sin), ValueError, "not linear"),
+        (np.eye(2), wf.transport(1.0), TypeError, "system must be a matrix or eigenvalues"),
+        (torch.eye(2, requires_grad=True), np.eye(2), TypeError, "found must be .* detached"),
+        ([[1.0], [1.0, 2.0]], np.eye(2), TypeError, "found must be a matrix or eigenvalues"),
+        (
+            wf.history.simulate(wf.history.repeat_copy(2, 4), np.ones((4, 2)), steps=3),
+            np.eye(2),
+            TypeError,
+            "found must be a Dataset of recover_waves, got a Dataset of activity",
+        ),
     ],
 )
 def test_bad_input_is_refused_by_name(found, system, error, text):

@@ -55,6 +55,21 @@ def test_no_gradient_exceeds_the_bound_of_a_product(name):
     assert float(found.mu) > 0
 
 
+@pytest.mark.parametrize("weight", [0.7, 1.3])
+def test_the_bound_of_a_product_is_reached_by_a_single_linear_unit(weight):
+    # h(t+1) = w h(t) + v x(t), y = r h: dC/dx(1) = 2 (y − target) r w^lag v
+    model, entry, reading = elman(1, 1, generator=seeded()).double(), 0.5, 0.8
+    for parameter, value in zip(model.parameters(), (entry, weight, reading), strict=True):
+        torch.nn.init.constant_(parameter, value)
+    x = torch.zeros(7, 2, 1, dtype=torch.double)  # at rest, where tanh is linear
+    found = gradient_against_lag(model, x, torch.full_like(x, 3.0))
+    expected = 2 * 3.0 * reading * entry * weight ** np.arange(7)
+    np.testing.assert_allclose(found.gradient_norm, [expected] * 2, rtol=1e-12)
+    np.testing.assert_allclose(found.bound_product, [expected] * 2, rtol=1e-12)
+    np.testing.assert_allclose(found.state_gradient_norm, 2 * 3.0 * reading, rtol=1e-12)
+    assert float(found.mu) == pytest.approx(weight)
+
+
 def test_without_waves_the_gradient_fades_exponentially():
     model = elman(8, 64, generator=seeded())  # U(±1/√N): spectral radius about 1/√3, norm about 2/√3
     batch = tasks.history_batch(8, "T1", 24, generator=seeded())
