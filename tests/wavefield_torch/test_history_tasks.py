@@ -95,11 +95,12 @@ def test_a_linear_network_made_from_theory_solves_repeat_copy_at_once():
         ({"system": wf.history.HistorySystem(1, 2, np.sin)}, ValueError, "not linear"),
         ({"system": wf.history.fibonacci(1, 8), "horizon": 150}, ValueError, "it grows"),
         ({"horizon": 0}, ValueError, "horizon"),
-        ({"horizon": 2.5}, ValueError, "horizon"),
+        ({"horizon": 2.5}, TypeError, "horizon"),
         ({"batch": 0}, ValueError, "batch"),
+        ({"generator": None}, TypeError, "generator must be a torch.Generator, got NoneType"),
     ],
 )
 def test_bad_input_is_refused_by_name(options, error, text):
-    given = {"batch": 2, "system": "T1", "horizon": 3} | options
+    given = {"batch": 2, "system": "T1", "horizon": 3, "generator": seeded()} | options
     with pytest.raises(error, match=text):
-        tasks.history_batch(given["batch"], given["system"], given["horizon"], generator=seeded())
+        tasks.history_batch(given["batch"], given["system"], given["horizon"], generator=given["generator"])

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+from wavefield._checks import positive_int
+
 SOLVED = 0.05  # mean squared error at which the paper counts the task as solved
 
 
@@ -41,8 +43,7 @@ def adding_batch(
     >>> x.shape, bool((x[..., 1].sum(0) == 2).all()), torch.equal((x[..., 0] * x[..., 1]).sum(0), target)
     (torch.Size([100, 3, 2]), True, True)
     """
-    if isinstance(length, bool) or not isinstance(length, int) or length < 2:
-        raise ValueError(f"length must be a whole number of at least 2, got {length!r}")
+    length = positive_int(length, "length", least=2)
     where, half = generator.device, length // 2
     values = torch.rand(length, batch, generator=generator, device=where)
     first = torch.randint(0, half, (1, batch), generator=generator, device=where)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+from wavefield._checks import positive_int
+
 SYMBOLS = 10  # blank 0, tokens 1…8, delimiter 9
 TOKENS = 10  # to be remembered
 LAYOUTS = ("code", "text")
@@ -35,8 +37,7 @@ def sequence_length(delay: int, *, layout: str = "code") -> int:
     >>> sequence_length(30, layout="text")
     50
     """
-    if isinstance(delay, bool) or not isinstance(delay, int) or delay < 0:
-        raise ValueError(f"delay must be a whole number of at least 0, got {delay!r}")
+    delay = positive_int(delay, "delay", least=0)
     if layout not in LAYOUTS:
         raise ValueError(f"layout must be 'code' or 'text', got {layout!r}")
     if layout == "text":

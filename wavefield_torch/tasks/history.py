@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from wavefield._checks import positive_int
 from wavefield.history import HistorySystem, task
 
 HORIZONS = (10, 20, 40, 60, 100)  # output steps of the curriculum, a stage up whenever accuracy passes the threshold
@@ -56,8 +57,9 @@ def history_batch(
 
     Raises
     ------
-    ValueError
-        If the system is not linear, or grows beyond the range of `dtype` within the horizon.
+    ValueError, TypeError
+        If an argument is not as above, the system is not linear, or it grows beyond the range of `dtype` within the
+        horizon.
 
     Examples
     --------
@@ -68,9 +70,9 @@ def history_batch(
     system = _published(system) if isinstance(system, str) else system
     if not isinstance(system, HistorySystem):
         raise TypeError(f"system must be one of T1 to T4 or a HistorySystem, got {type(system).__name__}")
-    for name, value in (("batch", batch), ("horizon", horizon)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    batch, horizon = positive_int(batch, "batch"), positive_int(horizon, "horizon")
+    if not isinstance(generator, torch.Generator):
+        raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
     where, (s, d) = generator.device, (system.length, system.dimension)
     seen = torch.randint(0, 2, (s, batch, d), generator=generator, device=where).to(dtype) * 2 - 1
     future = torch.from_numpy(_continuation(system, horizon)).to(where, dtype)  # (horizon · d, s · d)
