@@ -65,9 +65,11 @@ def wave_features(
         Over the dim ``stretch``: ``speed`` and ``wavelength`` (magnitudes, NaN where no plane wave stands out),
         ``frequency`` (of what travels), ``direction_x`` and ``direction_y`` (a unit vector; ±1 and 0 in one dimension),
         ``wave_present`` (0 or 1), ``travelling_index``, ``directionality`` (mean over time of the phase-gradient
-        directionality), ``event_rate``, ``event_duration`` (mean of the events that begin in it), ``peak_frequency`` of
-        the stretch, ``onset``, ``trial`` and ``channel``. In the attributes ``array_length`` (see `array_length`),
-        ``segment`` and ``peak`` (the frequency of the whole recording's spectral peak).
+        directionality), ``event_rate`` (events that begin in it, per time in which that could be seen; NaN where it
+        could not, as within 1/bandwidth of a trial's ends), ``event_duration`` (mean of the events that are found to
+        begin, or first seen, in it), ``peak_frequency`` of the stretch, ``onset``, ``trial`` and ``channel``. In the
+        attributes ``array_length`` (see `array_length`), ``segment`` and ``peak`` (the frequency of the whole
+        recording's spectral peak).
 
     Examples
     --------
@@ -276,32 +278,35 @@ def _directionality(part, band, mask):
 
 
 def _events(array, mask, band, samples, time, seed, cut):
-    """Events that begin in each stretch, and how long they last on average; no array: nothing moves in it."""
+    """Events that begin in each stretch, per time in which that could be seen, and how long they last on average.
+
+    A trial is watched but for 1/bandwidth at either end. What is under way when that begins did not begin there, and
+    what begins with less than the shortest event to go is not found.
+    """
     count = time.size // samples
     shape = (cut.sizes["trial"] // count, count, cut.sizes.get("channel", 1))
-    number, total = np.zeros(shape), np.zeros(shape)
-    if array is not None:
+    begun, number, total, watched = np.zeros(shape), np.zeros(shape), np.zeros(shape), (0.0, time.length)
+    if array is not None:  # else nothing moves
         band = (max(band[0], 1.0 / time.length), min(band[1], 0.95 * time.nyquist))
         if (band[0] + band[1]) / 2 * (time.length - 2 / max(band[1] - band[0], 1e-12)) < 5:  # periods that are left
             nothing = np.full(number.size, np.nan)
             return {"event_rate": nothing, "event_duration": nothing}
-        found = wave_events(array, band=band, seed=seed, mask=mask)
-        stretch = ((found["onset"].values - time.start) / (samples * time.step) + 1e-9).astype(int)
+        counted = array.drop_vars(["trial", "channel"], errors="ignore")  # their labels may repeat
+        found = wave_events(counted, band=band, seed=seed, mask=mask)
+        watched = (found.attrs["trim"], time.length - found.attrs["trim"] - found.attrs["shortest"])
+        onset = found["onset"].values - time.start
+        stretch = (onset / (samples * time.step) + 1e-9).astype(int)
+        trial, channel = (found[dim].values if dim in found else 0 * stretch for dim in ("trial", "channel"))
         inside = stretch < count
-        place = (_index(found, "trial", array), stretch, _index(found, "channel", array))
-        place = tuple(part[inside] for part in place)
+        place = tuple(part[inside] for part in (trial, stretch, channel))
+        np.add.at(begun, place, onset[inside] > watched[0] + 0.5 * time.step)
         np.add.at(number, place, 1)
         np.add.at(total, place, found["duration"].values[inside])
+    edges = np.clip(samples * time.step * np.arange(count + 1), *watched)
+    length = np.broadcast_to(np.diff(edges)[:, None], shape)
+    rate = np.divide(begun, length, out=np.full(shape, np.nan), where=length > 0.5 * time.step)
     duration = np.divide(total, number, out=np.full(shape, np.nan), where=number > 0)
-    return {"event_rate": (number / (samples * time.step)).ravel(), "event_duration": duration.ravel()}
-
-
-def _index(found, dim, array):
-    """Which trial or channel each event is of, counted from 0."""
-    if dim not in found:
-        return np.zeros(found.sizes["event"], dtype=int)
-    labels = array.coords[dim].values.tolist() if dim in array.coords else list(range(array.sizes[dim]))
-    return np.array([labels.index(label) for label in found[dim].values.tolist()], dtype=int)
+    return {"event_rate": rate.ravel(), "event_duration": duration.ravel()}
 
 
 def _dataset(data, cut, samples, time, units, attrs):

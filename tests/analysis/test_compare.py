@@ -219,8 +219,43 @@ def test_events_are_counted_and_timed():
     rec = rec.assign(activity=0.3 * rec.activity + wave * bursts)
     found = wave_features(rec, frequencies=(0.03, 0.08), segment=250.0)
     assert found.sizes["stretch"] == 8
-    assert float(found.event_rate.sum() * 250) == 4
+    watched = np.array([230, *[250] * 6, 250 - 20 - 1 / 0.055])  # 1/bandwidth at the ends, and the shortest event
+    assert float((found.event_rate * watched).sum()) == pytest.approx(4)
     assert found.event_duration.median() == pytest.approx(120, abs=30)
+
+
+def bursts(labels, seed=0):
+    """A wave of about 30 steps every 80 steps, from any time on, in each trial of 160 steps, in noise."""
+    rng = np.random.default_rng(seed)
+    time, x = np.arange(160.0), np.arange(16)
+    centres = rng.uniform(0, 80, len(labels))[:, None] + np.arange(-80, 240, 80)
+    envelope = np.exp(-(((time - centres[..., None]) / 12) ** 2)).sum(axis=1)  # (trial, time)
+    wave = envelope[..., None] * np.cos(2 * np.pi * (0.1 * time[:, None] - 0.1 * x))
+    values = wave + 0.2 * rng.standard_normal(wave.shape)
+    return recording(values, dims=("trial", "time", "position"), coords={"trial": labels})
+
+
+def test_events_begin_as_often_near_the_ends_of_a_trial_as_within():
+    found = wave_features(bursts(np.arange(24), seed=2), frequencies=(0.07, 0.13), segment=40.0)
+    rate = found.event_rate.values.reshape(24, 4)
+    error = rate.std(axis=0) / np.sqrt(24)
+    assert (np.abs(rate.mean(axis=0) - 1 / 80) < 3 * error).all()
+
+
+def test_where_no_event_could_be_seen_to_begin_there_is_no_rate():
+    found = wave_features(bursts(np.arange(6)), frequencies=(0.07, 0.1), segment=32.0)  # 34 steps go at either end
+    assert np.isnan(found.event_rate.values.reshape(6, 5)).all(axis=0).tolist() == [True, False, False, False, True]
+    assert np.isfinite(found.event_rate.values.reshape(6, 5)[:, 1:4]).all()
+
+
+def test_events_belong_to_their_own_trial_also_where_labels_repeat():
+    numbered, condition = (
+        wave_features(bursts(labels), frequencies=(0.07, 0.13), segment=40.0)
+        for labels in (np.arange(8), np.zeros(8, dtype=int))
+    )
+    for name in ("event_rate", "event_duration"):
+        np.testing.assert_array_equal(condition[name], numbered[name])
+    assert (np.nan_to_num(condition.event_duration.values).reshape(8, 4).sum(axis=1) > 0).all()
 
 
 def test_the_same_wave_on_a_coarse_and_a_fine_array_has_the_same_spectrum():
