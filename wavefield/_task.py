@@ -56,7 +56,8 @@ def from_recording(rec, operator, previous, nonnegative):
         past = past_of(rec)
         if not past.from_rest:
             raise ValueError(
-                "snapshot: the recording began with a field that was not zero; what that left is not told from inputs"
+                "snapshot: the recording, or what continued it under another operator, encoder, source, nonlinearity "
+                "or bias, began with a field that was not zero; what that left is not told from inputs"
             )
         elapsed = past.steps
         if previous is None and past.before is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -118,7 +119,7 @@ def simulate(
     dtype = _float_dtype(dtype)
     if save_every is not None:
         positive_int(save_every, "save_every")
-    past = None
+    past, rec = None, initial
     if isinstance(initial, xr.Dataset):
         past, encoder = _continued(initial, operator, encoder)
         initial, previous = past.now, past.before
@@ -140,9 +141,11 @@ def simulate(
         save_every=save_every,
         save_initial=save_initial,
         first_step=0 if past is None else past.steps,
-        from_rest=past.from_rest if past is not None else initial is None or not np.any(initial),
+        from_rest=past.from_rest if past is not None else not (_holds(initial) or _holds(previous)),
         trials=trials,
     )
+    if past is not None and not _moved_alike(rec, run):  # no run of one law: what is left in it cannot be told from it
+        run = replace(run, from_rest=False)
     levels = jump(run) if jumps(run, method) else None
     if levels is None or not all(np.isfinite(level).all() for level in levels):  # stepping tells where it diverged
         return run_in_memory(run) if path is None else run_to_file(run, path, overwrite)
@@ -309,3 +312,17 @@ def _continued(rec, operator, encoder):
         )
     stored = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
     return past, stored if encoder is None else encoder
+
+
+def _moved_alike(rec, run):
+    """Whether a recording came about under the operator, encoder, source, nonlinearity and bias of the run."""
+    now = run.describe(np.stack([run.start[0]]), run.start)
+    told = ("boundary", "driven_end", "levels", "nonlinearity", "source_kind")
+    arrays = [name for name in ("kernel", "profile", "boundary_row", "bias") if name in rec or name in now]
+    arrays += ["encoder"] if "encoder" in rec else []
+    alike = lambda name: name in rec and name in now and rec[name].variable.equals(now[name].variable)  # noqa: E731
+    return all(rec.attrs.get(key) == now.attrs.get(key) for key in told) and all(map(alike, arrays))
+
+
+def _holds(level):
+    return level is not None and bool(np.any(level))

@@ -483,6 +483,34 @@ def test_a_continued_recording_is_decoded_back_to_its_beginning():
 
 
 @pytest.mark.parametrize(
+    ("then", "options"),
+    [
+        (wf.transport(1.0, gain=0.9), {}),
+        (wf.transport(-1.0), {}),
+        (wf.transport(1.0, boundary="absorbing"), {}),
+        (wf.transport(1.0), {"nonlinearity": "relu"}),
+        (wf.transport(1.0), {"bias": [0.1]}),
+        (wf.transport(1.0), {"encoder": np.eye(1, 32, 3)[:, :, None]}),
+    ],
+    ids=["gain", "direction", "ends", "nonlinearity", "bias", "encoder"],
+)
+def test_what_was_continued_under_another_law_is_not_decoded_by_the_last_one(then, options, tmp_path):
+    first = wf.simulate(wf.transport(1.0), wf.spikes([[(2, 1.0)]], steps=10), size=32)
+    wf.save_recording(first, tmp_path / "first.nc")
+    with wf.open_recording(tmp_path / "first.nc") as stored:
+        onward = wf.simulate(wf.transport(1.0), steps=5, initial=stored)  # the same law: decoded as before
+        assert support(decode(onward)) == {(2, 0)}
+        changed = wf.simulate(then, steps=5, initial=stored, **options)
+    with pytest.raises(ValueError, match="continued it under another operator"):
+        decode(changed)
+    with pytest.raises(ValueError, match="continued it under another operator"):
+        decode(wf.simulate(then, steps=5, initial=changed, **options))
+    pushed = wf.simulate(wf.wave(1.0), initial=np.zeros((1, 32)), previous=np.eye(1, 32), steps=5)
+    with pytest.raises(ValueError, match="began with a field that was not zero"):
+        decode(pushed)
+
+
+@pytest.mark.parametrize(
     "operator", [wf.transport(1.0), wf.transport(0.9), wf.wave(1.0)], ids=["shift", "0.9", "two-way"]
 )
 def test_a_bias_is_taken_out(operator):
