@@ -412,7 +412,8 @@ def test_a_recording_on_a_sheet_goes_to_nwb_and_back(units, factor, tmp_path):
     [
         (lambda r: r.expand_dims(trial=2), "write one at a time"),
         (lambda r: r.assign(activity=r.activity.assign_attrs(units="1")), "electrical series hold voltages"),
-        (lambda r: r.assign_coords(x=r.x.assign_attrs(units="cells")), "units of length"),
+        (lambda r: r.assign_coords({d: r[d].assign_attrs(units="cells") for d in ("x", "y")}), "units of length"),
+        (lambda r: r.assign_coords(x=r.x.assign_attrs(units="um")), "different units"),
     ],
 )
 def test_what_nwb_cannot_hold_is_refused(change, message, tmp_path):
