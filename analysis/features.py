@@ -110,8 +110,7 @@ def array_length(array) -> float:
     """
     _, _, where = sites(array, steps=1)
     sides = np.ptp(where.position, axis=0) + where.spacing
-    if where.period is not None:
-        sides = np.where(np.isfinite(where.period), where.period, sides)
+    sides = np.where(where.closed, where.period, sides)
     return float(np.prod(sides) ** (1 / where.dimension))
 
 

@@ -87,7 +87,8 @@ def record(
     trials = () if x.dim() == 2 else (x.shape[1],)
     dims = ("trial",) * len(trials) + ("time", "channel", "position")
     per_step = labels is not None and labels.ndim == len(dims) - 2
-    about = {"dims": dims, "dt": dt, "dx": dx, "config": config, **_described(net, len(x))}
+    about = {"dims": dims, "dt": dt, "dx": dx, "config": config, "size": units // channels}
+    about |= _described(net, len(x))
     about["drive"] = _trials_first(x).numpy(force=True) if keep_drive else None
 
     def recorded(activity, steps):

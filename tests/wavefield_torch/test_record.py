@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import analysis
 import wavefield as wf
 from wavefield.recording import open_recording, validate_recording
 from wavefield_torch.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
@@ -132,6 +133,15 @@ def test_streamed_file_is_a_valid_recording_like_the_one_in_memory(tmp_path):
             np.testing.assert_array_equal(rec[name], in_memory[name])
         assert set(rec.attrs) == set(in_memory.attrs)
     assert not (tmp_path / "r.partial.nc").exists()
+
+
+def test_part_of_a_ring_of_units_is_known_to_be_a_part():
+    rec = record(WaveRNN(1, 32, operator=wf.transport(1.0), nonlinearity="identity"), normal(40, 1))
+    assert rec.attrs["size"] == 32
+    with pytest.raises(ValueError, match="20 of its 32 positions"):
+        wf.decode(rec.isel(position=slice(20)))
+    with pytest.warns(UserWarning, match="ring"):
+        analysis.ridge_velocity(rec.isel(position=slice(20)))
 
 
 def test_drive_can_be_left_out():
