@@ -24,7 +24,7 @@ TEXTS = {
     "stretches": "stretches in which it could be measured",
     "recording_stretches": "the same, of what it is compared with",
     "verdict_code": "what the comparison says",
-    "spectrum_distance": "share of the power that lies elsewhere in the other normalised spectrum",
+    "spectrum_distance": "distance of the mean normalised spectra (0 the same, 1 no power in common)",
     "spectrum_low": "lower end of its interval",
     "spectrum_high": "upper end of its interval",
     "spectrum_p_value": "p-value of the spectra, by permutation",

@@ -10,7 +10,6 @@ from scipy.stats import false_discovery_control, wasserstein_distance
 from analysis import similarity as whole
 from analysis._common_axes import POWERS
 from analysis._distances import Pair, quantiles, weighted_median
-from analysis._scaled_spectrum import spectrum_test
 
 FEATURES = (
     "speed",
@@ -53,11 +52,9 @@ def contrast(side, target, rng, similarity, seed, *, margins, alpha, confidence,
     distance = dict.fromkeys(("spectrum_distance", "spectrum_low", "spectrum_high", "spectrum_p_value"), np.nan)
     kept, others = (part.spectra.sum(axis=(1, 2)) > 0 for part in (side, target))
     if min(len(np.unique(side.unit[kept])), len(np.unique(target.unit[others]))) >= 2:
-        found = spectrum_test(
-            side.spectra[kept], target.spectra[others], side.unit[kept], target.unit[others],
-            draws=draws, confidence=confidence, rng=rng,
-        )  # fmt: skip
-        distance = dict(zip(distance, found, strict=True))
+        pair = Pair(side.spectra[kept], target.spectra[others], side.unit[kept], target.unit[others], overlap=True)
+        low, high = pair.interval(pair.weights(draws, rng), confidence)
+        distance = dict(zip(distance, (pair.distance(), low, high, pair.p_value(draws, rng)), strict=True))
     alike = dict.fromkeys(("cka", "rsa", "dsa"), np.nan)
     count = min(len(side.rows), len(target.rows))
     if similarity and count >= ROWS:
@@ -88,8 +85,8 @@ def _feature(name, side, target, rng, confidence, draws):
     if min(pair.units) < 2:
         return row
     weights = pair.weights(draws, rng)
-    low, high = quantiles(pair.energy_draws(weights), confidence)
-    row |= {"energy": pair.energy(), "energy_low": low, "energy_high": high, "p_value": pair.p_value(draws, rng)}
+    low, high = pair.interval(weights, confidence)
+    row |= {"energy": pair.distance(), "energy_low": low, "energy_high": high, "p_value": pair.p_value(draws, rng)}
     row |= _effect(name, x, y, pair, weights, confidence)
     if x.ndim == 1:
         row["wasserstein"] = wasserstein_distance(x, y)

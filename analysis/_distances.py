@@ -1,66 +1,83 @@
 """Two samples of one property held against each other: distance, permutation p-value, bootstrap interval.
 
 Rows (stretches) of one *unit* (a trial, or a stretch of its own) belong together: units are exchanged and drawn, never
-rows. With D the matrix of distances between rows and n their numbers, the energy distance
+rows. With D the distances between rows, ⟨D_xy⟩ their mean over pairs of x and y, and ⟨D_xx⟩, ⟨D_yy⟩ over pairs of
+*different units* of one sample, the energy coefficient
 
-    E = 2⟨D_xy⟩ − ⟨D_xx⟩ − ⟨D_yy⟩,    e = E / 2⟨D_xy⟩ in [0, 1]     (Székely and Rizzo 2013, J. Stat. Plan. Inf. 143)
+    e = 1 − (⟨D_xx⟩ + ⟨D_yy⟩) / 2⟨D_xy⟩                   (Székely and Rizzo 2013, J. Stat. Plan. Inf. 143)
 
-is a quadratic form in the membership of the units, so that all permutations are one matrix product.
+is 0 where x and y have one law and 1 where each is a point. With S the inner products of rows, p and q their means,
+
+    d = 1 − 2⟨S_xy⟩ / (⟨S_xx⟩ + ⟨S_yy⟩)  →  |p − q|² / (|p|² + |q|²)
+
+is 0 where the means are the same and 1 where they have nothing in common. No unit is paired with itself, so that noise
+adds nothing to either: both scatter about 0 where there is no difference, and are cut off there when reported.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from scipy.stats import norm, t
 
 
 class Pair:
-    """Rows x (n, d) and y (m, d), their units, and the sums of distances over pairs of units."""
+    """Rows x (n, …) and y (m, …), their units, and the sums of D, or with `overlap` of S, over pairs of units."""
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, unit_x: np.ndarray, unit_y: np.ndarray):
-        self.x, self.y = (np.asarray(values, float).reshape(len(values), -1) for values in (x, y))
-        _, first = np.unique(unit_x, return_inverse=True)
-        _, second = np.unique(unit_y, return_inverse=True)
-        self.unit_x, self.unit_y = first, second
-        self.units = (int(first.max()) + 1, int(second.max()) + 1)
-        unit = np.concatenate([first, second + self.units[0]])
-        rows = np.concatenate([self.x, self.y])
-        member = np.zeros((sum(self.units), len(rows)))
-        member[unit, np.arange(len(rows))] = 1.0
-        self.count = member.sum(axis=1)  # rows of each unit
-        self.sums = member @ cdist(rows, rows) @ member.T  # (unit, unit)
-        self.is_x = np.arange(sum(self.units)) < self.units[0]
+    def __init__(self, x: np.ndarray, y: np.ndarray, unit_x: np.ndarray, unit_y: np.ndarray, *, overlap=False):
+        self.overlap = overlap
+        rows = np.concatenate([np.asarray(values, float).reshape(len(values), -1) for values in (x, y)])
+        _, self.unit_x = np.unique(unit_x, return_inverse=True)
+        _, self.unit_y = np.unique(unit_y, return_inverse=True)
+        self.units = (int(self.unit_x.max()) + 1, int(self.unit_y.max()) + 1)
+        self.of_x, self.of_y = np.repeat(np.eye(2), self.units, axis=1)  # (unit,)
+        unit = np.concatenate([self.unit_x, self.unit_y + self.units[0]])
+        member = (np.arange(sum(self.units))[:, None] == unit).astype(float)
+        others = 1.0 - np.eye(sum(self.units))
+        self.sums = others * (member @ (rows @ rows.T if overlap else cdist(rows, rows)) @ member.T)  # (unit, unit)
+        self.pairs = others * np.outer(member.sum(axis=1), member.sum(axis=1))  # of rows, in those sums
 
-    def energy(self) -> float:
-        """The energy coefficient e."""
-        return float(self._energy(self.is_x.astype(float)[None], (~self.is_x).astype(float)[None])[0][0])
+    def distance(self) -> float:
+        """e, or with `overlap` d, in [0, 1]."""
+        return float(np.clip(self._distance(self.of_x[None], self.of_y[None])[0], 0.0, 1.0))
 
     def p_value(self, draws: int, rng: np.random.Generator) -> float:
-        """Of the energy distance, by exchanging units between the two."""
-        member = rng.permuted(np.broadcast_to(self.is_x, (draws, self.is_x.size)), axis=1).astype(float)
-        _, null = self._energy(member, 1 - member)
-        _, observed = self._energy(self.is_x.astype(float)[None], (~self.is_x).astype(float)[None])
-        return float((1 + np.sum(null >= observed[0] * (1 - 1e-9) - 1e-12)) / (1 + draws))
+        """Of the distance, by exchanging units between the two."""
+        member = rng.permuted(np.broadcast_to(self.of_x, (draws, self.of_x.size)), axis=1)
+        null = self._distance(member, 1 - member)
+        observed = self._distance(self.of_x[None], self.of_y[None])[0]
+        return float((1 + np.sum(null >= observed - 1e-9)) / (1 + draws))
 
     def weights(self, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """How often each unit of x and of y is drawn in each bootstrap sample, (draw, unit of x), (draw, unit of y)."""
         return tuple(rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float) for n in self.units)
 
-    def energy_draws(self, weights) -> np.ndarray:
-        """The energy coefficient of bootstrap samples, without the pairs of a unit with itself."""
-        of_x, of_y = weights
-        zeros_x, zeros_y = np.zeros_like(of_x), np.zeros_like(of_y)
-        return self._energy(np.hstack([of_x, zeros_y]), np.hstack([zeros_x, of_y]))[0]
+    def interval(self, weights, confidence: float) -> tuple[float, float]:
+        """The expanded percentile interval of the distance, from the weights of bootstrap samples.
 
-    def _energy(self, of_x, of_y):
-        """e, and E weighted by the sizes of the samples, for weights (draw, unit)."""
-        n, m = of_x @ self.count, of_y @ self.count
-        between = np.einsum("du,du->d", of_x @ self.sums, of_y) / (n * m)
-        within_x = np.einsum("du,du->d", of_x @ self.sums, of_x) / n**2
-        within_y = np.einsum("du,du->d", of_y @ self.sums, of_y) / m**2
-        energy = 2 * between - within_x - within_y
-        coefficient = np.divide(energy, 2 * between, out=np.zeros_like(energy), where=between > 0)
-        return np.clip(coefficient, 0.0, 1.0), energy * n * m / (n + m)
+        It covers the true distance in about `confidence` of all samples where that stands out of the noise (measured
+        at 0.95: 0.93 to 0.99 from six units on, 0.85 with three, too few with two). Near 0 it begins at 0, covers more
+        often than that, and says how large a distance the samples do not exclude.
+        """
+        of_x, of_y = weights
+        drawn = self._distance(np.pad(of_x, ((0, 0), (0, self.units[1]))), np.pad(of_y, ((0, 0), (self.units[0], 0))))
+        low, high = quantiles(drawn, confidence, units=min(self.units))
+        return max(low, 0.0), max(high, 0.0)
+
+    def _distance(self, of_x, of_y):
+        """e or d, not cut off, for weights (draw, unit) of all units."""
+        between = self._mean(of_x, of_y)
+        within = (self._mean(of_x, of_x, self.of_x) + self._mean(of_y, of_y, self.of_y)) / 2
+        above, below = (between, within) if self.overlap else (within, between)
+        return 1 - np.divide(above, below, out=np.ones_like(below), where=below > 0)
+
+    def _mean(self, one, other, sample=None):
+        """Mean over pairs of rows of different units; that of the whole `sample` where a unit was drawn alone."""
+        sums, pairs = (np.einsum("du,du->d", one @ matrix, other) for matrix in (self.sums, self.pairs))
+        if sample is not None:
+            whole = (sample @ self.sums @ sample) / (sample @ self.pairs @ sample)
+            sums, pairs = np.where(pairs > 0, sums, whole), np.where(pairs > 0, pairs, 1)
+        return sums / pairs
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -74,8 +91,14 @@ def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return (sorted_values[low] + sorted_values[high]) / 2
 
 
-def quantiles(draws: np.ndarray, confidence: float) -> tuple[float, float]:
-    """The percentile interval."""
+def quantiles(draws: np.ndarray, confidence: float, *, units: int | None = None) -> tuple[float, float]:
+    """The percentile interval of bootstrap samples; with the number of `units` they were drawn from, the expanded one.
+
+    Draws from n units scatter by √(1 − 1/n) too little, and n is too few for a normal law: the tail α becomes
+    Φ(√(n/(n − 1)) t_{n−1}(α)) (Hesterberg 2015, Am. Stat. 69, 371).
+    """
     tail = (1 - confidence) / 2
+    if units is not None:
+        tail = norm.cdf(np.sqrt(units / (units - 1)) * t.ppf(tail, units - 1))
     low, high = np.quantile(draws, [tail, 1 - tail])
     return float(low), float(high)

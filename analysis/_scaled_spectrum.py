@@ -1,4 +1,4 @@
-"""Wavenumber–frequency spectra of any layout on common axes, stretch by stretch, and the distance between two of them.
+"""Wavenumber–frequency spectra of any layout on common axes, stretch by stretch.
 
     P(κ, φ) = Σ_κy | Σ_{t,i} w(t) u_i(t) exp(−2πi(f t − k·x_i)) |²,    k = κ / length, f = φ / time,
 
@@ -62,30 +62,3 @@ def stretch_spectra(cut, kappa, *, length: float, peaks: np.ndarray, mask=None, 
         np.add.at(spectra[number], bins[inside], power.sum(axis=-1))
         spectra[number] /= max(spectra[number].sum(), np.finfo(float).tiny)
     return spectra
-
-
-def variation(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Total variation ½Σ|p − q| of mean spectra (…, cell): the share of the power that lies elsewhere."""
-    return 0.5 * np.abs(x - y).sum(axis=-1)
-
-
-def spectrum_test(x, y, unit_x, unit_y, *, draws: int, confidence: float, rng):
-    """Distance of the mean spectra of x and y, its interval (bootstrap) and p-value (permutation), over units."""
-    means = [_unit_means(values.reshape(len(values), -1), unit) for values, unit in ((x, unit_x), (y, unit_y))]
-    count = [len(mean) for mean in means]
-    together = np.concatenate(means)
-    observed = float(variation(means[0].mean(axis=0), means[1].mean(axis=0)))
-    is_x = np.arange(sum(count)) < count[0]
-    member = rng.permuted(np.broadcast_to(is_x, (draws, is_x.size)), axis=1)
-    null = variation(member @ together / count[0], ~member @ together / count[1])
-    p = float((1 + np.sum(null >= observed * (1 - 1e-9))) / (1 + draws))
-    weights = [rng.multinomial(n, np.full(n, 1 / n), size=draws) / n for n in count]
-    drawn = variation(weights[0] @ means[0], weights[1] @ means[1])
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return observed, float(low), float(high), p
-
-
-def _unit_means(values, unit):
-    names, number = np.unique(unit, return_inverse=True)
-    return np.stack([values[number == n].mean(axis=0) for n in range(len(names))])

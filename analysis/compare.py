@@ -93,10 +93,11 @@ def compare(
         Over ``comparison`` (``model``, ``shuffled model``, the nulls, ``recording halves``) and ``feature``:
         ``energy`` with ``energy_low`` and ``_high``, ``p_value``, ``q_value``, ``effect`` with its interval (model
         over, or minus, recording; ``effect_kind`` says which), ``wasserstein`` (in the units of the common axes),
-        ``median`` and ``recording_median``, ``stretches``, ``verdict``. Over ``comparison``: ``spectrum_distance`` (the
-        share of the power of one normalised spectrum that lies elsewhere in the other) with interval and p-value,
-        ``cka``, ``rsa``, ``dsa``. The distributions themselves (``samples``) and mean spectra over ``source``. In the
-        attributes axes, scales with their intervals, units of permutation, and every parameter.
+        ``median`` and ``recording_median``, ``stretches``, ``verdict``. Over ``comparison``: ``spectrum_distance``
+        (|p − q|²/(|p|² + |q|²) of the mean normalised spectra: 0 the same, 1 no power in common) with interval and
+        p-value, ``cka``, ``rsa``, ``dsa``. The distributions themselves (``samples``) and mean spectra over ``source``.
+        In the attributes axes, scales with their intervals, units of permutation, and every parameter. Intervals of
+        distances that begin at 0 say how large a difference the recordings do not exclude.
 
     Raises
     ------

@@ -229,11 +229,11 @@ def _phrase(row):
 def _spectra_words(one, halves):
     if not np.isfinite(one["spectrum_distance"]):
         return "Normalised spectra: not compared (too few stretches in which something moves)."
-    apart, low, high = (100 * float(one[f"spectrum_{name}"]) for name in ("distance", "low", "high"))
-    text = f"Normalised spectra: {apart:.0f} % of the power lies elsewhere [{low:.0f}, {high:.0f}]"
+    apart, low, high = (float(one[f"spectrum_{name}"]) for name in ("distance", "low", "high"))
+    text = f"Normalised spectra: distance {apart:.2f} [{low:.2f}, {high:.2f}] (0 the same, 1 no power in common)"
     text += f", p = {_number(one['spectrum_p_value'])}"
     if np.isfinite(halves["spectrum_distance"]):
-        text += f"; between halves of the recording {100 * float(halves['spectrum_distance']):.0f} %"
+        text += f"; between halves of the recording {float(halves['spectrum_distance']):.2f}"
     return f"{text}."
 
 
