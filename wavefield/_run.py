@@ -84,7 +84,12 @@ class Run:
         stored = self.first_step + self.every * (first + np.arange(len(states)))
         values, earlier = inputs.values, inputs.earlier if self.pulse else None
         previous = levels[1] if len(levels) == 2 else None
-        if self.trials is None:
+        if self.trials is not None:  # one drive may have moved them all
+            values, earlier = (
+                None if rows is None else np.broadcast_to(rows, (self.trials, *rows.shape[1:]))
+                for rows in (values, earlier)
+            )
+        else:
             activity, previous = activity[0], None if previous is None else previous[0]
             values, earlier = (None if rows is None else rows[0] for rows in (values, earlier))
         dims = ("trial",) * (self.trials is not None) + ("time", "channel", "position")
@@ -204,7 +209,7 @@ def run_to_file(run: Run, path, overwrite: bool) -> xr.Dataset:
     """Step the field, streaming its states to a file, and return the file opened lazily."""
     first = int(run.save_initial or not run.saves)
     initial = run.describe(np.repeat(run.start[0][None], first, axis=0), run.start, 1 - first)
-    stored = 1 - first
+    stored = 1
     try:
         with RecordingWriter(path, initial, steps=run.saves + first, overwrite=overwrite) as writer:
             if first:
@@ -214,7 +219,8 @@ def run_to_file(run: Run, path, overwrite: bool) -> xr.Dataset:
                     writer.append(run.describe(states, levels, stored))
                     stored += len(states)
     except _Diverged as error:
-        raise DivergenceError(error.step, open_recording(partial_path(path))) from None
+        partial = partial_path(path)  # of which nothing is left where nothing was stored
+        raise DivergenceError(error.step, open_recording(partial) if partial.exists() else initial) from None
     return open_recording(path)
 
 
@@ -235,6 +241,13 @@ def jumps(run: Run, method: str) -> bool:
 def _steps_exactly(op):
     """Whether stepping rounds nothing, as it does at Courant 1, so that a jump by FFT would lose what is exact."""
     return bool(np.isin(op.kernel, (-1.0, 0.0, 1.0)).all())
+
+
+def jumped(run: Run, levels) -> xr.Dataset:
+    """The recording of a run of which only the last levels were computed."""
+    first = int(run.save_initial or not run.saves)
+    states = [run.start[0]] * first + [levels[0]] * run.saves
+    return run.describe(np.stack(states), levels, 1 - first)
 
 
 def jump(run: Run) -> tuple:

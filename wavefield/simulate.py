@@ -10,7 +10,7 @@ import xarray as xr
 
 from wavefield._checks import positive_int
 from wavefield._inputs import read_inputs
-from wavefield._run import DivergenceError, Run, jump, jumps, run_in_memory, run_to_file
+from wavefield._run import DivergenceError, Run, jump, jumped, jumps, run_in_memory, run_to_file
 from wavefield._state import first_levels, past_of
 from wavefield._stepping import NONLINEARITIES
 from wavefield.encoder import resolve_encoder
@@ -126,6 +126,8 @@ def simulate(
     encoder = "own" if encoder is None else encoder
     inputs = read_inputs(drive, steps, None if past is None else past.last_inputs)
     trials = inputs.trials if initial is None or np.ndim(initial) < 3 else np.shape(initial)[0]
+    if inputs.trials not in (None, 1, trials):
+        raise ValueError(f"drive and initial must have as many trials, got {inputs.trials} and {trials}")
     size = _settle_size(size, initial, encoder, operator)
     weights, operator = _encode(encoder, operator, size, inputs.count, initial)
     if nonlinearity == "identity" and not allow_growth:
@@ -149,7 +151,7 @@ def simulate(
     levels = jump(run) if jumps(run, method) else None
     if levels is None or not all(np.isfinite(level).all() for level in levels):  # stepping tells where it diverged
         return run_in_memory(run) if path is None else run_to_file(run, path, overwrite)
-    result = run.describe(levels[0][None], levels)
+    result = jumped(run, levels)
     if path is None:
         return result
     save_recording(result, path)

@@ -149,6 +149,55 @@ def test_what_is_saved_does_not_change_what_is_computed(operator, source, tmp_pa
     assert first.time[0] == 0
     assert not first.activity[0].any()
     np.testing.assert_array_equal(first.activity[1:], whole.activity)
+    with wf.simulate(
+        operator, drive, size=32, source=source, save_initial=True, save_every=7, path=tmp_path / "first.nc"
+    ) as streamed:
+        np.testing.assert_array_equal(streamed.activity, first.activity[::7])
+        np.testing.assert_array_equal(streamed.time, first.time[::7])
+
+
+@pytest.mark.parametrize("method", ["step", "jump"])
+@pytest.mark.parametrize("steps", [0, 1, 300])
+def test_the_initial_state_is_saved_however_the_last_one_is_computed(steps, method, tmp_path):
+    start = np.eye(1, 16)
+    options = {"initial": start, "steps": steps, "save_every": None, "save_initial": True, "method": method}
+    first = wf.simulate(wf.wave(0.9), initial=start, steps=5)
+    for rec in (
+        wf.simulate(wf.wave(0.9), **options),
+        wf.simulate(wf.wave(0.9), **options, path=tmp_path / "field.nc").load(),
+    ):
+        assert rec.time.values.tolist() == [0, steps][: steps + 1]
+        np.testing.assert_array_equal(rec.activity[0], start)
+    onward = wf.simulate(wf.wave(0.9), **options | {"initial": first})
+    assert onward.time.values.tolist() == [5, 5 + steps][: steps + 1]
+    np.testing.assert_array_equal(onward.activity[0], first.activity[-1])
+
+
+def test_one_drive_may_move_a_batch_of_fields_that_begin_differently(tmp_path):
+    start = np.random.default_rng(1).standard_normal((5, 2, 16))
+    drive = np.random.default_rng(0).standard_normal((20, 2))
+    for operator in (wf.transport(0.7), wf.wave(0.9)):
+        one_by_one = [wf.simulate(operator, drive, initial=level) for level in start]
+        for path in (None, tmp_path / "batch.nc"):
+            with wf.simulate(operator, drive, initial=start, path=path, overwrite=True) as together:
+                onward = wf.simulate(operator, np.stack([drive] * 5), initial=together)
+                for trial, alone in enumerate(one_by_one):
+                    np.testing.assert_allclose(together.activity[trial], alone.activity, rtol=0, atol=1e-13)
+                    longer = wf.simulate(operator, drive, initial=alone)
+                    np.testing.assert_allclose(onward.activity[trial], longer.activity, rtol=0, atol=1e-13)
+        with pytest.raises(ValueError, match="drive and initial must have as many trials, got 3 and 5"):
+            wf.simulate(operator, np.stack([drive] * 3), initial=start)
+
+
+def test_divergence_before_anything_is_stored_is_reported_alike_in_memory_and_on_file(tmp_path):
+    options = {"steps": 2000, "allow_growth": True, "save_every": None, "method": "step", "initial": np.eye(1, 8)}
+    steps = []
+    for path in (None, tmp_path / "field.nc"):
+        with pytest.raises(wf.DivergenceError) as caught:
+            wf.simulate(wf.WaveOperator([0.0, 2.0, 0.0]), path=path, **options)
+        assert caught.value.recording.sizes["time"] == 0
+        steps.append(caught.value.step)
+    assert steps == [1024, 1024]  # 2^1024 is the first power that float64 does not hold
 
 
 @pytest.mark.parametrize("operator", [wf.transport(0.7), wf.wave(0.9, 0.01)], ids=["one-way", "two-way"])
