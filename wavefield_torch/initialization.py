@@ -41,8 +41,10 @@ def initial_kernel(kind: str, channels: int, kernel_size: int = 3, *, generator=
         raise ValueError(f"operator must be one of {', '.join(KERNELS)} or a WaveOperator, got {kind!r}")
     if kind == "uniform":
         return _uniform((channels, channels, kernel_size), channels * kernel_size, generator)
+    if kind == "shift" and kernel_size == 1:
+        raise ValueError("operator must be identity or uniform where kernel_size is 1: such a kernel shifts nothing")
     kernel = torch.zeros(channels, channels, kernel_size)
-    kernel[range(channels), range(channels), kernel_size // 2 + (kind == "shift" and kernel_size > 1)] = 1.0
+    kernel[range(channels), range(channels), kernel_size // 2 + (kind == "shift")] = 1.0
     return kernel
 
 

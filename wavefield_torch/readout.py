@@ -30,6 +30,12 @@ def mlp_readout(features: int, outputs: int, *, hidden: int = 100, generator=Non
     )
 
 
+def _hooks(module):
+    """Whether anything waits to be called with the module, as a weight norm does that is made of hooks."""
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return any(getattr(module, kind) for kind in kinds)
+
+
 class SequenceModel(nn.Module):
     """A recurrence and the readout of its hidden state, at every step or of the last state alone.
 
@@ -81,8 +87,10 @@ class SequenceModel(nn.Module):
         return self.readout(output)
 
     def _fuses(self):
-        net = self.recurrence
-        return isinstance(net, WaveRNN) and net.boundary == "periodic" and isinstance(self.readout, nn.Linear)
+        plain = type(self.recurrence) is WaveRNN and type(self.readout) is nn.Linear  # whose forward is what is fused
+        return (
+            plain and self.recurrence.boundary == "periodic" and not (_hooks(self.recurrence) or _hooks(self.readout))
+        )
 
     def _read_inside(self, input):
         net = self.recurrence
