@@ -25,8 +25,8 @@ def record(
     batch,
     *,
     path: str | os.PathLike | None = None,
-    dt: float = 1.0,
-    dx: float = 1.0,
+    dt: float | None = None,
+    dx: float | None = None,
     keep_drive: bool = True,
     steps_at_once: int | None = None,
     config: Mapping | str | None = None,
@@ -44,8 +44,8 @@ def record(
         labels, one per sequence (B,), or one per step, (T, B) or (B, T) likewise.
     path : path, optional
         Stream to this netCDF file, a segment of steps at a time, for sequences whose states exceed memory.
-    dt, dx : float
-        Duration of a step and distance of two units.
+    dt, dx : float, optional
+        Duration of a step and distance of two units; by default those of the operator that a `WaveRNN` began as, or 1.
     keep_drive : bool
         Whether the input is kept as `drive`.
     steps_at_once : int, optional
@@ -87,6 +87,8 @@ def record(
     trials = () if x.dim() == 2 else (x.shape[1],)
     dims = ("trial",) * len(trials) + ("time", "channel", "position")
     per_step = labels is not None and labels.ndim == len(dims) - 2
+    began = getattr(net, "initial_operator", None)
+    dt, dx = (getattr(began, name, 1.0) if given is None else given for name, given in (("dt", dt), ("dx", dx)))
     about = {"dims": dims, "dt": dt, "dx": dx, "config": config, "size": units // channels}
     about |= _described(net, len(x))
     about["drive"] = _trials_first(x).numpy(force=True) if keep_drive else None

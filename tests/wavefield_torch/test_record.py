@@ -135,6 +135,16 @@ def test_streamed_file_is_a_valid_recording_like_the_one_in_memory(tmp_path):
     assert not (tmp_path / "r.partial.nc").exists()
 
 
+def test_units_are_those_of_the_operator_that_the_network_began_as():
+    op = wf.wave(0.5, dx=2.0, dt=0.25)
+    net = AnyWaveRNN.from_operator(op, size=16, input_size=1)
+    rec = record(net, normal(5, 1))
+    assert (rec.attrs["dx"], rec.attrs["dt"]) == (2.0, 0.25)
+    np.testing.assert_allclose(rec.time, 0.25 * np.arange(1, 6))
+    assert wf.operator_of(rec).dx == net.to_operator().dx == 2.0
+    assert record(net, normal(5, 1), dx=1.0).attrs["dx"] == 1.0
+
+
 def test_part_of_a_ring_of_units_is_known_to_be_a_part():
     rec = record(WaveRNN(1, 32, operator=wf.transport(1.0), nonlinearity="identity"), normal(40, 1))
     assert rec.attrs["size"] == 32
