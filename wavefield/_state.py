@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from wavefield._checks import real_array
 from wavefield.operator import WaveOperator
 
 
@@ -95,11 +96,9 @@ def _with_trials(drive):
 
 
 def _batched(state, name, shape):
-    state = np.asarray(state, dtype=float)
+    state = real_array(state, name)
     if state.shape not in (shape, shape[1:]):
         raise ValueError(f"{name} must have shape {shape[1:]} or, with trials, {shape}, got {state.shape}")
-    if not np.isfinite(state).all():
-        raise ValueError(f"{name} must be finite, it holds NaN or infinity")
     return np.broadcast_to(state, shape).copy()
 
 

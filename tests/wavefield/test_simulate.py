@@ -333,6 +333,11 @@ BAD = {
     "dtype that is none": (dict(drive=np.ones((3, 1)), size=8, dtype="blue"), "dtype"),
     "save_every 0": (dict(drive=np.ones((3, 1)), size=8, save_every=0), "save_every"),
     "initial of another shape": (dict(steps=3, initial=np.ones((2, 2, 2, 8))), "initial"),
+    "complex initial": (dict(steps=3, initial=np.full((1, 8), 1j)), "initial must be an array of real numbers"),
+    "complex previous": (
+        dict(operator=wf.wave(0.5), steps=3, initial=np.ones((1, 8)), previous=np.full((1, 8), 1j)),
+        "previous must be an array of real numbers",
+    ),
     "initial NaN": (dict(steps=3, initial=np.full((1, 8), np.nan)), "initial"),
     "previous of a one-way field": (dict(steps=3, initial=np.ones((1, 8)), previous=np.ones((1, 8))), "previous"),
     "bias of another shape": (dict(drive=np.ones((3, 1)), size=8, bias=np.ones(5)), "bias"),
@@ -345,7 +350,7 @@ BAD = {
 def test_bad_input_is_named(name):
     arguments, word = BAD[name]
     with pytest.raises((ValueError, TypeError), match=word):
-        wf.simulate(wf.transport(1.0), **arguments)
+        wf.simulate(**({"operator": wf.transport(1.0)} | arguments))
 
 
 def test_an_operator_that_grows_is_refused_unless_wanted():
