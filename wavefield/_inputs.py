@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,7 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
         trials = len(drive) if drive.ndim == 3 and len(drive) > 1 else None
         return Inputs(drive if drive.ndim == 3 else drive[None], trials, steps, drive.shape[-1], earlier)
     if isinstance(drive, xr.DataArray):
-        drive = drive.transpose(..., "step", "input") if {"step", "input"} <= set(drive.dims) else drive
+        drive = _in_order(drive)
     try:
         values = np.asarray(drive)
         values = values if np.iscomplexobj(values) else values.astype(float)
@@ -79,6 +80,16 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
             f"{len(earlier)} trials, got {values.shape[2]} and {len(values)}"
         )
     return Inputs(values, trials, values.shape[1], values.shape[2], earlier)
+
+
+def _in_order(drive):
+    """A drive with its dims in order (trial, step or time, input); where they have no names they stay as they are."""
+    if all(re.fullmatch(r"dim_\d+", str(dim)) for dim in drive.dims):
+        return drive
+    step = "step" if "step" in drive.dims else "time"
+    if set(drive.dims) - {"trial"} != {step, "input"}:
+        raise ValueError(f"drive must have the dims (trial, step or time, input), trial optional, got {drive.dims}")
+    return drive.transpose(..., step, "input")
 
 
 def _tabled(drive, steps):

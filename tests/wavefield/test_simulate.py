@@ -454,6 +454,19 @@ def test_what_a_field_held_at_the_beginning_is_not_taken_for_inputs():
         wf.decode(rec)
 
 
+def test_the_dims_of_a_drive_say_which_axis_is_time():
+    values = np.random.default_rng(0).standard_normal((5, 2))
+    expected = wf.simulate(wf.transport(1.0), values, size=8).activity
+    for dims in (("step", "input"), ("time", "input")):
+        drive = xr.DataArray(values, dims=dims).transpose("input", ...)
+        np.testing.assert_array_equal(wf.simulate(wf.transport(1.0), drive, size=8).activity, expected)
+    unnamed = wf.simulate(wf.transport(1.0), xr.DataArray(values), size=8)
+    np.testing.assert_array_equal(unnamed.activity, expected)
+    for dims in (("electrode", "time"), ("step", "time"), ("input", "dim_1")):
+        with pytest.raises(ValueError, match=f"drive must have the dims .*{dims[0]}.*{dims[1]}"):
+            wf.simulate(wf.transport(1.0), xr.DataArray(values, dims=dims), size=8)
+
+
 def test_complex_drives_are_refused():
     with pytest.raises(TypeError, match="real"):
         wf.simulate(wf.transport(1.0), np.ones((3, 1)) * 1j, size=8)
