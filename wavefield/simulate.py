@@ -182,9 +182,9 @@ def operator_of(rec: xr.Dataset) -> WaveOperator:
 
 
 def reverse(rec: xr.Dataset) -> xr.Dataset:
-    """Run an undamped two-way field back from its last state to its beginning, taking out its inputs on the way.
+    """Run an undamped two-way field back from its last state to its beginning, taking out inputs and bias on the way.
 
-        h[t−1] = a ⋆ h[t] − h[t+1] + V x[t],
+        h[t−1] = a ⋆ h[t] − h[t+1] + V x[t] + b,
 
     the leapfrog scheme with its levels exchanged: it is its own inverse.
 
@@ -216,7 +216,7 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
         drive, encoder = drive if rec["drive"].ndim == 3 else drive[0], rec["encoder"].values
     back = simulate(
         op, drive, initial=past.before, previous=past.now, steps=past.own_steps, encoder=encoder, source="force",
-        dtype=past.now.dtype, save_every=None, method="step",
+        bias=rec["bias"].values if "bias" in rec else None, dtype=past.now.dtype, save_every=None, method="step",
     )  # fmt: skip
     began = op.dt * int(rec.attrs["first_step"])
     start = back.assign(

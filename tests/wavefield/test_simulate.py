@@ -248,6 +248,14 @@ def test_reversal_recovers_the_beginning():
         np.testing.assert_allclose(back.activity[0], initial, atol=1e-9)
 
 
+@pytest.mark.parametrize("source", ["pulse", "force"])
+def test_reversal_takes_out_the_bias(source):
+    initial = np.random.default_rng(0).standard_normal((2, 16))
+    bias, drive = np.random.default_rng(1).standard_normal((2, 16)), np.eye(2, 20).T
+    rec = wf.simulate(wf.wave(0.5), drive, initial=initial, bias=bias, source=source)
+    np.testing.assert_allclose(wf.reverse(rec).activity[0], initial, atol=1e-11)
+
+
 def test_reversal_is_exact_on_integers_at_courant_one():
     initial = np.random.default_rng(0).integers(-9, 9, (1, 32)).astype(float)
     rec = wf.simulate(wf.wave(1.0), initial=initial, previous=np.roll(initial, 1), steps=1000, save_every=None)
