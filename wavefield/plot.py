@@ -101,27 +101,32 @@ def snapshot(activity: xr.DataArray, events: xr.Dataset | None = None, *, ax=Non
 
 
 def drive_raster(drive: xr.DataArray, *, ax=None, events: xr.Dataset | None = None):
-    """Inputs against time, a row per input; what was decoded is drawn over them as open circles.
+    """Inputs against steps from rest, a row per input; what was decoded is drawn over them as open circles.
 
     An event whose onset is known modulo a period only has a circle at every step at which it may have come, or a
     dashed line over all of them.
     """
     ax = plt.subplots(figsize=(6, 2), layout="constrained")[1] if ax is None else ax
     values = drive.transpose("step", "input").values
+    begins = drive["step"].values
+    steps = np.rint(begins / (np.diff(begins).min() if begins.size > 1 else 1)).astype(int)
+    shown = [steps[0], steps[-1]]
     highest = max([np.abs(values).max(), *(abs(height) for _, _, height, _ in _rows(events))])
     scale = 0.8 / (highest or 1.0)
     for number in range(values.shape[1]):
         when = np.flatnonzero(values[:, number])
-        ax.vlines(when, number, number + scale * values[when, number], color=colour_of(number), lw=2)
+        ax.vlines(steps[when], number, number + scale * values[when, number], color=colour_of(number), lw=2)
         ax.axhline(number, color="0.85", lw=0.6, zorder=0)
     for number, onset, amplitude, period in _rows(events):
         if period == 1:
-            ax.hlines(number + scale * amplitude, 0, onset, color="black", lw=1.2, ls=(0, (3, 2)))
+            possible = [0, onset]
+            ax.hlines(number + scale * amplitude, *possible, color="black", lw=1.2, ls=(0, (3, 2)))
         else:
             possible = np.arange(onset, -1, -period) if period else [onset]
             ax.plot(possible, [number + scale * amplitude] * len(possible), "o", mfc="none", mec="black", ms=7)
+        shown.extend(possible)
     ax.set(
-        xlim=(-1, values.shape[0]),
+        xlim=(min(shown) - 1, max(shown) + 1),
         ylim=(-0.3, values.shape[1]),
         yticks=range(values.shape[1]),
         xlabel="step",
