@@ -41,16 +41,27 @@ class Past(NamedTuple):
     own_steps: int  # those of them made by the run that wrote the recording
     now: np.ndarray  # (…, rings, N)
     before: np.ndarray | None  # the level before, of a two-way field
-    drive: np.ndarray | None  # inputs of its own steps, (B, own_steps, I)
-    earlier: np.ndarray | None  # the two inputs before those, (B, 2, I)
+    drive: np.ndarray | None  # inputs of its own steps and of the two before them, (B, 2 + own_steps, I), NaN if lost
+    pulse: bool  # whether they entered as pulses
     from_rest: bool  # whether the field was zero at time 0
+
+    def inputs(self, count: int) -> np.ndarray:
+        """The last `count` inputs, (B, count, I), refused if the recording was cut and holds them no longer."""
+        rows = self.drive[:, self.drive.shape[1] - count :]
+        lost = np.flatnonzero(np.isnan(rows).any(axis=(0, 2)))
+        if lost.size:
+            raise ValueError(
+                f"the recording lacks the input of step {self.steps - count + lost[0]}, which is needed here: its "
+                "drive was cut, or does not reach as far as its states"
+            )
+        return rows
 
     @property
     def last_inputs(self) -> np.ndarray | None:
-        """The last two inputs, (B, 2, I), at which a pulse still looks back."""
+        """The last two inputs, (B, 2, I), at which a pulse still looks back; other inputs are over at once."""
         if self.drive is None:
-            return self.earlier
-        return np.concatenate([self.earlier, self.drive], axis=1)[:, -2:]
+            return None
+        return self.inputs(2) if self.pulse else np.zeros_like(self.drive[:, :2])
 
 
 def past_of(rec: xr.Dataset) -> Past:
@@ -70,14 +81,26 @@ def past_of(rec: xr.Dataset) -> Past:
     first, dt = int(rec.attrs.get("first_step", 0)), float(rec.attrs.get("dt", 1.0))
     steps = round(float(rec["time"][-1]) / dt)
     own = steps - first
-    drive = earlier = None
-    if "drive" in rec:
-        drive = _with_trials(rec["drive"].transpose(..., "step", "input").values)[:, :own]
-        earlier = np.zeros((drive.shape[0], 2, drive.shape[2]))
-        if "earlier_drive" in rec:
-            earlier = _with_trials(rec["earlier_drive"].transpose(..., "lag", "input").values)
     now = rec["activity"].isel(time=-1).values
-    return Past(steps, own, now, _level_before(rec, own, dt), drive, earlier, rec.attrs.get("start", "rest") == "rest")
+    pulse = rec.attrs.get("source_kind") == "pulse"
+    drive = _inputs_of(rec, first, own, dt) if "drive" in rec or (pulse and "encoder" in rec) else None
+    return Past(steps, own, now, _level_before(rec, own, dt), drive, pulse, rec.attrs.get("start", "rest") == "rest")
+
+
+def _inputs_of(rec, first, own_steps, dt):
+    """Inputs of a recording's own steps and of the two before them, (B, 2 + own_steps, I), NaN where it lacks them."""
+    drive = np.full((1, own_steps, rec.sizes["input"]), np.nan)
+    earlier = np.zeros((1, 2, rec.sizes["input"]))
+    if "drive" in rec:
+        rows = _with_trials(rec["drive"].transpose(..., "step", "input").values)
+        number = np.rint(rec["step"].values / dt).astype(int) - first
+        own = (number >= 0) & (number < own_steps)
+        drive = np.repeat(drive, len(rows), axis=0)
+        drive[:, number[own]] = rows[:, own]
+    if "earlier_drive" in rec:
+        earlier = _with_trials(rec["earlier_drive"].transpose(..., "lag", "input").values)
+    trials = max(len(drive), len(earlier))
+    return np.concatenate([np.broadcast_to(rows, (trials, *rows.shape[1:])) for rows in (earlier, drive)], axis=1)
 
 
 def _level_before(rec, own_steps, dt):

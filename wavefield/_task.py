@@ -51,7 +51,7 @@ def from_recording(rec, operator, previous, nonnegative):
             f"snapshot: activity must have dims (trial, time, channel, position), got {rec['activity'].dims}"
         )
     operator = operator_of(rec) if operator is None else operator
-    elapsed = None
+    elapsed = past = None
     if "time" in rec["activity"].dims:
         past = past_of(rec)
         if not past.from_rest:
@@ -65,10 +65,12 @@ def from_recording(rec, operator, previous, nonnegative):
     encoder = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
     kind = rec.attrs.get("source_kind", "direct")
     _refuse_nonlinear(rec.attrs.get("nonlinearity", "identity"), operator, encoder, nonnegative, "bias" in rec)
-    if rec.attrs.get("nonlinearity", "identity") == "relu" and "drive" in rec and float(rec["drive"].min()) < 0:
-        raise ValueError(
-            "snapshot: a field under relu is linear only while nothing in it is negative, but its drive was"
-        )
+    if rec.attrs.get("nonlinearity", "identity") == "relu" and "drive" in rec:
+        inputs = rec["drive"] if past is None else past.inputs(past.own_steps)
+        if (inputs < 0).any():
+            raise ValueError(
+                "snapshot: a field under relu is linear only while nothing in it is negative, but its drive was"
+            )
     return _level(activity), operator, {
         "steps": elapsed,
         "encoder": encoder,

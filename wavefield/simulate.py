@@ -211,9 +211,9 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
         raise ValueError("rec does not hold the level before its last state, without which there is no way back")
     drive, encoder = None, None
     if past.drive is not None:
-        inputs = read_inputs(past.drive, None, past.earlier)
-        drive = inputs.block(0, past.own_steps, pulse=rec.attrs["source_kind"] == "pulse", dtype=float)[:, ::-1]
-        drive, encoder = drive if rec["drive"].ndim == 3 else drive[0], rec["encoder"].values
+        inputs = past.inputs(past.own_steps + 2)
+        drive = (inputs[:, 2:] - inputs[:, :-2] * past.pulse)[:, ::-1]
+        drive, encoder = drive if "trial" in rec["activity"].dims else drive[0], rec["encoder"].values
     back = simulate(
         op, drive, initial=past.before, previous=past.now, steps=past.own_steps, encoder=encoder, source="force",
         bias=rec["bias"].values if "bias" in rec else None, dtype=past.now.dtype, save_every=None, method="step",

@@ -413,6 +413,54 @@ def test_a_recording_cut_in_time_is_continued_from_where_it_was_cut():
         np.testing.assert_array_equal(rest.time, whole.time[15:])
 
 
+@pytest.mark.parametrize("steps", [slice(10, 21), slice(19, 21), slice(10, 40), [20, 3, 19]])
+@pytest.mark.parametrize("dt", [1, 0.25])
+def test_a_recording_cut_in_time_and_in_its_inputs_goes_on_as_if_uncut(steps, dt):
+    drive = wf.spikes([[(3, 1.0), (19, 3.0), (20, 5.0), (25, 7.0)]], steps=40)
+    operator = wf.wave(0.8 / dt, dt=dt)
+    whole = wf.simulate(operator, drive, size=32)
+    cut = whole.isel(time=slice(9, 21), step=steps)
+    np.testing.assert_array_equal(wf.simulate(operator, drive[21:], initial=cut).activity, whole.activity[21:])
+    again = wf.simulate(operator, drive[30:], initial=wf.simulate(operator, drive[21:30], initial=cut))
+    np.testing.assert_array_equal(again.activity, whole.activity[30:])
+
+
+def test_inputs_that_are_needed_and_not_there_are_named():
+    operator, drive = wf.wave(0.8), np.random.default_rng(0).standard_normal((20, 1))
+    first = wf.simulate(operator, drive, size=32)
+    second = wf.simulate(operator, drive, initial=first)
+    kept = {"data_vars": "minimal", "coords": "minimal", "compat": "override", "join": "override"}
+    both = xr.concat([first, second], "time", combine_attrs="override", **kept)
+    assert both.sizes["time"] == 40
+    for rec, lacking in (
+        (first.isel(step=slice(0, 19)), 19),
+        (first.isel(step=slice(19, 20)), 18),
+        (first.drop_vars(["drive", "step"]), 18),
+        (both, 38),
+    ):
+        with pytest.raises(ValueError, match=f"lacks the input of step {lacking}"):
+            wf.simulate(operator, steps=3, initial=rec)
+    with pytest.raises(ValueError, match="lacks the input of step 20"):  # the first of them all that a reversal needs
+        wf.reverse(second.isel(step=slice(1, None)))
+    shift = wf.simulate(wf.transport(1.0), drive**2, size=32, nonlinearity="relu")
+    with pytest.raises(ValueError, match="lacks the input of step 0"):  # it may have been negative
+        wf.decode(shift.isel(step=slice(1, None)))
+
+
+def test_fields_in_which_no_pulse_is_under_way_go_on_without_their_past_inputs():
+    drive = np.random.default_rng(0).standard_normal((30, 1))
+    for operator, source in ((wf.transport(0.7), "pulse"), (wf.wave(0.8), "force")):
+        whole = wf.simulate(operator, drive, size=32, source=source)
+        cut = whole.isel(time=slice(0, 20), step=slice(0, 5))
+        rest = wf.simulate(operator, drive[20:], initial=cut, source=source)
+        np.testing.assert_array_equal(rest.activity, whole.activity[20:])
+
+
+def test_decoding_a_field_needs_no_inputs_beside_it():
+    whole = wf.simulate(wf.transport(1.0), wf.spikes([[(5, 1.0), (15, 2.0)]], steps=20), size=32)
+    assert wf.decode(whole.isel(step=slice(0, 3))).onset.values.tolist() == [5, 15]
+
+
 def test_pulses_end_although_nothing_more_comes_in():
     for operator, drive, _ in cases_of_the_past():
         quiet = np.concatenate([drive, np.zeros((10, 2))])
