@@ -294,8 +294,16 @@ def _pairs(rec, max_lag, first):
         states, drive = states[None], drive[None]
     states = states.reshape(*states.shape[:2], -1).astype(float)
     drive = np.broadcast_to(drive, (len(states), *drive.shape[1:]))
-    half = (begins[1] - begins[0]) / 2 if begins.size > 1 else 0.5
-    last = np.searchsorted(begins, rec["time"].values - half) - 1
+    spacing = np.diff(begins)
+    dt = rec.attrs.get("dt", spacing[0] if spacing.size else 1)
+    if not begins.size or not np.allclose(spacing, dt):
+        raise ValueError(f"rec must hold the inputs of every step, one after another, {dt:g} apart")
+    last = np.ceil((rec["time"].values - begins[0]) / dt - 0.5).astype(int) - 1
+    if (last >= begins.size).any():
+        raise ValueError(
+            f"rec has states up to the time {rec['time'].values[-1]}, but inputs up to that of step "
+            f"{np.rint(begins[-1] / dt):.0f} only"
+        )
     usable = last >= first
     lagged = drive[:, last[usable][:, None] - np.arange(max_lag + 1)]  # (trial, n, lags, inputs)
     targets = np.moveaxis(lagged.reshape(-1, max_lag + 1, drive.shape[2]), 1, 2)

@@ -294,6 +294,19 @@ def test_measured_capacity_reads_trials_several_inputs_and_thinned_recordings():
     np.testing.assert_allclose(measured_capacity(continued, max_lag=9).capacity, 1, atol=1e-9)
 
 
+def test_states_are_paired_with_their_inputs_whatever_was_cut_from_either():
+    drive = np.random.default_rng(6).standard_normal((400, 1))
+    rec = wf.simulate(wf.transport(1.0, boundary="absorbing", dt=0.5, dx=0.5), drive, 8)
+    for cut in (rec.isel(time=slice(50, 300)), rec.isel(time=slice(50, 300), step=slice(30, 300))):
+        np.testing.assert_allclose(measured_capacity(cut, max_lag=7).capacity, 1, atol=1e-9)
+    with pytest.raises(
+        ValueError, match=r"rec has states up to the time 200\.0, but inputs up to that of step 299 only"
+    ):
+        measured_capacity(rec.isel(step=slice(0, 300)), max_lag=7)
+    with pytest.raises(ValueError, match="every step, one after another"):
+        measured_capacity(rec.isel(step=slice(0, None, 2)), max_lag=7)
+
+
 # ---- what is refused ------------------------------------------------------------------------------------------------
 
 
