@@ -39,7 +39,8 @@ class Inputs:
         before = range(start, min(stop, 0))
         if not before:
             return self.values[:, start:stop]
-        earlier = np.zeros((self.values.shape[0], 2, self.count)) if self.earlier is None else self.earlier
+        earlier = np.zeros((1, 2, self.count)) if self.earlier is None else self.earlier
+        earlier = np.broadcast_to(earlier, (len(self.values), 2, self.count))
         return np.concatenate([earlier[:, 2 + before.start : 2 + before.stop], self.values[:, : max(stop, 0)]], axis=1)
 
 
