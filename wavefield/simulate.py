@@ -196,7 +196,8 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        A recording of one state, at the time at which `rec` began; `previous` is the level before it.
+        A recording of one state, at the time at which `rec` began, that can be continued; `previous` is the level
+        before it.
     """
     op = operator_of(rec)
     if (
@@ -210,7 +211,7 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
     if past.before is None:
         raise ValueError("rec does not hold the level before its last state, without which there is no way back")
     drive, encoder = None, None
-    if past.drive is not None:
+    if past.drive is not None and past.own_steps:
         inputs = past.inputs(past.own_steps + 2)
         drive = (inputs[:, 2:] - inputs[:, :-2] * past.pulse)[:, ::-1]
         drive, encoder = drive if "trial" in rec["activity"].dims else drive[0], rec["encoder"].values
@@ -218,14 +219,13 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
         op, drive, initial=past.before, previous=past.now, steps=past.own_steps, encoder=encoder, source="force",
         bias=rec["bias"].values if "bias" in rec else None, dtype=past.now.dtype, save_every=None, method="step",
     )  # fmt: skip
-    began = op.dt * int(rec.attrs["first_step"])
-    start = back.assign(
-        activity=back["previous"].expand_dims(time=back["time"], axis=back["activity"].get_axis_num("time"))
-    )
-    start["activity"].attrs = back["activity"].attrs
-    return start.assign(previous=back["activity"].isel(time=0, drop=True)).assign_coords(
-        time=back["time"].copy(data=[began])
-    )
+    now, before = back["activity"], back["previous"]  # their levels are exchanged
+    began = np.array([op.dt * int(rec.attrs["first_step"])], rec["time"].dtype)
+    start = rec.drop_dims(["time", "step"], errors="ignore").assign_attrs(steps=0).assign(
+        activity=(now.dims, before.values.reshape(now.shape), now.attrs),
+        previous=(before.dims, now.values.reshape(before.shape), before.attrs),
+    )  # fmt: skip
+    return start.assign_coords(time=("time", began, rec["time"].attrs))
 
 
 # ---- checks -------------------------------------------------------------------------------------------------------

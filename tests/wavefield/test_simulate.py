@@ -249,6 +249,33 @@ def test_reversal_recovers_the_beginning():
 
 
 @pytest.mark.parametrize("source", ["pulse", "force"])
+@pytest.mark.parametrize("trials", [(), (2,)], ids=["one", "batch"])
+def test_what_a_reversal_gives_goes_forth_again(source, trials):
+    drive = np.random.default_rng(0).standard_normal((*trials, 40, 1))
+    whole = wf.simulate(wf.wave(0.5), drive, size=16, source=source)
+    first = wf.simulate(wf.wave(0.5), drive[..., :25, :], size=16, source=source)
+    second = wf.simulate(wf.wave(0.5), drive[..., 25:, :], initial=first, source=source)
+    for rec, begun in ((first, 0), (second, 25)):
+        back = wf.reverse(rec)
+        wf.validate_recording(back)
+        assert {name: back.attrs[name] for name in ("steps", "first_step", "source_kind", "start")} == {
+            "steps": 0, "first_step": begun, "source_kind": source, "start": "rest"
+        }  # fmt: skip
+        assert "drive" not in back
+        forth = wf.simulate(wf.wave(0.5), drive[..., begun:, :], initial=back, source=source)
+        expected = whole.isel(time=slice(begun, None))
+        np.testing.assert_allclose(forth.activity, expected.activity, atol=1e-11)
+        np.testing.assert_array_equal(forth.time, expected.time)
+        assert wf.reverse(back).time == back.time
+        np.testing.assert_array_equal(wf.reverse(back).activity, back.activity)
+    state = wf.simulate(wf.wave(0.5), initial=np.eye(1, 16), steps=20)
+    forth = wf.simulate(wf.wave(0.5), initial=wf.reverse(state), steps=20)
+    np.testing.assert_allclose(forth.activity, state.activity, atol=1e-12)
+    with pytest.raises(ValueError, match="not zero"):
+        wf.decode(forth)
+
+
+@pytest.mark.parametrize("source", ["pulse", "force"])
 def test_reversal_takes_out_the_bias(source):
     initial = np.random.default_rng(0).standard_normal((2, 16))
     bias, drive = np.random.default_rng(1).standard_normal((2, 16)), np.eye(2, 20).T
