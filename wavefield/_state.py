@@ -65,19 +65,18 @@ class Past(NamedTuple):
 
 
 def past_of(rec: xr.Dataset) -> Past:
-    """Read the past of a recording, also of one that was cut in time or broken off.
+    """Read the past of a recording, also of one that was cut in time or broken off, or of a snapshot that has a time.
 
     Raises
     ------
     ValueError
-        If the recording was cut in space, so that its field is no longer whole.
+        If the recording was cut or turned in space, or does not tell its time.
     """
-    size = rec.sizes["position"]
-    if int(rec.attrs.get("size", size)) != size:
-        raise ValueError(
-            f"the recording holds {size} of its {rec.attrs['size']} positions: a field cut in space cannot be "
-            "continued or decoded"
-        )
+    check_whole(rec)
+    if "time" not in rec.coords:
+        raise ValueError("the recording does not tell the time of its state: its coordinate time is missing")
+    if "time" not in rec["activity"].dims:
+        rec = rec.assign(activity=rec["activity"].expand_dims("time"))
     first, dt = int(rec.attrs.get("first_step", 0)), float(rec.attrs.get("dt", 1.0))
     steps = round(float(rec["time"][-1]) / dt)
     own = steps - first
@@ -85,6 +84,18 @@ def past_of(rec: xr.Dataset) -> Past:
     pulse = rec.attrs.get("source_kind") == "pulse"
     drive = _inputs_of(rec, first, own, dt) if "drive" in rec or (pulse and "encoder" in rec) else None
     return Past(steps, own, now, _level_before(rec, own, dt), drive, pulse, rec.attrs.get("start", "rest") == "rest")
+
+
+def check_whole(rec: xr.Dataset) -> None:
+    """Refuse a recording whose field was cut or turned in space, so that its operator moves it no longer."""
+    size = rec.sizes["position"]
+    if int(rec.attrs.get("size", size)) != size:
+        raise ValueError(
+            f"the recording holds {size} of its {rec.attrs['size']} positions: a field cut in space cannot be "
+            "continued or decoded"
+        )
+    if (np.diff(rec["position"].values) <= 0).any():
+        raise ValueError("the recording's positions must increase, as they did for its operator: sort it by position")
 
 
 def _inputs_of(rec, first, own_steps, dt):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavefield._checks import positive_int
-from wavefield._state import past_of
+from wavefield._state import check_whole, past_of
 from wavefield.design import design
 from wavefield.encoder import resolve_encoder
 from wavefield.operator import WaveOperator
@@ -51,14 +51,15 @@ def from_recording(rec, operator, previous, nonnegative):
             f"snapshot: activity must have dims (trial, time, channel, position), got {rec['activity'].dims}"
         )
     operator = operator_of(rec) if operator is None else operator
+    check_whole(rec)
+    if rec.attrs.get("start", "rest") != "rest":
+        raise ValueError(
+            "snapshot: the recording, or what continued it under another operator, encoder, source, nonlinearity "
+            "or bias, began with a field that was not zero; what that left is not told from inputs"
+        )
     elapsed = past = None
-    if "time" in rec["activity"].dims:
+    if "time" in rec.coords:
         past = past_of(rec)
-        if not past.from_rest:
-            raise ValueError(
-                "snapshot: the recording, or what continued it under another operator, encoder, source, nonlinearity "
-                "or bias, began with a field that was not zero; what that left is not told from inputs"
-            )
         elapsed = past.steps
         if previous is None and past.before is not None:
             previous = past.before if past.before.ndim > 1 else past.before[None]

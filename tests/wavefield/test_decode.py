@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -600,9 +601,40 @@ def test_recordings_that_cannot_be_decoded_are_refused_with_the_reason():
         decode(rec.drop_vars("activity"))
     with pytest.raises(ValueError, match="does not say what moved it"):
         decode(rec.drop_vars("kernel"))
-    snapshot = rec.isel(time=-1)
+    snapshot = rec.isel(time=-1).drop_vars("time")
     with pytest.raises(ValueError, match="steps must be given where no recording tells it"):
         decode(snapshot)
     assert support(decode(snapshot, steps=10)) == {(5, 0)}
     with pytest.raises(ValueError, match="the recording holds no state"):
         decode(rec.isel(time=slice(0)))
+
+
+@pytest.mark.parametrize("operator", [wf.transport(1.0), wf.wave(1.0)], ids=["one-way", "two-way"])
+def test_a_snapshot_is_read_as_a_recording_of_one_state(operator):
+    rec = wf.simulate(operator, wf.spikes([[(5, 1.0), (8, 2.0)]], steps=20), size=64)
+    for steps in (7, 20):
+        xr.testing.assert_identical(decode(rec.isel(time=steps - 1)), decode(rec.isel(time=[steps - 1])))
+    assert support(decode(rec.isel(time=6))) == {(5, 0)}
+    later = wf.simulate(operator, wf.spikes([[(2, 3.0)]], steps=5), initial=rec.isel(time=-1))
+    assert support(decode(later.isel(time=-1))) == {(5, 0), (8, 0), (22, 0)}
+
+
+@pytest.mark.parametrize("take", [{"time": -1}, {"time": slice(None)}], ids=["snapshot", "recording"])
+@pytest.mark.parametrize("timed", [True, False])
+def test_fields_that_do_not_show_their_inputs_whole_are_refused(take, timed):
+    drive = wf.spikes([[(3, 1.0)]], steps=10)
+    rec = wf.simulate(wf.transport(1.0), drive, size=16)
+    begun = wf.simulate(wf.transport(1.0), drive, initial=np.eye(1, 16))
+    for field, why in (
+        (begun, "began with a field that was not zero"),
+        (rec.isel(position=slice(0, 10)), "holds 10 of its 16 positions"),
+        (rec.isel(position=slice(None, None, -1)), "positions must increase"),
+        (rec.roll(position=4, roll_coords=True), "positions must increase"),
+    ):
+        cut = field.isel(take) if timed else field.isel(take).drop_vars("time")
+        with pytest.raises(ValueError, match=why):
+            decode(cut, steps=10)
+    turned = rec.isel(position=slice(None, None, -1))
+    with pytest.raises(ValueError, match="positions must increase"):
+        wf.simulate(wf.transport(1.0), steps=3, initial=turned)
+    assert support(decode(turned.sortby("position"))) == {(3, 0)}
