@@ -105,8 +105,9 @@ def _tabled(drive, steps):
 
 
 def _called(drive, step, count):
-    row = np.atleast_1d(np.asarray(drive(step), dtype=float))
-    if row.ndim != 1 or (count is not None and row.size != count) or not np.isfinite(row).all():
+    row = np.atleast_1d(np.asarray(drive(step)))
+    numbers = row.dtype.kind in "biuf" and np.isfinite(row).all()
+    if row.ndim != 1 or (count is not None and row.size != count) or not numbers:
         wanted = "finite numbers, one per input" if count is None else f"{count} finite numbers, one per input"
         raise ValueError(f"drive({step}) must return {wanted}, got {np.array2string(row, threshold=4)}")
-    return row
+    return row.astype(float)

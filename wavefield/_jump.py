@@ -37,6 +37,8 @@ class Jump:
 
     def __call__(self, state: np.ndarray) -> np.ndarray:
         state = np.asarray(state)
+        if state.dtype.kind not in "biuf":
+            raise TypeError(f"state must be an array of real numbers, got dtype {state.dtype}")
         if state.ndim < 2 or state.shape[-2] != self.operator.channels or state.shape[-1] == 0:
             raise ValueError(f"state must have shape (..., {self.operator.channels}, N), got {state.shape}")
         size, dtype = state.shape[-1], np.result_type(state.dtype, np.float32)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 
-from wavefield._checks import positive_int
+from wavefield._checks import positive_int, real_array
 from wavefield._inputs import read_inputs
 from wavefield._run import DivergenceError, Run, jump, jumped, jumps, run_in_memory, run_to_file
 from wavefield._state import first_levels, past_of
@@ -279,11 +279,9 @@ def _encode(encoder, operator, size, inputs, initial):
 def _checked_bias(bias, operator, size):
     if bias is None:
         return None
-    bias = np.asarray(bias, dtype=float)
-    if bias.shape not in ((operator.rings,), (operator.rings, size)) or not np.isfinite(bias).all():
-        raise ValueError(
-            f"bias must be finite of shape ({operator.rings},) or ({operator.rings}, {size}), got {bias.shape}"
-        )
+    bias = real_array(bias, "bias")
+    if bias.shape not in ((operator.rings,), (operator.rings, size)):
+        raise ValueError(f"bias must have shape ({operator.rings},) or ({operator.rings}, {size}), got {bias.shape}")
     return np.broadcast_to(bias[:, None] if bias.ndim == 1 else bias, (operator.rings, size)).copy()
 
 

@@ -302,6 +302,7 @@ def test_growth_is_the_rate_at_which_the_worst_mode_grows():
         (lambda: wf.transport(1.0).dispersion_relation([[0.1]]), ValueError, "wavenumber must be a 1-D array"),
         (lambda: wf.transport(1.0).dispersion_relation([np.nan]), ValueError, "wavenumber must be .* finite"),
         (lambda: wf.transport(1.0).power(-1), ValueError, "steps must not be negative, got -1"),
+        (lambda: wf.transport(1.0).power(3)(np.full((1, 8), 1j)), TypeError, "state must be an array of real numbers"),
         (lambda: wf.transport(1.0).power(1.5), TypeError, "steps must be an integer"),
         (lambda: wf.transport(1.0, boundary="fixed").power(3), ValueError, "power is defined for"),
         (lambda: wf.wave(0.5, boundary="absorbing").power(3), ValueError, "power is defined for"),

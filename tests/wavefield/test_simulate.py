@@ -375,6 +375,8 @@ BAD = {
     ),
     "initial NaN": (dict(steps=3, initial=np.full((1, 8), np.nan)), "initial"),
     "previous of a one-way field": (dict(steps=3, initial=np.ones((1, 8)), previous=np.ones((1, 8))), "previous"),
+    "complex bias": (dict(drive=np.ones((3, 1)), size=8, bias=[1j]), "bias must be an array of real numbers"),
+    "a callable that returns complex numbers": (dict(drive=lambda t: [1j], steps=3, size=8), r"drive\(0\) must return"),
     "bias of another shape": (dict(drive=np.ones((3, 1)), size=8, bias=np.ones(5)), "bias"),
     "unknown method": (dict(drive=np.ones((3, 1)), size=8, method="teleport"), "method"),
     "jump that saves": (dict(drive=np.ones((3, 1)), size=8, method="jump"), "jump"),
