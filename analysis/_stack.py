@@ -121,7 +121,7 @@ class Coherence:
 
 
 def coherence(apertures: Apertures, traces: np.ndarray, *, band=None, trials: int = 1) -> Coherence | None:
-    """Compare the stack power of aligned traces (time, site) with their own; None where nothing is coherent.
+    """Compare the stack power of aligned traces (time, site) with their own; None where nothing that moves is.
 
     Noise that is independent between sensors makes the smoothed stack power a gamma variable; what it would reach by
     chance, at any frequency and any of `trials` slownesses, does not count, nor does anything outside `band`.
@@ -142,7 +142,7 @@ def coherence(apertures: Apertures, traces: np.ndarray, *, band=None, trials: in
     if band is not None:
         counts &= (frequency >= band[0]) & (frequency <= band[1])
     found = np.maximum(shared * counts, 0.0)
-    if not found.any():
+    if not found[1:].any():  # what hardly changes within the recording is at frequency 0, and travels nowhere
         return None
     return Coherence(
         coherent * counts, total, float(found @ frequency / found.sum()), float(np.sum(shared * counts) / power.sum())

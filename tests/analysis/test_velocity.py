@@ -296,6 +296,18 @@ def test_noise_has_no_velocity(estimate, draws):
     assert np.mean(refused) >= 0.9
 
 
+@stacking
+@pytest.mark.parametrize(("drift", "seed"), [(0.9, 14), (1.8, 36), (1.8, 55)])
+def test_a_drift_that_sensors_share_travels_nowhere(estimate, drift, seed):
+    rec = synthetic.plane(synthetic.line(12), 100, wavenumber=0.1, frequency=0.05)
+    noise = np.random.default_rng(seed).normal(size=(100, 12))
+    rec["activity"] = (rec.activity.dims, noise + drift * np.linspace(-1, 1, 100)[:, None] ** 2)
+    with pytest.warns(UserWarning, match="refused"):
+        result = estimate(rec)
+    assert status(result) != "ok"
+    assert np.isnan(result.speed)
+
+
 @each
 def test_what_does_not_change_is_silent(estimate):
     rec = probe_wave()
