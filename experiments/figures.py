@@ -20,6 +20,7 @@ from experiments.tables import Table
 from wavefield import open_recording, operator_of, plot
 
 COLOURS = (*plt.get_cmap("tab10").colors, *plt.get_cmap("tab20").colors[1::2])  # full, then pale
+LETTER = 0.085  # inches that a letter of a legend takes
 MEASURES = {"loss": "held-out loss", "accuracy": "held-out accuracy"}
 
 
@@ -98,14 +99,14 @@ def table_curves(table: Table, records: Sequence[dict], runs: Sequence[RunFolder
     columns = [c for c in table.columns if any(r["column"] == c for r in records)]
     rows = [row for row in table.rows if any(r["row"] == row for r in records)]
     colours = {row: COLOURS[table.rows.index(row) % len(COLOURS)] for row in rows}
-    figure, axes = plt.subplots(
-        1, len(columns), figsize=(max(4.2 * len(columns), 6), 4), squeeze=False, sharey=True, layout="constrained"
-    )
+    width = max(4.2 * len(columns), 6)
+    figure, axes = plt.subplots(1, len(columns), figsize=(width, 4), squeeze=False, sharey=True, layout="constrained")
     for ax, column in zip(axes[0], columns, strict=True):
         for record in (r for r in records if r["column"] == column):
             learning_curve(folders[record["run"]], ax, color=colours[record["row"]], alpha=0.8)
         ax.set_title(column, fontsize=10)
         ax.label_outer()
     lines = [plt.Line2D([], [], color=colour) for colour in colours.values()]
-    figure.legend(lines, rows, loc="outside lower center", ncols=min(len(rows), 2 * len(columns)), frameon=False)
+    beside = int(width / (0.6 + LETTER * max(map(len, rows))))  # as many as fit, each with its line
+    figure.legend(lines, rows, loc="outside lower center", ncols=min(len(rows), max(1, beside)), frameon=False)
     return figure

@@ -5,12 +5,13 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from experiments.__main__ import main
 from experiments.config import load_config
-from experiments.figures import COLOURS
+from experiments.figures import COLOURS, table_curves
 from experiments.folder import RunFolder
 from experiments.report import find_runs, markdown, print_table, records_of
 from experiments.reproduce import seconds
@@ -255,3 +256,14 @@ def test_our_definition_of_solved_stands_beside_the_published_one(tmp_path):
 @pytest.mark.parametrize("name", table_names())
 def test_every_row_of_a_table_has_a_colour_of_its_own(name):
     assert len(set(COLOURS)) >= len(load_table(name).rows)
+
+
+@pytest.mark.parametrize("name", ["copy", "working-memory"])
+def test_the_legend_of_a_table_lies_within_its_picture(name):
+    runs = find_runs(Path(__file__).parents[2] / "experiments" / "results" / "runs")
+    table = load_table(name)
+    figure = table_curves(table, records_of(table, runs), [run.folder for run in runs])
+    figure.canvas.draw()
+    legend, page = figure.legends[0].get_window_extent(), figure.bbox
+    assert 0 <= legend.x0 < legend.x1 <= page.x1
+    assert 0 <= legend.y0 < legend.y1 <= page.y1
