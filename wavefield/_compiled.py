@@ -1,19 +1,28 @@
 """Compiling the time loops, and keeping them compiled.
 
 Numba keeps compiled functions on disk and compiles one anew when its own file has changed, but not when a function has
-that it calls from another file: the loops would go on as they were. So the fingerprint of all their files is made part
-of the name under which each is kept.
+that it calls from another file: the loops would go on as they were. So the fingerprint of all files of the package is made
+part of the name under which each is kept.
 """
 
 from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 
 from numba import njit
 
-_FILES = ("_compiled.py", "_denormals.py", "_stencil.py", "_windows.py", "_leapfrog.py", "_convolve.py")
-_FINGERPRINT = sha256(b"".join(Path(__file__).with_name(name).read_bytes() for name in _FILES)).hexdigest()[:12]
+import wavefield
+
+
+def fingerprint(*packages: ModuleType) -> str:
+    """Return a digest of the sources that lie in these packages (not in packages below them)."""
+    files = [path for package in packages for path in sorted(Path(package.__path__[0]).glob("*.py"))]
+    return sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+
+
+_FINGERPRINT = fingerprint(wavefield)
 
 
 def compiled(function):

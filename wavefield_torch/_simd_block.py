@@ -4,10 +4,8 @@ A `Block` says how many numbers are held in registers: Numba sees them as part o
 one version for each. All addresses are integers, all distances bytes.
 """
 
-import hashlib
 import platform
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import llvmlite.binding
 import numpy as np
@@ -15,6 +13,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import NativeValue, models, overload_attribute, register_model, typeof_impl, unbox
+
+import wavefield_torch
+from wavefield._compiled import fingerprint
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,8 @@ class Block:
         return self.step == self.lanes
 
 
-def _digest():
-    """Of the sources of all kernels: Numba's cache sees changes only in the file of the function that it holds."""
-    sources = sorted(Path(__file__).parent.glob("_cpu_*.py")) + sorted(Path(__file__).parent.glob("_simd*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-
-
-_SOURCES = _digest()
+# Of the sources of all kernels: Numba's cache sees changes only in the file of the function that it holds.
+_SOURCES = fingerprint(wavefield_torch)
 
 
 class _BlockType(types.Type):

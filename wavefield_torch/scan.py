@@ -13,7 +13,6 @@ nothing: should a gradient be asked for after all, it is run again.
 """
 
 import functools
-import importlib
 import logging
 import math
 
@@ -258,8 +257,24 @@ def _say_once(text):
 def _module(backend):
     """The module of a backend; "triton-tf32" is "triton" with products of that precision."""
     name, _, precision = backend.partition("-")
-    module = importlib.import_module(f"._{name}", __package__)
+    module = _LOADERS[name]()
     return module.Backend(precision) if precision else module
+
+
+def _load_cpu():
+    from wavefield_torch import _cpu
+
+    return _cpu
+
+
+def _load_triton():
+    from wavefield_torch import _triton
+
+    return _triton
+
+
+# Loaded when first used: Numba's and Triton's compilers take a second to import.
+_LOADERS = {"reference": lambda: _reference, "parallel": lambda: _parallel, "cpu": _load_cpu, "triton": _load_triton}
 
 
 def checkpoints(tensors, every):
