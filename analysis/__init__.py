@@ -1,24 +1,32 @@
 """Wave diagnostics of any recording: is there a wave, which way, how fast, and can chance explain it?"""
 
-from analysis import plot, plot_memory, synthetic
-from analysis.background import background_normalised_spectrum, diagonal_power, ridge_power
-from analysis.compare import compare
-from analysis.csd import current_source_density
-from analysis.diagnose import diagnose
-from analysis.direction import direction_index, directional_filter, travelling_index
-from analysis.dispersion import dispersion_ridge, fit_dispersion, ridge_velocity
-from analysis.events import wave_events
-from analysis.evoked import compare_evoked, drive_events, evoked_latency
-from analysis.features import wave_features
-from analysis.grid import grid_electrodes
-from analysis.patterns import divergence_and_curl, phase_distance_correlation, rotation_correlation, singularities
-from analysis.phase import analytic_signal, generalized_phase, phase_gradient, phase_gradient_directionality
-from analysis.recovery import NoWaveError, boundary_agreement, published_recovery, recover_waves, wave_states
-from analysis.significance import direction_test, structure_test
-from analysis.spectral_comparison import compare_spectra
-from analysis.spectrum import wavenumber_frequency_spectrum
-from analysis.surrogates import surrogate
-from analysis.velocity import delay_velocity, phase_gradient_velocity, radon_velocity
+from analysis import plot, preprocess, readers, synthetic
+from analysis.comparison import report, similarity
+from analysis.comparison.compare import compare
+from analysis.comparison.evoked import compare_evoked, drive_events, evoked_latency
+from analysis.comparison.features import wave_features
+from analysis.diagnosis import diagnose
+from analysis.direction.index import direction_index, directional_filter, travelling_index
+from analysis.direction.significance import direction_test, structure_test
+from analysis.direction.surrogates import surrogate
+from analysis.events.detection import wave_events
+from analysis.fields.grid import grid_electrodes
+from analysis.phase.current_sources import current_source_density
+from analysis.phase.patterns import divergence_and_curl, phase_distance_correlation, rotation_correlation, singularities
+from analysis.phase.signal import analytic_signal, generalized_phase, phase_gradient, phase_gradient_directionality
+from analysis.spectra.background import background_normalised_spectrum, diagonal_power, ridge_power
+from analysis.spectra.spectrum import wavenumber_frequency_spectrum
+from analysis.velocity.dispersion import dispersion_ridge, fit_dispersion, ridge_velocity
+from analysis.velocity.estimators import delay_velocity, phase_gradient_velocity, radon_velocity
+from analysis.working_memory import plot as plot_memory
+from analysis.working_memory.eigenvalues import compare_spectra
+from analysis.working_memory.recovery import (
+    NoWaveError,
+    boundary_agreement,
+    published_recovery,
+    recover_waves,
+    wave_states,
+)
 
 __all__ = [
     "NoWaveError",

@@ -13,14 +13,15 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from analysis import plot, report
-from analysis._common_axes import AXES
-from analysis.compare import compare
-from analysis.diagnose import diagnose
+from analysis import plot
+from analysis.comparison import report
+from analysis.comparison.common_axes import AXES
+from analysis.comparison.compare import compare
+from analysis.diagnosis import diagnose
 from analysis.readers import import_recording
 from analysis.readers.importing import READERS
-from wavefield._atomic import whole_or_nothing
-from wavefield.recording import open_recording
+from wavefield.files import whole_or_nothing
+from wavefield.recordings.recording import open_recording
 
 
 def main(argv=None) -> int:

@@ -20,8 +20,8 @@ import numpy as np
 import xarray as xr
 from scipy import fft
 
-from analysis.significance import direction_test
-from analysis.spectrum import wavenumber_frequency_spectrum
+from analysis.direction.significance import direction_test
+from analysis.spectra.spectrum import wavenumber_frequency_spectrum
 
 CHANNELS, POSITIONS, STEPS = 16, 256, 784
 TRIAL_BYTES = 4 * CHANNELS * POSITIONS * STEPS

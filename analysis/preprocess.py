@@ -13,10 +13,10 @@ import numpy as np
 import xarray as xr
 from scipy.signal import butter, cheby1, iirnotch, sosfiltfilt, tf2sos
 
-from analysis._axes import activity, inverse_units, netcdf_attrs, space_dims, time_axis
-from analysis._dead import dead_positions, runs_down
-from analysis._sites import sites
-from wavefield.recording import with_history
+from analysis.fields.axes import activity, inverse_units, netcdf_attrs, space_dims, time_axis
+from analysis.fields.dead import dead_positions, runs_down
+from analysis.fields.sensors import sites
+from wavefield.recordings.recording import with_history
 
 SETTLED = 1e-9  # of the impulse response: what is left after the overlap of lazy blocks
 MOVED_BY = ("kernel", "encoder", "bias", "profile", "boundary_row", "previous", "earlier_drive")

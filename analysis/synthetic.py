@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from scipy.signal import lfilter
 
-from analysis._axes import netcdf_attrs
+from analysis.fields.axes import netcdf_attrs
 
 
 @dataclass(frozen=True)

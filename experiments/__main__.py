@@ -9,10 +9,10 @@ import sys
 COMMANDS = {
     "run": ("experiments.commands", "run", "train one config"),
     "resume": ("experiments.commands", "resume", "go on with a run that was broken off"),
-    "sweep": ("experiments.sweep", "main", "search the settings of a config"),
+    "sweep": ("experiments.runs.sweep", "main", "search the settings of a config"),
     "reproduce": ("experiments.reproduce", "main", "fill a table of the paper within a budget"),
-    "report": ("experiments.report", "main", "tables and figures of all runs"),
-    "memory": ("experiments.memory", "main", "the waves in networks trained on history tasks"),
+    "report": ("experiments.reports.report", "main", "tables and figures of all runs"),
+    "memory": ("experiments.reports.memory", "main", "the waves in networks trained on history tasks"),
     "demo": ("experiments.demo", "main", "the main job end to end"),
     "bench": ("experiments.bench", "main", "speed and memory of a training step"),
 }

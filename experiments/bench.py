@@ -25,8 +25,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from experiments.folder import commit, device_name, peak_memory
-from wavefield._atomic import whole_or_nothing
+from experiments.runs.folder import commit, device_name, peak_memory
+from wavefield.files import whole_or_nothing
 from wavefield_torch import WaveRNN, linear_readout, wave_scan, wave_scan_cross_entropy
 
 

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from experiments.config import CONFIGS, load_config
-from experiments.run import resume as go_on
-from experiments.run import run_name, start
+from experiments.runs.run import resume as go_on
+from experiments.runs.run import run_name, start
 
 
 def run(argv=None) -> int:
@@ -52,7 +52,7 @@ def _common(parser):
 
 
 def _show(summary, folder):
-    from experiments.figures import run_figure
+    from experiments.reports.figures import run_figure
 
     path = run_figure(folder)
     print(json.dumps(summary, indent=2))

@@ -18,9 +18,9 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from experiments._strict import STRICT
 from experiments.models import Model
-from experiments.problems import Task
+from experiments.strict import STRICT
+from experiments.tasks.problems import Task
 
 CONFIGS = Path(__file__).parent / "configs"
 

@@ -16,8 +16,8 @@ from tqdm import tqdm
 import analysis
 import wavefield as wf
 from experiments.config import load_config
-from experiments.figures import side_by_side
-from experiments.run import run_name, run_or_resume
+from experiments.reports.figures import side_by_side
+from experiments.runs.run import run_name, run_or_resume
 from wavefield import figures, plot
 
 TRAINING_STEPS = 1500

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from experiments._strict import STRICT
+from experiments.strict import STRICT
 from wavefield_torch import (
     GRU,
     LSTM,

@@ -19,10 +19,10 @@ import torch
 
 from experiments.commands import seconds
 from experiments.config import load_config
-from experiments.folder import RunFolder
-from experiments.report import print_table
-from experiments.run import run_name, run_or_resume
-from experiments.tables import load_table, table_names
+from experiments.reports.report import print_table
+from experiments.reports.tables import load_table, table_names
+from experiments.runs.folder import RunFolder
+from experiments.runs.run import run_name, run_or_resume
 
 
 def main(argv=None) -> int:

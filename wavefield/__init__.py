@@ -1,13 +1,8 @@
 """Wave fields: simulate them, read their memory back from one snapshot, record them, see them."""
 
 from wavefield import history
-from wavefield.conditioning import snapshot_conditioning, snapshot_rank
-from wavefield.decode import decode
-from wavefield.drive import load_drive, spike_trains, spikes
-from wavefield.encoder import encoder_at
-from wavefield.energy import energy
-from wavefield.equations import courant_limit, second_difference, static, transport, wave
-from wavefield.memory import (
+from wavefield.capacity.conditioning import snapshot_conditioning, snapshot_rank
+from wavefield.capacity.memory_capacity import (
     capacity_against_channels,
     capacity_against_damping,
     capacity_against_noise,
@@ -15,10 +10,15 @@ from wavefield.memory import (
     measured_capacity,
     memory_capacity,
 )
-from wavefield.operator import Stability, WaveOperator
-from wavefield.recording import open_recording, recording, save_recording, validate_recording
-from wavefield.recording_writer import RecordingWriter
-from wavefield.simulate import DivergenceError, operator_of, reverse, simulate
+from wavefield.decoding.decode import decode
+from wavefield.operators.encoder import encoder_at
+from wavefield.operators.energy import energy
+from wavefield.operators.equations import courant_limit, second_difference, static, transport, wave
+from wavefield.operators.operator import Stability, WaveOperator
+from wavefield.recordings.recording import open_recording, recording, save_recording, validate_recording
+from wavefield.recordings.writer import RecordingWriter
+from wavefield.simulation.drive import load_drive, spike_trains, spikes
+from wavefield.simulation.simulate import DivergenceError, operator_of, reverse, simulate
 
 __all__ = [
     "DivergenceError",

@@ -142,7 +142,7 @@ def _decode(options):
         return
     if Path(options.output).suffix not in (".csv", ".nc"):
         raise ValueError(f"--output must end in .csv or .nc, got {options.output!r}")
-    from wavefield._atomic import whole_or_nothing
+    from wavefield.files import whole_or_nothing
 
     with whole_or_nothing(options.output) as scratch:
         if options.output.endswith(".csv"):

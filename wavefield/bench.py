@@ -19,10 +19,12 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
-from wavefield._atomic import whole_or_nothing
-from wavefield._kernels import convolve, injection, leapfrog, transport
-from wavefield.equations import transport as transport_equation
-from wavefield.equations import wave
+from wavefield.files import whole_or_nothing
+from wavefield.loops.convolve import convolve, transport
+from wavefield.loops.leapfrog import leapfrog
+from wavefield.loops.tiles import injection
+from wavefield.operators.equations import transport as transport_equation
+from wavefield.operators.equations import wave
 
 SIZES = ((64, 1_000), (1, 131_072), (1, 1_000_000), (1, 16_000_000))  # rings, positions
 _COURANT2 = 0.81

@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 
 from wavefield import plot
-from wavefield.decode import decode
-from wavefield.drive import spikes
-from wavefield.equations import static, transport, wave
-from wavefield.memory import memory_capacity
-from wavefield.simulate import simulate
+from wavefield.capacity.memory_capacity import memory_capacity
+from wavefield.decoding.decode import decode
+from wavefield.operators.equations import static, transport, wave
+from wavefield.simulation.drive import spikes
+from wavefield.simulation.simulate import simulate
 
 TRAINS = [[(12, 1.0), (40, 1.0)], [(25, 1.0)], [(31, 0.5)]]
 

@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 from matplotlib.animation import FuncAnimation, PillowWriter
 
-from wavefield._atomic import whole_or_nothing
-from wavefield._checks import positive_int
+from wavefield.checks import positive_int
+from wavefield.files import whole_or_nothing
 
 INPUT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 

@@ -1,19 +1,19 @@
 """The wave operator as a trainable recurrent network: WaveRNN, its baselines, and the scan that runs it."""
 
 from wavefield_torch import tasks
-from wavefield_torch.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
-from wavefield_torch.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from wavefield_torch.gradients import gradient_against_lag
-from wavefield_torch.interchange import from_reference, to_reference
-from wavefield_torch.linearise import NotLinearisableError, input_jacobian, jacobian, linearised
-from wavefield_torch.model import WaveRNN
-from wavefield_torch.parameters import count_parameters
-from wavefield_torch.readout import SequenceModel, linear_readout, mlp_readout
-from wavefield_torch.record import record
-from wavefield_torch.scan import wave_scan
-from wavefield_torch.scan_readout import wave_scan_cross_entropy, wave_scan_readout
-from wavefield_torch.training import NotFiniteError, precise_logits, symbol_cross_entropy, training_step
-from wavefield_torch.working_memory import elman, from_theory, open_line
+from wavefield_torch.inspection.gradients import gradient_against_lag
+from wavefield_torch.inspection.linearise import NotLinearisableError, input_jacobian, jacobian, linearised
+from wavefield_torch.inspection.record import record
+from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
+from wavefield_torch.models.history_rnn import elman, from_theory, open_line
+from wavefield_torch.models.parameters import count_parameters
+from wavefield_torch.models.published import from_reference, to_reference
+from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
+from wavefield_torch.models.wave_rnn import WaveRNN
+from wavefield_torch.recurrence.readout_scan import wave_scan_cross_entropy, wave_scan_readout
+from wavefield_torch.recurrence.scan import wave_scan
+from wavefield_torch.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from wavefield_torch.training.step import NotFiniteError, precise_logits, symbol_cross_entropy, training_step
 
 __all__ = [
     "GRU",

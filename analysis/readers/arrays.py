@@ -12,8 +12,8 @@ import numpy as np
 import xarray as xr
 from scipy.io import loadmat
 
-from analysis.readers._positions import load_positions
-from analysis.readers._series import Choices, Series, to_recording
+from analysis.readers.positions import load_positions
+from analysis.readers.series import Choices, Series, to_recording
 
 
 def read_arrays(path: str | os.PathLike, *, rate, series: str | None = None, **choices) -> xr.Dataset:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from analysis.readers._series import Choices, to_disk
 from analysis.readers.arrays import array_series
 from analysis.readers.mne_raw import mne_series
 from analysis.readers.nwb import nwb_series
+from analysis.readers.series import Choices, to_disk
 from analysis.readers.vendor import neo_series
 
 BY_ENDING = {

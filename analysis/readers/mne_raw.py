@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from analysis.readers._extra import need
-from analysis.readers._series import Choices, Series, to_recording
+from analysis.readers.extra import need
+from analysis.readers.series import Choices, Series, to_recording
 
 KINDS = ("eeg", "ecog", "seeg", "dbs", "mag", "grad")
 SI = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T m-1"}  # what MNE hands over

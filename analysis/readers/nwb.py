@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from analysis._axes import activity, electrode_positions, space_dims, time_axis
-from analysis._dead import dead_positions
-from analysis.readers._extra import need
-from analysis.readers._series import Choices, Series, to_recording
-from analysis.readers._units import length_factor, voltage_factor
-from wavefield._atomic import whole_or_nothing
+from analysis.fields.axes import activity, electrode_positions, space_dims, time_axis
+from analysis.fields.dead import dead_positions
+from analysis.readers.extra import need
+from analysis.readers.series import Choices, Series, to_recording
+from analysis.readers.units import length_factor, voltage_factor
+from wavefield.files import whole_or_nothing
 
 BAD_COLUMNS = ("bad", "is_bad", "bad_channel", "dead")  # of the electrode table, as true or false
 GOOD_COLUMNS = ("good", "is_good", "good_channel")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from analysis.readers._extra import need
-from analysis.readers._series import Choices, Series, to_recording
+from analysis.readers.extra import need
+from analysis.readers.series import Choices, Series, to_recording
 
 
 def read_neo(

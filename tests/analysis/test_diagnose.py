@@ -7,7 +7,7 @@ import xarray as xr
 import wavefield as wf
 from analysis import synthetic
 from analysis.__main__ import main
-from analysis.diagnose import VERDICTS, diagnose
+from analysis.diagnosis import VERDICTS, diagnose
 
 RING = synthetic.ring(64)
 

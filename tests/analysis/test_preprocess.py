@@ -5,7 +5,7 @@ from scipy.signal import sosfiltfilt
 
 import wavefield as wf
 from analysis import preprocess, synthetic
-from wavefield.recording import recording, validate_recording
+from wavefield.recordings.recording import recording, validate_recording
 
 LINE = synthetic.line(6, dx=0.4, units="mm")
 

@@ -13,7 +13,7 @@ import analysis
 from analysis import synthetic
 from analysis.__main__ import main
 from analysis.readers import import_recording, read_arrays, read_mne, read_neo, read_nwb, write_nwb
-from wavefield.recording import open_recording, recording
+from wavefield.recordings.recording import open_recording, recording
 
 GIVEN = {"position_units": "mm"}
 FROM_MAT = {"series": "data", "rate": "fs", "positions": "position", "units": "uV", **GIVEN}
@@ -245,7 +245,7 @@ def test_fif_places_are_laid_into_their_plane_and_bad_channels_masked(tmp_path):
 
 
 def test_a_tilted_plane_keeps_its_distances():
-    from analysis.readers._positions import planar
+    from analysis.readers.positions import planar
 
     rng = np.random.default_rng(0)
     flat = np.column_stack([rng.uniform(0, 4, 30), rng.uniform(0, 4, 30), np.zeros(30)])

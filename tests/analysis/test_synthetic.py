@@ -1,6 +1,3 @@
-import doctest
-import importlib
-
 import numpy as np
 import pytest
 from scipy import signal
@@ -180,10 +177,3 @@ def test_bad_arguments_are_named():
         synthetic.electrodes([0.0], [1.0, 2.0])
     with pytest.raises(ValueError, match="snr is 0"):
         synthetic.with_noise(synthetic.white_noise(synthetic.ring(8), 10, seed=0), 0, seed=0)
-
-
-@pytest.mark.parametrize(
-    "module", ["synthetic", "spectrum", "background", "direction", "significance", "surrogates", "dispersion"]
-)
-def test_examples_in_docstrings_are_true(module):
-    assert doctest.testmod(importlib.import_module(f"analysis.{module}")).failed == 0

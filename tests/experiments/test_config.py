@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from experiments.config import CONFIGS, ConfigError, load_config, read_source, resolve, to_toml
-from experiments.tables import load_table, same_experiment, table_names
+from experiments.reports.tables import load_table, same_experiment, table_names
 from wavefield_torch import count_parameters
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.toml"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from wavefield import bench
-from wavefield._kernels import leapfrog
+from wavefield.loops.leapfrog import leapfrog
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from wavefield._checks import positive_int
+from wavefield.checks import positive_int
 
 SOLVED = 0.05  # mean squared error at which the paper counts the task as solved
 

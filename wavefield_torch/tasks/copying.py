@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from wavefield._checks import positive_int
+from wavefield.checks import positive_int
 
 SYMBOLS = 10  # blank 0, tokens 1…8, delimiter 9
 TOKENS = 10  # to be remembered

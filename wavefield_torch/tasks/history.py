@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from wavefield._checks import positive_int
+from wavefield.checks import positive_int
 from wavefield.history import HistorySystem, task
 
 HORIZONS = (10, 20, 40, 60, 100)  # output steps of the curriculum, a stage up whenever accuracy passes the threshold

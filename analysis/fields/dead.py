@@ -1,0 +1,93 @@
+"""Dead positions (NaN, or named by a mask) and how they are filled from their living neighbours."""
+
+import numpy as np
+import xarray as xr
+
+from analysis.fields.axes import space_dims
+
+
+def dead_positions(array, mask, rec=None) -> np.ndarray | None:
+    """Which positions are dead, True = dead, in the order of `array`; None where nothing is masked.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        What `activity` returned.
+    mask : None, "nan", or boolean array
+        ``"nan"`` looks for positions that hold a NaN anywhere (one pass over lazy data); an array or DataArray, in the
+        shape of the space dims, names the dead positions; None masks nothing, so that a NaN is an error later.
+    rec : xarray.Dataset or xarray.DataArray, optional
+        What `activity` was called with: the axes that it turned round are turned in the mask too. A DataArray goes by
+        coordinates of its own where it has them.
+
+    Raises
+    ------
+    ValueError
+        A mask of another shape, or one that leaves fewer than two positions.
+    """
+    if mask is None:
+        return None
+    dims = space_dims(array)
+    shape = tuple(array.sizes[dim] for dim in dims)
+    if isinstance(mask, str):
+        if mask != "nan":
+            raise ValueError(f"mask is {mask!r}: None, 'nan' or a boolean array (True = dead) is needed")
+        dead = np.isnan(array).any([dim for dim in array.dims if dim not in dims]).transpose(*dims).values
+    else:
+        dead = mask.transpose(*dims).values if isinstance(mask, xr.DataArray) else np.asarray(mask)
+        if dead.dtype != bool or dead.shape != shape:
+            raise ValueError(f"mask has dtype {dead.dtype} and shape {dead.shape}: boolean and {shape} are needed")
+        dead = np.flip(dead, [axis for axis, dim in enumerate(dims) if runs_down(dim, mask, rec)])
+    if dead.size - dead.sum() < 2:
+        raise ValueError(f"mask leaves {dead.size - dead.sum()} of {dead.size} positions: at least 2 must live")
+    return dead if dead.any() else None
+
+
+def runs_down(dim, *holders):
+    """Whether the coordinate of the first that has one decreases."""
+    for holder in holders:
+        if dim in getattr(holder, "coords", ()):
+            values = holder[dim].values
+            return dim != "electrode" and values[0] > values[-1]
+    return False
+
+
+def fill_weights(dead: np.ndarray, periodic: tuple[bool, ...]) -> np.ndarray:
+    """Weights W, shape (dead, living), so that ``u[dead] = W @ u[living]``, both in C order.
+
+    Each dead position becomes the mean of its grid neighbours (the discrete Laplace equation): linear interpolation
+    along a line or ring, a constant beyond the last living position of an open end, a harmonic surface on a sheet.
+    """
+    index = np.arange(dead.size).reshape(dead.shape)
+    neighbours = np.zeros((dead.size, dead.size))
+    for axis, wraps in enumerate(periodic):
+        ahead, here = np.roll(index, -1, axis), index
+        if not wraps:
+            keep = [slice(None)] * dead.ndim
+            keep[axis] = slice(0, -1)
+            ahead, here = ahead[tuple(keep)], here[tuple(keep)]
+        neighbours[here.ravel(), ahead.ravel()] = neighbours[ahead.ravel(), here.ravel()] = 1.0
+    gone = dead.ravel()
+    laplacian = np.diag(neighbours.sum(axis=1)) - neighbours
+    return np.linalg.solve(laplacian[np.ix_(gone, gone)], neighbours[np.ix_(gone, ~gone)])
+
+
+def silenced(array, dead):
+    """The array with zeros at the positions `dead` (None: as it is); a NaN elsewhere stays, to be refused later."""
+    return array if dead is None else array.where(~xr.DataArray(dead, dims=space_dims(array)), 0.0)
+
+
+def fill(values: np.ndarray, dead: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`values` (…, *space) with the dead positions filled; the input is left as it was."""
+    flat = values.reshape(*values.shape[: values.ndim - dead.ndim], dead.size).copy()
+    gone = dead.ravel()
+    flat[..., gone] = flat[..., ~gone] @ weights.T.astype(values.dtype)
+    return flat.reshape(values.shape)
+
+
+def filled(array, dead, axes):
+    """The whole `array` with the positions `dead` filled, for what needs every sample at once."""
+    dims = [axis.dim for axis in axes]
+    weights = fill_weights(dead, tuple(axis.periodic for axis in axes))
+    values = array.transpose(..., *dims)
+    return values.copy(data=fill(values.values, dead, weights)).transpose(*array.dims)

@@ -1,0 +1,140 @@
+"""Electrode positions: read from a file, laid into a plane, and put in the order of a line, an array or a grid."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analysis.fields.grid import Grid, grid_of
+
+STRAIGHT = 1e-3  # share of the extent by which electrodes on a line may lie beside it
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How the columns of a file become the space of a recording."""
+
+    dims: tuple[str, ...]
+    coords: dict  # name: (dims, values)
+    arrange: Callable[[np.ndarray], np.ndarray]  # (time, column) → (time, *space)
+    shape: tuple[int, ...]
+    dead: np.ndarray | None  # bool over dims, where columns are places
+    text: str  # for the history
+
+
+def load_positions(positions, where: str, electrodes: tuple[int, ...]) -> np.ndarray:
+    """Positions (electrode, 1 to 3) from an array or from a ``.csv`` or ``.npy`` file, with or without a header.
+
+    Rows and columns are exchanged where only that makes the number of places one of `electrodes`.
+    """
+    if isinstance(positions, str | Path):
+        positions = _read_positions(Path(positions))
+    try:
+        array = np.asarray(positions, dtype=float)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{where}: positions hold something that is no number: {error}") from error
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim == 2 and array.shape[0] not in electrodes and array.shape[1] in electrodes:
+        array = array.T
+    if array.ndim != 2 or not 1 <= array.shape[1] <= 3:
+        raise ValueError(f"{where}: positions have shape {array.shape}; (electrodes, 1 to 3 coordinates) is needed")
+    return array
+
+
+def _read_positions(path: Path) -> np.ndarray:
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.load(path, allow_pickle=False)
+        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets begin it with a byte order mark
+            rows = [row for row in csv.reader(file) if row]
+        header = not _is_number(rows[0][0])
+        if header:
+            columns = [name.strip().lower() for name in rows[0]]
+            wanted = [columns.index(name) for name in ("x", "y", "z") if name in columns]
+            if not wanted:
+                raise ValueError(f"its columns are {columns}")
+            rows = [[row[column] for column in wanted] for row in rows[1:]]
+        return np.array(rows, dtype=float)
+    except (ValueError, IndexError, EOFError, csv.Error) as error:
+        raise ValueError(f"{path} holds no table of numbers with the columns x, y: {error}") from error
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def planar(positions: np.ndarray) -> tuple[np.ndarray, str]:
+    """Positions (n, 2) in a plane, and how they came there; (n, 1) where they lie on a line.
+
+    Three coordinates are projected onto the plane that fits them best; its axes are turned so that they lie as near as
+    possible to the first two of the file's that the plane shows. Electrodes on a line keep their distance along it,
+    rising with the coordinate that changes most.
+    """
+    centre = positions.mean(axis=0)
+    _, spans, axes = np.linalg.svd(positions - centre, full_matrices=False)
+    if spans.size == 1 or (spans[1:] <= STRAIGHT * spans[0]).all():
+        along = axes[0] * np.sign(axes[0][np.argmax(np.abs(axes[0]))])
+        return (positions @ along)[:, None], "electrodes on a line"
+    if positions.shape[1] == 2:
+        return positions, "electrodes in a plane"
+    level = positions.max(axis=0) - positions.min(axis=0) <= STRAIGHT * spans[0]
+    if level.any():
+        return positions[:, ~level], "electrodes in a plane of the file's axes"
+    plane = axes[:2]  # (2, 3)
+    shown = np.argsort(-np.linalg.norm(plane, axis=0))[:2]  # the file's axes that lie most in the plane
+    u, _, vt = np.linalg.svd(plane[:, np.sort(shown)])
+    return (positions - centre) @ (plane.T @ (u @ vt)), "electrodes projected onto the plane that fits them best"
+
+
+def arranged(positions: np.ndarray, dead: np.ndarray, *, grid: bool, spacing: float | None, where: str) -> Arrangement:
+    """The space of a recording from positions (column, 1 to 3), in mm, NaN for columns that have none.
+
+    Columns without a position are left out. On a line they become ``position``, else ``electrode`` with x and y, or on
+    request a grid with ``y`` and ``x``.
+    """
+    placed = np.isfinite(positions).all(axis=1)
+    if placed.sum() < 2:
+        raise ValueError(
+            f"{where}: {placed.sum()} of {placed.size} electrodes have a position: at least two are needed; give them "
+            "all with positions=… (--positions FILE.csv with the columns x, y)"
+        )
+    if not (placed & ~dead).any():
+        raise ValueError(f"{where}: every electrode is marked as bad; name the dead ones yourself with dead=[…]")
+    places, text = planar(positions[placed])
+    columns, dead = np.flatnonzero(placed), dead[placed]
+    if grid and places.shape[1] == 2:
+        return _on_grid(grid_of(places, alive=~dead, spacing=spacing), columns)
+    if places.shape[1] == 1:
+        order = np.argsort(places[:, 0], kind="stable")
+        columns, dead = columns[order], dead[order]
+        coords = {"position": (("position",), places[order, 0])}
+        if len(np.unique(places)) < len(places):
+            raise ValueError(f"{where}: two electrodes share a position along the line; leave one out or correct it")
+        return _columns("position", coords, columns, dead, text)
+    coords = {"x": (("electrode",), places[:, 0]), "y": (("electrode",), places[:, 1])}
+    return _columns("electrode", coords, columns, dead, text)
+
+
+def _columns(dim, coords, columns, dead, text):
+    def arrange(values):
+        taken = values[:, columns]
+        taken[:, dead] = np.nan
+        return taken
+
+    coords["electrode_number"] = ((dim,), columns)
+    return Arrangement((dim,), coords, arrange, (len(columns),), dead, text)
+
+
+def _on_grid(grid: Grid, columns):
+    coords = {"y": (("y",), grid.y), "x": (("x",), grid.x)}
+    return Arrangement(
+        ("y", "x"), coords, lambda values: grid.apply(values[:, columns]), (grid.y.size, grid.x.size), None, grid.text
+    )

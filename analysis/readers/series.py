@@ -1,0 +1,244 @@
+"""A series of samples as a file holds it, and the two things made of it: a lazy recording, or a recording on disk.
+
+Readers know formats; what follows is the same for all of them and happens here: cutting out a stretch, arranging
+columns in space, masking dead electrodes, naming units, and streaming to disk in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from analysis.readers.positions import Arrangement, arranged, load_positions
+from analysis.readers.units import activity_units, length_factor
+from wavefield.recordings.recording import RecordingWriter, recording, with_history
+
+JITTER = 0.01  # of the sampling interval, by which time stamps may differ from even ones
+BLOCK_BYTES = 32 * 2**20  # of samples as the recording holds them, read at a time
+
+
+@dataclass(frozen=True)
+class Series:
+    """Samples (time, column) that are read when they are asked for."""
+
+    path: Path
+    name: str  # of the object in the file
+    read: Callable[[int, int], np.ndarray]  # rows from … to, in `units`, floating point
+    samples: int
+    columns: int
+    dtype: np.dtype
+    first: float  # time of the first sample, s
+    interval: float  # s
+    stamps: np.ndarray | None = None  # time of each sample, in place of these two
+    units: str | None = None
+    positions: np.ndarray | None = None  # (column, 1 to 3)
+    position_units: str | None = None
+    dead: np.ndarray | None = None  # (column,)
+    chunk: int = 1  # rows that the file stores together
+    attrs: dict = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}: {self.name}"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the caller wants, the same for every format; see `analysis.readers.import_recording`."""
+
+    units: str | None = None
+    positions: object = None
+    position_units: str | None = None
+    dead: tuple = ()
+    grid: bool = False
+    spacing: float | None = None
+    start: float | None = None
+    stop: float | None = None
+
+
+def even_interval(times: np.ndarray, where: str) -> float:
+    """The sampling interval of time stamps, which must be even."""
+    if times.size < 2 or not np.isfinite(times).all():
+        raise ValueError(
+            f"{where}: {times.size} time stamps, or NaN among them: nothing to tell the sampling rate from"
+        )
+    steps = np.diff(times)
+    usual = float(np.median(steps))
+    uneven = np.flatnonzero(np.abs(steps - usual) > JITTER * usual)
+    if usual <= 0 or uneven.size:
+        place = times[uneven[0]] if uneven.size else times[0]
+        raise ValueError(
+            f"{where}: its time stamps are not even: {uneven.size} steps differ from the usual {usual:.6g} s, first "
+            f"after {place:.6g} s; import the stretches between gaps with start=…, stop=… (--start, --stop)"
+        )
+    return float((times[-1] - times[0]) / (times.size - 1))
+
+
+def prepared(series: Series, choices: Choices) -> tuple[Series, Arrangement]:
+    """The stretch that is wanted, in the units of recordings, and the space its columns make up."""
+    if series.samples == 0 or series.columns == 0:
+        raise ValueError(
+            f"{series.where} is empty, {series.samples} samples of {series.columns} electrodes: choose another series"
+        )
+    series = _cut(series, choices.start, choices.stop)
+    factor, units = activity_units(series.units, choices.units, series.where)
+    read = series.read
+    if factor != 1:
+        scale = series.dtype.type(factor)
+        series = replace(series, read=lambda start, stop: read(start, stop) * scale)
+    return replace(series, units=units), _arrangement(series, choices)
+
+
+def _cut(series, start, stop):
+    if series.stamps is not None:
+        return _cut_stamps(series, start, stop)
+    times = (series.first, series.first + series.samples * series.interval)
+    first = 0 if start is None else int(np.ceil((start - times[0]) / series.interval - 1e-6))
+    last = series.samples if stop is None else int(np.ceil((stop - times[0]) / series.interval - 1e-6))
+    first, last = max(first, 0), min(last, series.samples)
+    if last - first < 1:
+        raise ValueError(
+            f"{series.where}: start={start}, stop={stop} leaves nothing of {times[0]:.6g} to {times[1]:.6g} s"
+        )
+    read = series.read
+    return replace(
+        series,
+        read=lambda a, b: read(first + a, first + b),
+        samples=last - first,
+        first=series.first + first * series.interval,
+    )
+
+
+def _cut_stamps(series, start, stop):
+    """As `_cut`, for samples with a time each; in the stretch that is left they must be even."""
+    stamps = series.stamps
+    first = 0 if start is None else int(np.searchsorted(stamps, start, "left"))
+    last = stamps.size if stop is None else int(np.searchsorted(stamps, stop, "left"))
+    if last - first < 2:
+        raise ValueError(f"{series.where}: start={start}, stop={stop} leaves {max(last - first, 0)} of its time stamps")
+    interval, read = even_interval(stamps[first:last], series.where), series.read
+    return replace(
+        series,
+        read=lambda a, b: read(first + a, first + b),
+        samples=last - first,
+        first=float(stamps[first]),
+        interval=interval,
+        stamps=None,
+    )
+
+
+def _arrangement(series, choices):
+    positions, units = series.positions, series.position_units
+    if choices.positions is not None:
+        positions, units = load_positions(choices.positions, series.where, (series.columns,)), choices.position_units
+    if positions is None or not np.isfinite(positions).all(axis=-1).any():
+        raise ValueError(
+            f"{series.where} says nothing of where its electrodes are; give their places with positions=… "
+            "(--positions FILE.csv with the columns x, y) and position_units='mm'"
+        )
+    if len(positions) != series.columns:
+        raise ValueError(f"{series.where} has {series.columns} electrodes, but {len(positions)} positions were given")
+    factor = length_factor(choices.position_units or units or "", series.where)
+    dead = np.zeros(series.columns, dtype=bool) if series.dead is None else np.array(series.dead, dtype=bool)
+    for number in choices.dead:
+        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not whole or not 0 <= number < series.columns:
+            raise ValueError(
+                f"{series.where}: dead={number}: numbers of electrodes are needed, from 0 to {series.columns - 1}"
+            )
+        dead[number] = True
+    return arranged(
+        positions * factor, dead, grid=choices.grid, spacing=choices.spacing, where=series.where
+    )  # spacing in mm, as the recording's
+
+
+def to_recording(series: Series, choices: Choices) -> xr.Dataset:
+    """A lazy recording: samples are read when they are used. Close it, or use it in a ``with`` statement."""
+    series, space = prepared(series, choices)
+    rows = _rows(series, space)
+    source = _Rows(series, space)
+    values = da.from_array(source, chunks=(rows, *space.shape), lock=True, name=False, meta=np.empty(0, series.dtype))
+    times = series.first + series.interval * np.arange(series.samples)
+    rec = _labelled(series, space, values, times)
+    rec.set_close(series.close)
+    return rec
+
+
+def to_disk(series: Series, choices: Choices, path, *, overwrite: bool = False) -> Path:
+    """Write the recording block by block, in memory of a few blocks whatever its length."""
+    try:
+        series, space = prepared(series, choices)
+        rows = _rows(series, space)
+        empty = _labelled(series, space, np.empty((0, *space.shape), series.dtype), np.empty(0))
+        with (
+            RecordingWriter(path, empty, steps=series.samples, overwrite=overwrite) as writer,
+            tqdm(total=series.samples, desc=series.name, unit=" samples", disable=None, delay=2) as bar,
+        ):
+            for start in range(0, series.samples, rows):
+                stop = min(start + rows, series.samples)
+                times = series.first + series.interval * np.arange(start, stop)
+                writer.append(space.arrange(series.read(start, stop)), time=times)
+                bar.update(stop - start)
+    finally:
+        series.close()
+    return writer.path
+
+
+def _rows(series, space):
+    """Rows per block: a whole number of the file's chunks, as many as fit `BLOCK_BYTES`, and at least one."""
+    row = max(int(np.prod(space.shape)), series.columns) * series.dtype.itemsize
+    chunks = max(1, BLOCK_BYTES // (row * series.chunk))
+    return min(series.samples, chunks * series.chunk)
+
+
+def _labelled(series, space, values, times):
+    dead = {}
+    if space.dead is not None:
+        flags = {"units": "1", "long_name": "1 where the electrode is dead", "flag_values": [0, 1]}
+        dead["dead"] = xr.DataArray(space.dead.astype(np.int8), dims=space.dims, attrs=flags)
+    lengths = {name: "mm" for name in ("x", "y", "position") if name in space.coords}
+    rec = recording(
+        values,
+        dims=("time", *space.dims),
+        coords={
+            "time": times,
+            **{name: xr.DataArray(value, dims=dims) for name, (dims, value) in space.coords.items()},
+        },
+        units={"time": "s", "activity": series.units, **lengths},
+        dt=series.interval,
+        source=f"{series.path.name}: {series.name}",
+        source_kind="recorded",
+        boundary="open",
+        **dead,
+        **series.attrs,
+    )
+    rec["activity"].attrs["long_name"] = "potential" if series.units == "uV" else "activity"
+    masked = "" if space.dead is None or not space.dead.any() else f", {space.dead.sum()} dead electrodes set to NaN"
+    return with_history(rec, f"imported {series.name} from {series.path.name}: {space.text}{masked}")
+
+
+class _Rows:
+    """What dask needs to see of a series: a shape, a dtype and slices."""
+
+    def __init__(self, series: Series, space: Arrangement):
+        self.shape, self.dtype, self.ndim = (series.samples, *space.shape), series.dtype, 1 + len(space.shape)
+        self._read, self._arrange = series.read, space.arrange
+
+    def __getitem__(self, index):
+        rows, *rest = index
+        if isinstance(rows, slice):
+            wanted = range(self.shape[0])[rows]
+            first, last = min(wanted, default=0), max(wanted, default=-1)
+            rows = slice(None) if wanted.step == 1 else np.array(wanted) - first
+        else:
+            first, last = int(np.min(rows)), int(np.max(rows))
+            rows = np.asarray(rows) - first
+        values = self._arrange(self._read(first, last + 1))[rows]
+        return values[(..., *rest)]

@@ -1,0 +1,189 @@
+"""What a network has become on a history task: the waves in its weights, its states among them, its gradients."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+import xarray as xr
+
+import analysis
+from analysis.working_memory import plot as plot_memory
+from experiments.runs.folder import RunFolder, write_csv
+from experiments.runs.run import build_model
+from experiments.tasks.history import HistoryProblem, find_waves, wave_figures
+from wavefield import plot
+from wavefield_torch import SequenceModel, gradient_against_lag, linearised
+from wavefield_torch.inspection.linearise import state_size, step
+
+SEQUENCES = 8  # whose gradients are taken
+STEPS = 40  # of them, five times round a history of length 8
+NULL_SEED = 0
+NAMES = {
+    "elman": "RNN",
+    "open-line": "wave network",
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "irnn": "iRNN",
+    "wrnn": "wRNN",
+    "local": "locally connected RNN",
+    "tape": "tape",
+}
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A run on a history task: the network as it began and as it is now, and the waves found in the latter."""
+
+    folder: RunFolder
+    problem: HistoryProblem
+    before: SequenceModel
+    after: SequenceModel
+    waves: xr.Dataset | None  # where nothing persists, there are none
+
+    @property
+    def name(self) -> str:
+        """What the run is called in figures."""
+        config = self.folder.config()
+        return f"{NAMES[config.model.kind]}, {config.task.system}, seed {config.training.seed}"
+
+
+def load_memory(path) -> Memory:
+    """Load a run on a history task.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, CheckpointError
+        If there is no run, or none of its checkpoints; it is one of another task; all checkpoints are damaged.
+    """
+    folder = RunFolder(path)
+    config = folder.config()
+    if config.task.kind != "history":
+        raise ValueError(f"{path} is a run of the task {config.task.kind!r}: memory is shown of history tasks")
+    problem = config.task.load(config.training.batch_size, config.training.seed, torch.device("cpu"), None)
+    before, after = build_model(config, problem), build_model(config, problem)
+    if folder.restore(after, None) is None:
+        raise FileNotFoundError(f"{path} holds no checkpoint, of which memory could be shown")
+    return Memory(folder, problem, before, after, find_waves(after, problem.system))
+
+
+def gradients(memory: Memory) -> dict[str, xr.Dataset]:
+    """Return the norm of the gradient against lag before and after training."""
+    batch = memory.problem.validation
+    x, target = batch.x[:STEPS, :SEQUENCES], batch.target[:STEPS, :SEQUENCES]
+    return {
+        "before training": gradient_against_lag(memory.before, x, target),
+        "trained": gradient_against_lag(memory.after, x, target, waves=memory.waves),
+    }
+
+
+def recoveries(memory: Memory) -> list[dict]:
+    """Return what was found in numbers, and what it is worth.
+
+    Beside the waves that were found without knowing the true f stand those of the published procedure, which is told
+    it, and, as a null, those found with input and output weights drawn at random.
+    """
+    if memory.waves is None:
+        return []
+    net, system = linearised(memory.after), memory.problem.system
+    drawn = np.random.default_rng(NULL_SEED)
+    null = net._replace(**{name: drawn.normal(size=getattr(net, name).shape) for name in ("weight_in", "weight_out")})
+    found = {
+        "unaided": lambda: memory.waves,
+        "published, told f": lambda: analysis.published_recovery(*net, system),
+        "null: random input and output weights": lambda: analysis.recover_waves(
+            *null, length=system.length, grounding="output"
+        ),
+    }
+    rows = []
+    for how, find in found.items():
+        try:
+            waves = find()
+        except analysis.NoWaveError:
+            continue
+        figures = {name: f"{value:.6g}" for name, value in wave_figures(waves, system).items()}
+        rows.append({"recovery": how, "rank": waves.attrs["rank"]} | figures)
+    return rows
+
+
+def memory_figure(memory: Memory, against_lag: dict[str, xr.Dataset]):
+    """Draw one page: spectrum, recurrence in the wave basis, a line of it over time, gradients."""
+    figure, axes = plt.subplots(1, 4, figsize=(19, 4.4), layout="constrained", width_ratios=[4, 5, 5, 5])
+    if memory.waves is None:
+        axes[0].text(0.5, 0.5, "no eigenvalue persists:\nno wave to be found", ha="center", va="center")
+        for ax in axes[:3]:
+            ax.axis("off")
+    else:
+        plot_memory.unit_circle(memory.waves, memory.problem.system, ax=axes[0])
+        plot_memory.transformed_recurrence(memory.waves, ax=axes[1])
+        axes[1].set_title("recurrence in the wave basis", fontsize=10)
+        _a_line(states(memory), axes[2])
+    plot_memory.gradients(against_lag, ax=axes[3])
+    axes[3].set_title("gradient by the first input", fontsize=10)
+    figure.suptitle(memory.name, fontsize=11)
+    return figure
+
+
+@torch.no_grad()
+def states(memory: Memory) -> xr.Dataset:
+    """Return the states of the network over one sequence, in the wave basis."""
+    recurrence = memory.after.recurrence
+    state = torch.zeros(1, state_size(recurrence)[1])
+    passed = []
+    for x in memory.problem.validation.x[:STEPS, :1]:
+        state = step(recurrence, state, x)
+        passed.append(state)
+    return analysis.wave_states(memory.waves, torch.stack(passed, 1).numpy())
+
+
+def _a_line(waves, ax):
+    """The first line of the wave basis: inputs enter at the newest slot and travel to the oldest."""
+    line = waves.activity.isel(trial=0, channel=0)
+    plot.space_time(line, ax=ax)
+    share = 100 * waves.attrs["variance_explained"]
+    ax.set_title(f"first line of the states in it ({share:.0f} % of their variance)", fontsize=10)
+    ax.set_yticks(line.position.values, line.position.values.astype(int) + 1)
+    ax.set(xlabel="time (steps)", ylabel="slot, newest above")
+
+
+def main(argv=None) -> int:
+    """Draw the memory of runs, a page each, and their gradients together."""
+    parser = argparse.ArgumentParser(prog="python -m experiments memory", description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="+", help="folders of runs on a history task")
+    parser.add_argument("-o", "--output", type=Path, default=Path("memory"), help="folder to write (default: memory)")
+    options = parser.parse_args(argv)
+    options.output.mkdir(parents=True, exist_ok=True)
+    folders = list(dict.fromkeys(path.resolve() for path in options.folder))
+    if len({path.name for path in folders}) < len(folders):
+        raise ValueError(f"the folders must have different names, got {', '.join(path.name for path in folders)}")
+    recovered = []
+    figure, axes = plt.subplots(
+        1, len(folders), figsize=(1 + 3.6 * len(folders), 4), layout="constrained", sharey=True, squeeze=False
+    )
+    for path, ax in zip(folders, axes[0], strict=True):
+        memory = load_memory(path)
+        against_lag = gradients(memory)
+        plot.save_figure(memory_figure(memory, against_lag), options.output / f"{path.name}.png")
+        if memory.waves is not None:
+            columns = plot_memory.travelling_columns(states(memory))
+            plot.save_figure(columns, options.output / f"{path.name}-columns.png")
+        print(f"{path.name}:\n{'no wave' if memory.waves is None else plot_memory.describe(memory.waves)}\n")
+        plot_memory.gradients(against_lag, bounds=False, ax=ax)
+        ax.set_title(memory.name, fontsize=10)
+        ax.label_outer()
+        recovered += [{"run": path.name} | row for row in recoveries(memory)]
+    low, high = zip(*(ax.dataLim.intervaly for ax in axes[0]), strict=True)
+    axes[0, 0].set_ylim(max(min(low), 1e-13), 10 * max(high))
+    plot.save_figure(figure, options.output / "gradients.png")
+    if recovered:
+        write_csv(options.output / "recoveries.csv", recovered)
+    print(f"wrote {options.output}")
+    return 0

@@ -1,0 +1,201 @@
+"""Tables of all runs so far, published beside ours: ``python -m experiments report``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.config import Config
+from experiments.reports.figures import table_curves
+from experiments.reports.tables import NOT_TESTED, Cell, Figure, Table, load_table, same_experiment, table_names
+from experiments.runs.folder import RunFolder, write_csv, write_text
+from wavefield.plot import save_figure
+
+SMALL = ("config.toml", "metrics.csv", "summary.json", "environment.json")  # what is kept of a run in the results
+TOLD = ("status", "step", "steps", "solved_at", "seconds", "data_share", "parameters")  # of a run, by its summary
+MADE = ("device", "threads", "commit")  # on what, by its environment
+COMPARED = 0.1  # of the steps that a cell asks for: no ratio for a shorter run, nor for one stopped when it was solved
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a folder holds of a run that has a summary."""
+
+    folder: RunFolder
+    config: Config
+    summary: dict
+    made: dict[str, str]  # device, threads, commit: of all pieces in which it was trained, oldest first
+
+
+def main(argv=None) -> int:
+    """Write results/TABLE.csv and TABLE.md for every table that any run belongs to, and the learning curves."""
+    parser = argparse.ArgumentParser(prog="python -m experiments report", description=__doc__)
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("report"), help="folder to write (default: report)")
+    parser.add_argument("--collect", action="store_true", help="copy the small files of the runs into OUTPUT/runs too")
+    options = parser.parse_args(argv)
+    options.output.mkdir(parents=True, exist_ok=True)
+    if options.collect:
+        _collect(options.runs, options.output / "runs")
+    runs = find_runs(options.output / "runs" if options.collect else options.runs)
+    for name in table_names():
+        table = load_table(name)
+        records = records_of(table, runs)
+        if records:
+            write_csv(options.output / f"{name}.csv", records)
+            write_text(options.output / f"{name}.md", markdown(table, records))
+            figure = table_curves(table, records, [run.folder for run in runs])
+            save_figure(figure, options.output / f"{name}.png")
+            print(markdown(table, records))
+    if not runs:
+        print(f"no runs in {options.runs}")
+    return 0
+
+
+def print_table(table: Table, runs: Path) -> None:
+    """Print a table from the runs in a folder."""
+    print(markdown(table, records_of(table, find_runs(runs))))
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Return the runs in a folder that have a summary; one that cannot be read is named on stderr and left out."""
+    runs = []
+    for path in sorted(Path(folder).glob("*/summary.json")):
+        try:
+            runs.append(_load(RunFolder(path.parent)))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            print(f"{path.parent} is left out of the tables: {type(error).__name__}: {error}", file=sys.stderr)
+    return runs
+
+
+def _load(folder):
+    environment = _content(folder / "environment.json", MADE)
+    pieces = [*environment.get("earlier", ()), environment]
+    made = {key: "; ".join(dict.fromkeys(str(piece[key]) for piece in pieces)) for key in MADE}
+    if not folder.rows():
+        raise ValueError("metrics.csv holds no evaluation")
+    return Run(folder, folder.config(), _content(folder.summary, TOLD), made)
+
+
+def _content(path, keys):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise ValueError(f"{path.name} does not say {', '.join(missing)}")
+    return content
+
+
+def records_of(table: Table, runs: list[Run]) -> list[dict]:
+    """Return one record per cell and seed: what was published, ours, and how ours came about."""
+    records = []
+    for cell in table.cells:
+        wanted = cell.resolve()
+        found = [run for run in runs if same_experiment(run.config, wanted, cell.settings)]
+        for seed in sorted({run.config.training.seed for run in found}):
+            chosen = max((run for run in found if run.config.training.seed == seed), key=lambda run: _rank(table, run))
+            records.append(_record(table, cell, seed, chosen))
+    return records
+
+
+def _rank(table, run):
+    """Runs that have the figures of the table come before those that have not, then the longest."""
+    tested = all(figure.of(run.summary) != NOT_TESTED for figure in table.figures)
+    return tested, run.summary["step"]
+
+
+def _record(table: Table, cell: Cell, seed, run: Run):
+    name = run.folder.path.name
+    record = {"table": table.name, "row": cell.row, "column": cell.column, "seed": seed, "run": name}
+    for figure in table.figures:
+        record[f"published {figure.key}"] = cell.published.get(figure.key, "")
+        record[figure.key] = figure.of(run.summary)
+    for key in TOLD:
+        record.setdefault(key, "" if run.summary[key] is None else run.summary[key])
+    return record | {"asked": _asked(run, cell.resolve().training)} | run.made
+
+
+def _asked(run, training):
+    """The steps that a cell asks for; of epochs, by the steps that one takes in the run."""
+    return training.steps or run.summary["steps"] // run.config.training.epochs * training.epochs
+
+
+def _whole(record):
+    """Whether a run has all the steps that its cell asks for; one that stopped because it was solved is whole too."""
+    return record["status"] == "solved" or record["step"] >= record["asked"]
+
+
+def markdown(table: Table, records: list[dict]) -> str:
+    """Return the table as Markdown: published, ours (mean ± SD over seeds), ratio, steps, time and device.
+
+    A figure of which nothing was published has one column, ours. A run of fewer steps than its cell asks for is shown
+    as "446 of 53,520".
+    """
+    held = {key for cell in table.cells for key in cell.published}  # figures of which something was published
+    head = [table.heading, "model"]
+    for figure in table.figures:
+        head += [f"{figure.label}, published", "ours", "ratio"] if figure.key in held else [f"{figure.label}, ours"]
+    head += ["seeds", "steps", "minutes", "drawing data", "device", "commit"]
+    lines = [f"{table.title}.", "", _line(head), _line(["---"] * len(head))]
+    for column in table.columns:
+        for cell in (cell for cell in table.cells if cell.column == column):
+            found = [r for r in records if r["row"] == cell.row and r["column"] == column]
+            if not (found or cell.published):
+                continue
+            line = [column, cell.row]
+            for figure in table.figures:
+                compared = _compared(figure, cell.published, found)
+                line += compared if figure.key in held else compared[1:2]
+            lines.append(_line(line + _made(found)))
+    return "\n".join(lines) + "\n"
+
+
+def _compared(figure: Figure, published, found):
+    """Published, ours, and their ratio, as text; blank where there is none."""
+    value, spread = (published.get(key, "") for key in (figure.key, figure.spread))
+    shown = _shown(figure, value, spread)
+    ours = [record[figure.key] for record in found]
+    values = [value for value in ours if not isinstance(value, str)]
+    if not values:
+        return [shown, ", ".join(dict.fromkeys(ours)), ""]
+    mean = statistics.fmean(values)
+    text = _shown(figure, mean, statistics.stdev(values) if len(values) > 1 else "")
+    if len(values) < len(ours):
+        text += f" ({len(values)} of {len(ours)})"
+    long = all(record["status"] != "solved" and record["step"] >= COMPARED * record["asked"] for record in found)
+    fair = long or figure.key.endswith("solved_at")  # a step, the same however long the run went on after it
+    return [shown, text, f"{mean / value:.2g}" if fair and not isinstance(value, str) else ""]
+
+
+def _shown(figure, value, spread):
+    """A mean ± SD as text; words and blanks as they are."""
+    if isinstance(value, str):
+        return value
+    return format(value, figure.format) + ("" if spread == "" else f" ± {format(spread, figure.format)}")
+
+
+def _made(found):
+    if not found:
+        return [""] * 6
+    join = lambda key: "; ".join(dict.fromkeys(part for r in found for part in r[key].split("; ")))  # noqa: E731
+    reached = [f"{r['step']:,}" + ("" if _whole(r) else f" of {r['asked']:,}") for r in found]
+    minutes = statistics.fmean(r["seconds"] for r in found) / 60
+    drawing = statistics.fmean(r["data_share"] for r in found)
+    made = [", ".join(dict.fromkeys(reached)), f"{minutes:.1f}", f"{drawing:.1%}", join("device"), join("commit")]
+    return [str(len(found)), *made]
+
+
+def _line(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def _collect(runs, results):
+    for run in find_runs(runs):
+        folder = results / run.folder.path.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in SMALL:
+            shutil.copyfile(run.folder / name, folder / name)

@@ -1,0 +1,5 @@
+"""Runs: one folder each, from its config to its last metrics.
+
+Begin with `run`, whose loop reads as prose; `folder` is what lies on disk and who may write to it, `sweep` makes many
+runs from one config.
+"""

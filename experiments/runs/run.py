@@ -1,0 +1,418 @@
+"""Train one config into one folder, and go on with it after a crash, a kill or a budget that ran out.
+
+Where training stands is written as a checkpoint every minute and whenever a run ends; a run that is broken off at any
+moment goes on from the last one and gives, on a CPU with as many threads, the same numbers bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import statistics
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from experiments.config import Config
+from experiments.generators import WEIGHTS, generator_for
+from experiments.runs.folder import RunFolder, peak_memory, write_text
+from wavefield_torch import (
+    CheckpointError,
+    NotFiniteError,
+    count_parameters,
+    load_checkpoint,
+    record,
+    save_checkpoint,
+    training_step,
+)
+
+CHECKPOINT_SECONDS = 60.0
+LAST = 10  # evaluations, of which the median is the final figure
+NOT_FINITE = "not finite"
+RECORDED = 4  # sequences whose hidden states are kept
+
+
+@dataclass
+class Progress:
+    """Where training stands; what a checkpoint holds beside model and optimiser."""
+
+    step: int = 0
+    seconds: float = 0.0
+    data_seconds: float = 0.0
+    loss_sum: float = 0.0  # of the training steps since the last evaluation
+    loss_count: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    solved_at: int | None = None
+    reference_solved_at: int | None = None
+    problem: dict = field(default_factory=dict)  # what the problem itself remembers: the stage of a curriculum
+    ended: str | None = None  # why: "finished", "solved", "no improvement", "not finite: …"
+
+
+@dataclass
+class Session:
+    """What the loop holds."""
+
+    config: Config
+    folder: RunFolder
+    device: torch.device
+    problem: object
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    progress: Progress
+    steps: int
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    stop: list = field(default_factory=list)  # signals received
+
+    @property
+    def training(self):
+        return self.config.training
+
+
+def start(
+    config: Config,
+    path,
+    *,
+    device=None,
+    data=None,
+    budget: float = math.inf,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    report=None,
+) -> dict:
+    """Train `config` into the new folder `path`; return the summary.
+
+    Parameters
+    ----------
+    config : Config
+    path : path
+    device : str, optional
+        By default a GPU if there is one.
+    data : path, optional
+        Folder of the data sets; by default that of WAVEFIELD_DATA.
+    budget : float
+        Seconds after which training pauses, and what was reached is tested; `resume` goes on.
+    checkpoint_seconds : float
+        Time between checkpoints.
+    report : callable (step, score), optional
+        Called at every evaluation; raises to end the run (pruning).
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds a run already.
+    RunInUseError
+        If another process is at it.
+    """
+    session = _prepare(config, RunFolder(path), device, data, checkpoint_seconds)
+    with session.folder.in_use():
+        session.folder.create(config, session.problem.fixed)
+        return _train(session, budget, report)
+
+
+def resume(
+    path,
+    *,
+    device=None,
+    data=None,
+    budget: float = math.inf,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    report=None,
+) -> dict:
+    """Go on with the run in the folder `path`, from its last whole checkpoint; return the summary.
+
+    A run that has ended is left alone, and neither data nor device are looked for. Raises FileNotFoundError if there
+    is no run, CheckpointError if every checkpoint is damaged, RunInUseError if another process is at it, ValueError
+    if the permutation or the noise is no longer that of its beginning.
+    """
+    folder = RunFolder(path)
+    config = folder.config()
+    if folder.has_ended():
+        return folder.read_summary()
+    with folder.in_use():
+        session = _prepare(config, folder, device, data, checkpoint_seconds)
+        folder.check_fixed(session.problem.fixed)
+        stored = folder.restore(session.model, session.optimizer)
+        session.progress = Progress(**(stored or {}))
+        if session.progress.problem:
+            session.problem.restore(session.progress.problem)
+        if session.progress.ended:  # and was killed before its summary was written
+            return _finish(session)
+        folder.forget_after(session.progress.step or -1)  # step 0 is evaluated again
+        return _train(session, budget, report)
+
+
+def _prepare(config, folder, device, data, checkpoint_seconds):
+    device = _device(device)
+    training = config.training
+    problem = config.task.load(training.batch_size, training.seed, device, data)
+    if (problem.steps_per_epoch is None) != (training.epochs is None):
+        wanted = "epochs" if training.epochs is None else "steps"
+        raise ValueError(f"training.{wanted} is what the task {config.task.kind!r} needs")
+    model = build_model(config, problem).to(device)
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=training.learning_rate, weight_decay=training.weight_decay)
+    steps = training.steps or training.epochs * problem.steps_per_epoch
+    if any(step > steps for step in training.record_at):
+        raise ValueError(f"training.record_at must hold steps of this run, 0…{steps}, got {list(training.record_at)}")
+    return Session(config, folder, device, problem, model, optimizer, Progress(), steps, checkpoint_seconds)
+
+
+def build_model(config: Config, problem):
+    """Return the model of a run as it is before training."""
+    drawn = generator_for(config.training.seed, WEIGHTS)
+    return config.model.build(problem.inputs, problem.outputs, every_step=problem.every_step, generator=drawn)
+
+
+def _device(name):
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise ValueError(f"device must be cpu, cuda or cuda:N, got {name!r}")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r} was asked for, but PyTorch finds no GPU here")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device must be one of cuda:0…{torch.cuda.device_count() - 1} here, got {name!r}")
+    return device
+
+
+# ------------------------------------------------------------------------------------------------------- the loop
+
+
+def _train(session, budget, report):
+    """Steps until the end, the budget or a signal; whatever happens, what was reached is kept."""
+    progress, began = session.progress, time.monotonic()
+    earlier, first, saved_at = progress.seconds, progress.step, began
+    with _signals(session.stop), _bar(session) as bar:
+        if first == 0:
+            session.folder.note_environment(session.device, 0)
+            _evaluate(session, report)
+            _record_if_asked(session)
+        while not (progress.ended or session.stop or time.monotonic() - began >= budget):
+            if progress.step == first > 0:
+                session.folder.note_environment(session.device, first)
+            try:
+                _step(session)
+            except NotFiniteError as error:
+                progress.ended = f"{NOT_FINITE} at step {progress.step + 1}: {error}"
+                break
+            now = time.monotonic()
+            progress.seconds = earlier + now - began
+            bar.update()
+            if progress.step % session.training.evaluate_every == 0 or progress.step == session.steps:
+                bar.set_postfix_str(f"{session.problem.score} {_evaluate(session, report):.3g}", refresh=False)
+            _record_if_asked(session)
+            if now - saved_at >= session.checkpoint_seconds:
+                _save(session)
+                saved_at = now
+    _save(session)
+    return _finish(session)
+
+
+def _step(session):
+    progress, problem = session.progress, session.problem
+    _set_rate(session)
+    before = time.perf_counter()
+    x, target = problem.batch(progress.step)
+    progress.data_seconds += time.perf_counter() - before
+    loss, _ = training_step(session.optimizer, problem.loss(session.model, x, target), clip=session.training.clip)
+    progress.step += 1
+    progress.loss_sum += loss
+    progress.loss_count += 1
+    if progress.step == session.steps:
+        progress.ended = "finished"
+    looked_at = problem.reference_solved is not None and progress.step % session.training.evaluate_every == 0
+    if looked_at and progress.reference_solved_at is None and problem.reference_solved(loss):
+        progress.reference_solved_at = progress.step
+
+
+def _set_rate(session):
+    """The learning rate of the schedule, a function of the step alone."""
+    training = session.training
+    done = session.progress.step // (session.problem.steps_per_epoch or 1)
+    drops = done // training.drop_every if training.drop_every else 0
+    for group in session.optimizer.param_groups:
+        group["lr"] = training.learning_rate / training.drop_factor**drops
+
+
+def _evaluate(session, report):
+    """Scores of the held-out data: into the table, and what follows from them; returns the score."""
+    progress, problem, training = session.progress, session.problem, session.training
+    session.model.eval()
+    scores = problem.evaluate(session.model)
+    session.model.train()
+    mean = progress.loss_sum / progress.loss_count if progress.loss_count else math.nan
+    progress.loss_sum, progress.loss_count = 0.0, 0
+    row = {"step": progress.step, "seconds": round(progress.seconds, 3), "training_loss": mean}
+    session.folder.append(row | {f"held_out_{name}": scores[name] for name in problem.metrics})
+    score = scores[problem.score]
+    if progress.best is None or (score > progress.best if problem.higher_is_better else score < progress.best):
+        progress.best, progress.best_step = score, progress.step
+        save_checkpoint(session.folder / "best.safetensors", session.model, progress={"step": progress.step})
+    if progress.solved_at is None and progress.step and problem.solved(scores):
+        progress.solved_at = progress.step
+    if training.stop_when_solved and _solved(progress, problem):
+        progress.ended = "solved"
+    waited = (progress.step - progress.best_step) // training.evaluate_every
+    if training.patience and waited >= training.patience:
+        progress.ended = progress.ended or "no improvement"
+    if report is not None:
+        report(progress.step, score)
+    return score
+
+
+def _solved(progress, problem):
+    """Whether the task is solved by our definition and, where there is one, by the published code's."""
+    reference = problem.reference_solved is None or progress.reference_solved_at is not None
+    return progress.solved_at is not None and reference
+
+
+def _record_if_asked(session):
+    if session.progress.step in session.training.record_at:
+        _record(session, session.folder / f"hidden-{session.progress.step:08d}.nc")
+
+
+def _record(session, path):
+    """Hidden states of a few sequences that are the same at every step of training, if they are finite."""
+    path.unlink(missing_ok=True)
+    options = {"path": path, "config": session.config.to_dict(), "overwrite": True}
+    try:
+        record(session.model, session.problem.sample(RECORDED), **options).close()
+    except FloatingPointError as error:
+        print(f"{path.name} is not whole: {error}", file=sys.stderr)
+
+
+def _save(session):
+    session.progress.problem = session.problem.state() if hasattr(session.problem, "state") else {}
+    session.folder.save(session.progress.step, session.model, session.optimizer, asdict(session.progress))
+
+
+@contextmanager
+def _signals(received):
+    """Note Ctrl-C and a request to terminate; the step under way is finished and kept. A second Ctrl-C is one."""
+
+    def note(number, _):
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not the main thread: whoever runs this one listens
+        before = {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _bar(session):
+    progress = session.progress
+    return tqdm(total=session.steps, initial=progress.step, desc=session.folder.path.name, unit="step", disable=None)
+
+
+# --------------------------------------------------------------------------------------------------- the summary
+
+
+def _finish(session):
+    """How it went, in summary.json; who interrupts does not wait for scores, and leaves those of an earlier pause."""
+    progress, folder = session.progress, session.folder
+    interrupted = session.stop and not progress.ended
+    if not (interrupted and "best_test" in folder.read_summary()):
+        summary = _summary(session) | ({} if interrupted else _scores(session))
+        write_text(folder.summary, json.dumps(_nan_as_null(summary), indent=2) + "\n")
+    if session.stop:
+        print(f"stopped at step {progress.step}; go on with: resume {folder.path}", file=sys.stderr)
+        raise KeyboardInterrupt
+    return folder.read_summary()
+
+
+def _summary(session):
+    """Where training stands, by the held-out data."""
+    progress, problem, folder = session.progress, session.problem, session.folder
+    return {
+        "name": session.config.name,
+        "status": progress.ended or ("interrupted" if session.stop else "paused"),
+        "step": progress.step,
+        "steps": session.steps,
+        "seconds": round(progress.seconds, 1),
+        "data_share": round(progress.data_seconds / progress.seconds, 4) if progress.seconds else 0.0,
+        "parameters": count_parameters(session.model),
+        "parameters_without_biases": count_parameters(session.model, biases=False),
+        "solved_at": progress.solved_at,
+        "reference_solved_at": progress.reference_solved_at,
+        "best": progress.best,
+        "best_step": progress.best_step,
+        "final": _median_of_last(folder, problem),
+        "peak_memory_mb": round(peak_memory(session.device), 1),
+    }
+
+
+def _scores(session):
+    """Scores of the last and of the best model on test data, and a recording of the last.
+
+    `best_test` is None where the best model was damaged: the rest of the run stands.
+    """
+    problem, folder, scores = session.problem, session.folder, {}
+    session.model.eval()
+    if not (session.progress.ended or "").startswith(NOT_FINITE):
+        scores["test"] = problem.test(session.model)
+        _record(session, folder / "hidden.nc")
+    try:
+        load_checkpoint(folder / "best.safetensors", session.model)
+    except (CheckpointError, FileNotFoundError) as error:
+        print(f"the best model is not tested: {error}", file=sys.stderr)
+        return scores | {"best_test": None}
+    return scores | {"best_test": problem.test(session.model)}
+
+
+def _nan_as_null(value):
+    if isinstance(value, dict):
+        return {key: _nan_as_null(inner) for key, inner in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _median_of_last(folder, problem):
+    rows = folder.rows()[-LAST:]
+    return {name: statistics.median(row[f"held_out_{name}"] for row in rows) for name in problem.metrics}
+
+
+def run_or_resume(config: Config, path, **options) -> dict:
+    """Start the run, go on with it, or return the summary of one that has ended.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a run of another config.
+    """
+    if not (Path(path) / "config.toml").is_file():
+        return start(config, path, **options)
+    wanted, found = _settings(config), _settings(RunFolder(path).config())
+    keys = [key for key in found | wanted if found.get(key) != wanted.get(key)]
+    if keys:
+        differing = ", ".join(f"{key} is {found.get(key)!r}, not {wanted.get(key)!r}" for key in keys)
+        raise ValueError(f"{path} holds a run of another config ({differing}): name another folder")
+    return resume(path, **options)
+
+
+def _settings(config):
+    """All settings by their keys with the table, as `key=value` has them."""
+    tables = config.to_dict()
+    name = tables.pop("name")
+    return {"name": name} | {f"{table}.{key}": value for table, inner in tables.items() for key, value in inner.items()}
+
+
+def run_name(config: Config, settings) -> str:
+    """Return the folder name of a run: config, settings that were changed, seed."""
+    changed = [setting.replace("=", "").replace("/", "_") for setting in settings if not setting.startswith("seed=")]
+    return "-".join([config.name, *changed, f"seed{config.training.seed}"]).replace(os.sep, "_")

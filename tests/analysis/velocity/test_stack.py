@@ -1,0 +1,26 @@
+"""What sensors share, frequency by frequency."""
+
+import numpy as np
+import pytest
+
+from analysis.velocity.stacking import Apertures, coherence
+
+STEPS, SENSORS = 400, 4
+ALL = Apertures(np.zeros((SENSORS, 1)), np.ones((SENSORS, 1)), np.zeros((1, SENSORS)), 1.0, 0, STEPS)
+
+
+def tone(cycles):
+    return np.cos(2 * np.pi * cycles * np.arange(STEPS) / STEPS)[:, None]
+
+
+def test_what_is_shared_is_found_at_its_frequency():
+    found = coherence(ALL, np.repeat(tone(40), SENSORS, axis=1), band=(0.01, 0.4))
+    assert found.frequency == pytest.approx(40 / STEPS, rel=1e-3)
+    assert found.explained == pytest.approx(1.0, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_band_in_which_sensors_oppose_each_other_between_two_that_they_share_holds_nothing():
+    opposed = tone(100) * np.array([1, -1, 1, -1])
+    traces = tone(98) + tone(102) + 0.2 * opposed
+    assert coherence(ALL, traces, band=(99.9 / STEPS, 100.1 / STEPS)) is None

@@ -1,0 +1,267 @@
+"""Sweeps: two workers on this machine, one of them killed, and a sweep that is killed itself."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from types import SimpleNamespace
+
+import optuna
+import psutil
+import pytest
+import torch
+from dask.distributed import Client, KilledWorker
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
+
+from experiments.__main__ import main
+from experiments.config import load_config, read_source
+from experiments.runs import sweep as module
+from experiments.runs.folder import RunFolder
+from experiments.runs.run import run_or_resume
+from experiments.runs.sweep import GIVEN_UP, _claim, _drive, _ended, _study, _take_up, _wanted, run_trial
+
+SMALL = ["epochs=2", "hidden_size=8", "batch_size=32", "evaluate_every=10"]
+HARSH = {  # a task is given up with the first worker that it loses; every step is a checkpoint
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    "DASK_DISTRIBUTED__WORKER__PRELOAD": "import functools, experiments.sweep as sweep; "
+    "sweep.run_or_resume = functools.partial(sweep.run_or_resume, checkpoint_seconds=0)",
+}
+
+
+def sweep(folder, *options):
+    command = [sys.executable, "-m", "experiments", "sweep", "digits-irnn", "-o", str(folder), *SMALL, *options]
+    environment = os.environ | HARSH
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+
+
+def training(process, folder):
+    """The workers, once one of them has trained for twenty steps or more."""
+    since = time.time()
+    while process.poll() is None and not any(
+        run.metrics.stat().st_mtime > since and run.rows() and run.rows()[-1]["step"] >= 20 for run in begun(folder)
+    ):
+        time.sleep(0.02)
+    assert process.poll() is None, process.communicate()[0]
+    children = psutil.Process(process.pid).children(recursive=True)
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def begun(folder):
+    return [RunFolder(path.parent) for path in folder.glob("trial-*/metrics.csv")]
+
+
+def kept(folder):
+    """The step and time of every evaluation that a checkpoint comes after, by the folder of its trial."""
+    found = {}
+    for run in begun(folder):
+        newest = max((int(path.stem.removeprefix("step-")) for path in run.checkpoints()), default=0)
+        found[run.path] = [(row["step"], row["seconds"]) for row in run.rows() if row["step"] <= newest]
+    return found
+
+
+def trials(folder):
+    with open(folder / "trials.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sweep_survives_the_kill_of_a_worker_and_of_itself(tmp_path):
+    folder = tmp_path / "sweep"
+    process = sweep(folder, "epochs=4", "--trials", "3", "--workers", "2")
+    for worker in training(process, folder):
+        worker.kill()  # all of them: whatever was under way is lost
+    time.sleep(1.0)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    before = kept(folder)
+    assert any(len(evaluations) > 1 for evaluations in before.values())
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{folder}/study.db")
+    assert any(t.state == TrialState.RUNNING for t in study.trials)
+    process = sweep(folder, "epochs=4", "--trials", "3", "--workers", "2")
+    training(process, folder)[0].kill()
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    states = [row["state"] for row in trials(folder)]
+    assert states.count("COMPLETE") + states.count("PRUNED") == 3
+    assert len(states) > 3  # those that were lost are there too
+    assert {row["user_attrs_folder"] for row in trials(folder)} == {run.path.name for run in begun(folder)}
+    assert len(begun(folder)) == 3  # and went on in their folders
+    after = kept(folder)
+    assert all(after[path][: len(evaluations)] == evaluations for path, evaluations in before.items())
+    best = max(float(row["value"]) for row in trials(folder) if row["state"] == "COMPLETE")
+    assert f"{best:.6g}" in output
+    assert load_config(folder / "best.toml").model.hidden_size == 8
+
+
+def test_the_grid_is_gone_through_once(tmp_path):
+    process = sweep(tmp_path / "sweep", "--grid", "--workers", "1", "epochs=1", "clip=1.0")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    found = sorted(float(row["params_learning_rate"]) for row in trials(tmp_path / "sweep"))
+    assert found == [3e-4, 1e-3, 3e-3]  # the values of the config
+
+
+@pytest.fixture
+def work(tmp_path):
+    settings = ["epochs=1", *SMALL[1:]]
+    work = {"folder": str(tmp_path), "source": read_source("digits-irnn"), "settings": settings, "grid": False}
+    return work | {"search": {"learning_rate": [1e-4, 1e-2]}, "seed": 0, "data": None, "device": "cpu"}
+
+
+@pytest.fixture
+def client():
+    """Dask within this process."""
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+        yield client
+
+
+LOST = KilledWorker("run_trial", SimpleNamespace(address="tcp://lost"), 3)  # as Dask has it
+FULL = torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("error", [FULL, FloatingPointError("overflow"), ValueError("no such ring")], ids=repr)
+def test_a_trial_that_fails_is_noted_and_the_others_go_on(error, work, client, monkeypatch, capsys):
+    def train(config, folder, **options):
+        if folder.name == "trial-0001":
+            raise error
+        return {"status": "finished", "best": 0.5}
+
+    monkeypatch.setattr(module, "run_or_resume", train)
+    study = _study(work)
+    _drive(client, study, work, 3)
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+    assert f"trial-0001 failed: {type(error).__name__}: {error}" in capsys.readouterr().err
+    _take_up(study, lambda trial: True)  # as a sweep that is started again does
+    assert (len(study.trials), _ended(study)) == (3, 3)
+
+
+def test_what_no_trial_can_mend_ends_the_sweep(work, client, monkeypatch):
+    def train(config, folder, **options):
+        raise FileNotFoundError("no train-images-idx3-ubyte")
+
+    monkeypatch.setattr(module, "run_or_resume", train)
+    with pytest.raises(FileNotFoundError, match="train-images"):
+        _drive(client, _study(work), work, 3)
+
+
+def test_a_trial_whose_workers_are_lost_over_and_over_fails_in_the_end(work, client, monkeypatch, capsys):
+    def lose(work, number):
+        study = _study(work, number)
+        _take_up(study, lambda trial: trial.user_attrs.get("task") == number)
+        trial = study.ask()
+        trial.set_user_attr("folder", "trial-0000")
+        trial.set_user_attr("task", number)
+        raise LOST
+
+    monkeypatch.setattr(module, "run_trial", lose)
+    study = _study(work)
+    _drive(client, study, work, 1)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * (GIVEN_UP + 1)
+    assert _ended(study) == 1  # the others were put into the queue again
+    assert "trial-0000 failed: its workers were lost over and over" in capsys.readouterr().err
+
+
+def test_workers_that_die_before_a_trial_begins_end_the_sweep(work, client, monkeypatch):
+    def die(work, number):
+        raise LOST
+
+    monkeypatch.setattr(module, "run_trial", die)
+    with pytest.raises(ChildProcessError, match="before they begin a trial"):
+        _drive(client, _study(work), work, 1)
+
+
+def test_a_trial_waits_for_a_folder_that_is_in_use(work, tmp_path, monkeypatch):
+    run = RunFolder(tmp_path / "trial-0000")
+    other = run.in_use()
+    other.__enter__()
+    waited = []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        other.__exit__(None, None, None)
+
+    monkeypatch.setattr(module.time, "sleep", sleep)
+    assert run_trial(work, 0) is None
+    assert len(waited) == 1
+    assert [trial.state for trial in _study(work).trials] == [TrialState.COMPLETE]
+
+
+def test_a_trial_taken_for_lost_stops_when_it_tells_its_score_and_goes_on_elsewhere(work, tmp_path, monkeypatch):
+    def train(config, folder, *, report, **options):
+        def report_and_be_lost(step, score):
+            report(step, score)
+            if step == 20:
+                _take_up(_study(work), lambda trial: True)  # by a sweep that was started again
+
+        run_or_resume(config, folder, report=report_and_be_lost, checkpoint_seconds=0, **options)
+
+    monkeypatch.setattr(module, "run_or_resume", train)
+    assert run_trial(work, 0) is None
+    run = RunFolder(tmp_path / "trial-0000")
+    before = [(row["step"], row["seconds"]) for row in run.rows() if row["step"] < 30]
+    assert [step for step, _ in before] == [0, 10, 20]
+    assert run.rows()[-1]["step"] == 30  # what it told last
+    monkeypatch.setattr(module, "run_or_resume", partial(run_or_resume, checkpoint_seconds=0))
+    assert run_trial(work, 1) is None
+    assert [(row["step"], row["seconds"]) for row in run.rows()][:3] == before
+    study = _study(work)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert [path.name for path in tmp_path.glob("trial-*")] == ["trial-0000"]
+    assert _ended(study) == 1
+
+
+def test_no_trial_is_judged_before_it_was_trained(work, tmp_path):
+    work |= {"search": {"learning_rate": [1e-6, 1e-2]}}
+    for number in range(8):  # from the sixth on, trials are held against the median of those before
+        run_trial(work, number)
+    study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{tmp_path}/study.db")
+    assert len(study.trials) == 8
+    assert all(min(trial.intermediate_values) == 10 for trial in study.trials)
+
+
+def study_of(config, folder, *settings, grid=False):
+    work = {"folder": str(folder), "source": read_source(config), "settings": list(settings), "grid": grid, "seed": 0}
+    work |= {"search": work["source"]["search"]}
+    return _study(work), work
+
+
+@pytest.mark.parametrize("name", ["copy-wrnn", "adding-wrnn", "digits-wrnn", "history-elman"])
+def test_what_is_better_in_a_run_is_what_its_study_looks_for(name, tmp_path):
+    study, _ = study_of(name, tmp_path)
+    problem = load_config(name).task.load(8, 0, torch.device("cpu"), None)
+    assert study.direction == (StudyDirection.MAXIMIZE if problem.higher_is_better else StudyDirection.MINIMIZE)
+
+
+def test_a_grid_is_gone_through_whole_unless_fewer_trials_are_asked_for(tmp_path):
+    study, work = study_of("psmnist-wrnn", tmp_path, grid=True)
+    assert _wanted(None, study, work) == 3 * 2 * 2 * 5
+    assert _wanted(7, study, work) == 7
+    assert _wanted(None, study, work | {"grid": False}) == 40
+
+
+def test_a_folder_holds_one_search(tmp_path, capsys):
+    study, work = study_of("digits-irnn", tmp_path, "epochs=2")
+    _claim(study, work)
+    _claim(study, work)  # the same one goes on
+    assert main(["sweep", "digits-irnn", "epochs=20", "-o", str(tmp_path)]) == 2
+    assert "holds another search, of settings ['epochs=2']" in capsys.readouterr().err
+    assert main(["sweep", "digits-wrnn", "epochs=2", "-o", str(tmp_path)]) == 2
+    assert "holds another search, of another config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["digits-irnn", "learning_rate=1.0", "clip=1.0"], "has no table [search] with settings to try"),
+        (["digits-irnn", "training.learning_rate=1.0", "clip=1.0"], "has no table [search] with settings to try"),
+        (["digits-irnn", "--trials", "0"], "--trials must be at least 1, got 0"),
+        (["digits-irnn", "--workers", "0"], "--workers must be at least 1, got 0"),
+        (["digits-irn"], "no config 'digits-irn'"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_before_anything_starts(arguments, message, capsys, tmp_path):
+    assert main(["sweep", *arguments, "-o", str(tmp_path / "sweep")]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,144 @@
+"""The first guess of decoding: least squares over all columns, or over those that hear most of what is left.
+
+Where amplitudes cannot be negative it is `scipy.optimize.nnls` on columns scaled to norm 1; where they may be, least
+squares with a small penalty (λ Σ|x|)², which the same routine solves with every column taken twice, once negated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import nnls
+
+from wavefield.decoding.posterior import RIVAL
+
+WHOLE = 1024  # columns up to which nnls takes the matrix as it is
+_ROUNDS = 30
+_FADED = 1e-13
+_OFFSETS = 2 ** np.arange(11)
+
+
+def solve_whole(matrix, snapshot, positive, least) -> np.ndarray:
+    """Return amplitudes of all columns of a matrix that is written out."""
+    if matrix.shape[1] <= WHOLE:
+        return _solve(matrix, snapshot, positive)
+    chosen, amplitudes = _pursue(_Written(matrix), snapshot, positive, least)
+    x = np.zeros(matrix.shape[1])
+    x[chosen] = amplitudes
+    return x
+
+
+def solve_unwritten(design, snapshot, positive, least, room) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return columns of a design that is not written out, their amplitudes, and whether the rivals were cut short.
+
+    The columns are those that pursuit takes in and all that may stand for one of the larger, as far as there is room
+    for so many.
+    """
+    chosen, x = _pursue(_Unwritten(design), snapshot, positive, least)
+    if not chosen.size:
+        return chosen, x, False
+    large = np.abs(x) > 0.05 * np.abs(x).max()
+    wide, cut = _with_rivals(chosen, large, design, room)
+    amplitudes = np.zeros(wide.size)
+    amplitudes[np.searchsorted(wide, chosen)] = x
+    return wide, amplitudes, cut
+
+
+def _solve(matrix, snapshot, positive):
+    """Return non-negative least squares; or least squares with the penalty (λ Σ|x|)², both on columns of norm 1."""
+    norms = np.linalg.norm(matrix, axis=0)
+    unit = matrix / norms
+    try:
+        if positive:
+            return nnls(unit, snapshot, maxiter=max(10 * norms.size, 100))[0] / norms
+        penalty = np.full((1, 2 * norms.size), 1e-2)
+        both = np.vstack([np.hstack([unit, -unit]), penalty])
+        x = nnls(both, np.append(snapshot, 0.0), maxiter=max(20 * norms.size, 100))[0]
+    except RuntimeError as error:
+        raise ValueError(
+            f"snapshot: non-negative least squares over {norms.size} columns did not converge ({error}); "
+            "look back over fewer steps (`horizon`)"
+        ) from None
+    return (x[: norms.size] - x[norms.size :]) / norms
+
+
+class _Written:
+    """A matrix that is written out, as pursuit sees it."""
+
+    def __init__(self, matrix):
+        self.matrix, self.norms = matrix, np.linalg.norm(matrix, axis=0)
+
+    def heard(self, left):
+        """Products with all columns."""
+        return self.matrix.T @ left
+
+    def columns(self, chosen):
+        """Columns by number."""
+        return self.matrix[:, chosen]
+
+
+class _Unwritten:
+    """A design too large to be written out, as pursuit sees it."""
+
+    def __init__(self, design):
+        self.design, self.norms = design, design.norms().ravel()
+
+    def heard(self, left):
+        """Products with all columns."""
+        return self.design.adjoint(left).ravel()
+
+    def columns(self, chosen):
+        """Columns by number."""
+        return self.design.columns(chosen)
+
+
+def _pursue(matrix, snapshot, positive, least):
+    """Solve on a growing set of columns, those taken in that hear most of what is left; return it and amplitudes.
+
+    It ends where no column hears more of what is left than noise would make it hear.
+    """
+    alive = matrix.norms > _FADED * matrix.norms.max()
+    norms = np.where(alive, matrix.norms, 1.0)
+    most = max(32, snapshot.size // 16)  # columns taken in at a time
+    chosen, columns, x, left = np.zeros(0, int), np.zeros((snapshot.size, 0)), np.zeros(0), snapshot
+    for _ in range(_ROUNDS):
+        heard = matrix.heard(left) / norms
+        heard = np.where(alive, heard if positive else np.abs(heard), 0.0)
+        heard[chosen] = 0.0
+        level = max(2 * np.sqrt(np.mean(left**2)), least)
+        loud = np.flatnonzero(heard > max(level, 0.1 * heard.max()))
+        if not loud.size:
+            break
+        new = loud[np.argsort(-heard[loud])][:most]
+        chosen, columns = np.concatenate([chosen, new]), np.hstack([columns, matrix.columns(new)])
+        x = _solve(columns, snapshot, positive)
+        chosen, columns, x = chosen[x != 0], columns[:, x != 0], x[x != 0]
+        left = snapshot - columns @ x
+    order = np.argsort(chosen)
+    return chosen[order], x[order]
+
+
+def _with_rivals(chosen, large, design, room):
+    """Add to the chosen columns the onsets around each large one whose columns are like it; whether some had to go.
+
+    How far they reach is looked for at offsets of 1, 2, 4, … steps.
+    """
+    centre, middle = chosen[large], _OFFSETS.size
+    offsets = np.concatenate([-_OFFSETS[::-1], [0], _OFFSETS])
+    places = centre[:, None] + design.inputs * offsets  # (centres, offsets)
+    inside = (places >= 0) & (places < design.shape[1])
+    looked, at = np.unique(np.where(inside, places, centre[:, None]), return_inverse=True)
+    columns = design.columns(looked)
+    columns /= np.maximum(np.linalg.norm(columns, axis=0), 1e-300)
+    columns = columns[:, at.reshape(places.shape)]  # (R, centres, offsets)
+    likeness = np.abs(np.einsum("rc,rco->co", columns[:, :, middle], columns))
+    reach = 2 * np.where(inside & (likeness > RIVAL), np.abs(offsets), 0).max(axis=1)
+    cut = False
+    while True:
+        rivals = [c + design.inputs * np.arange(-w, w + 1) for c, w in zip(centre, reach, strict=True)]
+        wide = np.unique(np.concatenate([chosen, *rivals]))
+        wide = wide[(wide >= 0) & (wide < design.shape[1])]
+        if wide.size <= room or not reach.any():
+            break
+        reach, cut = reach // 2, True
+    norms = design.norms().ravel()[wide]
+    return wide[norms > _FADED * norms.max()], cut

@@ -1,0 +1,342 @@
+"""Time loop of the two-way field: leapfrog, two levels, any number of steps in one call."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wavefield.loops import tiles as w
+from wavefield.loops.compilation import compiled
+from wavefield.loops.denormals import flush_denormals, restore_denormals
+from wavefield.loops.stencil import FUSED, VECTOR_BYTES, WIDEST, fma, fused_steps, one_step, stepped
+
+_BOUNDARY = {"periodic": w.PERIODIC, "fixed": w.FIXED, "free": w.FREE, "absorbing": w.ABSORBING}
+_STRIDE = 4  # steps made at once by the strided form
+
+
+def leapfrog(
+    now,
+    before,
+    *,
+    memory,
+    taps=None,
+    conductance=None,
+    boundary="periodic",
+    mur=0.0,
+    near=None,
+    steps,
+    drive=None,
+    injection=None,
+    every=0,
+    out=None,
+    levels=2,
+):
+    """Advance a two-way field; returns the last levels (now, before), new arrays.
+
+        h_i[t+1] = Σ_k taps[k]·h_{i+k−p}[t] − memory·h_i[t−1] + Σ weight·drive[t],      K = 2p + 1
+
+    or, in a medium of varying speed, with g = `conductance` on the faces between positions and one half-width p = 1,
+
+        h_i[t+1] = (1 + memory)/2·(2h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}))[t] − memory·h_i[t−1] + …
+
+    (1 + memory)/2 = 1/(1 + γdt/2) is what damping leaves of the new level.
+
+    Parameters
+    ----------
+    now, before : ndarray, shape (B, C, N), float32 or float64
+    memory : float or array_like, shape (C,)
+        (1 − γdt/2)/(1 + γdt/2).
+    taps : array_like, shape (K,) or (C, K)
+        Symmetric.
+    conductance : array_like, shape (N + 1,) or (C, N + 1)
+        In place of taps; entry i lies left of position i, on a ring the last equals the first.
+    boundary : {"periodic", "fixed", "free", "absorbing"}
+        Absorbing ends are h₀[t+1] = h₁[t] + mur·(h₁[t+1] − h₀[t]), taken before the drive is added.
+    mur : float or array_like, shape (C,) or (C, 2)
+        (r − 1)/(r + 1) of the left and right end.
+    near : array_like, shape (3,) or (C, 3)
+        Second order taps for the p − 1 cells next to absorbing ends, where p > 1.
+    steps : int
+    drive : ndarray, shape (B, steps, I), optional
+    injection : Injection, optional
+    every : int
+        Save each `every`-th level into `out`; 0 for none.
+    out : ndarray, shape (steps // every, B, C, N), optional
+    levels : {1, 2}
+        With 1 only the last displacement is wanted: `before` comes back as None, and where nothing enters, nothing
+        is saved and the ends are no absorbing ones, four steps are made at once (`_strided`).
+
+    Notes
+    -----
+    Rows that fit a core's cache are advanced there for the whole run, longer ones in windows (`tiles`), both
+    shared out to threads. Neither changes a bit of the result; the strided form changes it by rounding alone, and not
+    at all for whole numbers at Courant 1.
+    """
+    # a read-only array is another type, and compiled for anew
+    now, before = (np.require(level, requirements="CW") for level in (now, before))
+    batch, rings, size = now.shape
+    dtype = now.dtype
+    if boundary not in _BOUNDARY:
+        raise ValueError(f"boundary must be one of {', '.join(_BOUNDARY)}, got {boundary!r}")
+    if before.shape != now.shape or before.dtype != dtype or dtype not in (np.float32, np.float64):
+        raise ValueError(
+            f"now and before must be float32 or float64 arrays of one shape, got {dtype} {now.shape} and "
+            f"{before.dtype} {before.shape}"
+        )
+    if size < (3 if boundary == "absorbing" else 1):
+        raise ValueError(f"a line with {boundary} ends needs at least {3 if size else 1} positions, got {size}")
+    memory = _per_ring(memory, rings, ())
+    half, faces = _coefficients(taps, conductance, rings, size, dtype)
+    near = half[:, :2] if near is None else _halved(_per_ring(near, rings, (3,)))
+    mur = _per_ring(np.asarray(mur)[..., None] * [1, 1] if np.ndim(mur) < 2 else mur, rings, (2,))
+    drive, entries = w.prepare_injection(drive, injection, now.shape, steps, dtype)
+    every, saved = w.prepare_saving(every, out, now.shape, steps, dtype)
+    free_running = drive.size == 0 and boundary != "absorbing" and faces.shape[1] == 0
+    physics = (_BOUNDARY[boundary], half, memory, near, mur, faces)
+    physics = tuple(np.array(p, dtype, order="C") if isinstance(p, np.ndarray) else p for p in physics)
+    given = [level.reshape(batch * rings, size) for level in (now, before)]
+    if levels == 1 and every == 0 and free_running and _STRIDE * (half.shape[1] - 1) <= WIDEST and steps >= 3 * _STRIDE:
+        ended = _strided(given, half, memory, physics, drive, entries, saved, steps)
+    else:
+        ended = [np.empty_like(level) for level in given]
+        _run(given, ended, physics, drive, entries, steps, every, saved)
+    now, before = (level.reshape(batch, rings, size) for level in ended)
+    return now, before if levels == 2 else None
+
+
+def dickson(half, memory, stride: int):
+    """Taps that make `stride` steps at once, h[t+s] = D_s h[t] − memory^s h[t−s], from the centre outwards.
+
+        D_0 = 2,   D_1 = B,   D_{k+1} = B D_k − memory·D_{k−1}
+
+    with B the stencil of one step: for memory = 1 twice the Chebyshev polynomial, D_s = 2T_s(B/2). At Courant 1 all
+    that is left of it is the two taps ± s.
+
+    Parameters
+    ----------
+    half : ndarray, shape (C, p + 1)
+        Taps of B from the centre outwards.
+    memory : ndarray, shape (C,)
+    """
+    rows = []
+    for one, m in zip(np.concatenate([half[:, :0:-1], half], axis=1), memory, strict=True):
+        earlier, taps = np.array([2.0]), one
+        for _ in range(stride - 1):
+            longer = np.convolve(one, taps)
+            pad = (longer.size - earlier.size) // 2
+            earlier, taps = taps, longer - m * np.pad(earlier, pad)
+        rows.append(taps[taps.size // 2 :])
+    return np.array(rows)
+
+
+def _strided(given, half, memory, physics, drive, entries, saved, steps):
+    """Advance by `steps` steps, `_STRIDE` at once; of the two levels returned the second is of no use.
+
+    The strided recurrence joins levels a stride apart; the first two of them are made by single steps.
+    """
+    first = [np.empty_like(level) for level in given]
+    _run(given, first, physics, drive, entries, steps % _STRIDE, 0, saved)
+    second = [np.empty_like(first[0]), first[1]]
+    _run(first, second, physics, drive, entries, _STRIDE, 0, saved)
+    taps, power = dickson(half, memory, _STRIDE).astype(first[0].dtype), (memory**_STRIDE).astype(first[0].dtype)
+    pair = [second[0], first[0]]
+    _run(pair, pair, (physics[0], taps, power, *physics[3:]), drive, entries, steps // _STRIDE - 1, 0, saved)
+    return pair
+
+
+def _run(given, ended, physics, drive, entries, steps, every, saved):
+    """Advance the two levels `given` (rows, N) into `ended`, block by block of time; they may be the same."""
+    if steps == 0:
+        for source, target in zip(given, ended, strict=True):
+            np.copyto(target, source)
+        return
+    half, faces = physics[1], physics[5]
+    reach, (rows, size), dtype = half.shape[1] - 1, given[0].shape, given[0].dtype
+    tiles = w.cut(size, steps, reach, 2 * dtype.itemsize)
+    if faces.shape[1]:  # faces beyond the tile, for the cells of its halo
+        mode = "wrap" if physics[0] == w.PERIODIC else "edge"
+        inner = faces[:, :-1] if mode == "wrap" else faces
+        faces = np.pad(inner, ((0, 0), (tiles.halo, tiles.halo + (mode == "wrap"))), mode=mode)
+        physics = (*physics[:5], faces)
+    edges = [w.empty_edges(2, rows, tiles, dtype) for _ in range(2)]
+    if tiles.count > 1:
+        w.first_edges(given[0], tiles.bounds, edges[0][0])
+        w.first_edges(given[1], tiles.bounds, edges[0][1])
+    with w.crew(float(steps) * rows * size) as run:
+        for done in range(0, steps, tiles.depth):
+            count = min(tiles.depth, steps - done)
+
+            def advance(first, last, done=done, count=count, given=given, edges=tuple(edges)):
+                _advance_tiles(
+                    first, last, done, count, *given, *ended, *edges, tiles.bounds, tiles.halo, *physics, drive,
+                    entries, every, saved,
+                )  # fmt: skip
+
+            run(advance, rows * tiles.count)
+            edges.reverse()
+            given = ended
+
+
+def _coefficients(taps, conductance, rings, size, dtype):
+    """Return taps from the centre outwards (C, p + 1) and faces (C, N + 1), of which one is void."""
+    if (taps is None) == (conductance is None):
+        raise ValueError("give either taps or conductance")
+    if taps is not None:
+        return _halved(_per_ring(taps, rings, np.shape(taps)[-1:])), np.empty((rings, 0), dtype)
+    return np.zeros((rings, 2)), _per_ring(conductance, rings, (size + 1,))
+
+
+def _halved(taps):
+    """Taps (C, K) from the centre outwards."""
+    width = taps.shape[1]
+    if width == 1:
+        return np.pad(taps, ((0, 0), (0, 1)))
+    if width % 2 == 0 or not np.array_equal(taps, taps[:, ::-1]):
+        raise ValueError(f"taps must be symmetric and odd in number, got {taps.tolist()}")
+    return taps[:, width // 2 :]
+
+
+def _per_ring(value, rings, shape):
+    value = np.asarray(value, dtype=np.float64)
+    try:
+        return np.broadcast_to(value, (rings, *shape))
+    except ValueError:
+        raise ValueError(f"one value for all rings or one for each of {rings} is needed, got {value.shape}") from None
+
+
+@compiled
+def _advance_tiles(
+    first, last, done, steps, now, before, new_now, new_before, edges_in, edges_out, bounds, halo,
+    boundary, taps, memory, near, mur, faces, drive, entries, every, saved,
+):  # fmt: skip
+    """Advance tiles first…last−1, counted through all rows, by `steps` steps after `done` ones."""
+    flags = flush_denormals()
+    rings, tiles, size, reach = taps.shape[0], bounds.size - 1, now.shape[1], taps.shape[1] - 1
+    vector_form = boundary != w.ABSORBING and faces.shape[1] == 0 and reach <= WIDEST
+    origin = w.margin_of(now) + halo
+    buffers = w.windows(now, 2, -(-size // tiles) + 2 * origin)
+    shifts = np.zeros((3, 2), np.int64)
+    for index in range(first, last):
+        row, tile = index // tiles, index % tiles
+        ring, trial = row % rings, row // rings
+        a, b = bounds[tile], bounds[tile + 1]
+        left = tiles == 1 or (tile == 0 and boundary != w.PERIODIC)
+        right = tiles == 1 or (tile == tiles - 1 and boundary != w.PERIODIC)
+        current, previous = buffers[0], buffers[1]
+        w.load(current, origin, now[row, a:b], tile, tiles, edges_in[0, row], left, right)
+        w.load(previous, origin, before[row, a:b], tile, tiles, edges_in[1, row], left, right)
+        low, high = a if left else a - halo, b if right else b + halo
+        w.entries_within(entries, ring, low, high, shifts, boundary, size)
+        own_taps, own_near, own_mur, own_faces, input_now = taps[ring], near[ring], mur[ring], faces[ring], drive[trial]
+        step = 0
+        while step < steps:
+            until = steps if every == 0 else min(steps, step + every - (done + step) % every)
+            if vector_form:
+                until = _silent_until(input_now, done + step, done + until) - done
+            if until > step and vector_form:
+                current, previous = _advance_free(
+                    current, previous, origin, b - a, halo, step, until, own_taps, memory[ring], boundary, left, right
+                )
+                step = until
+            else:
+                _one_step(
+                    current, previous, origin, b - a, a, halo, step, own_taps, memory[ring], own_near, own_mur,
+                    own_faces, boundary, left, right,
+                )  # fmt: skip
+                if drive.size:
+                    w.inject(previous, origin - a, size, entries, shifts, input_now[done + step])
+                current, previous = previous, current
+                step += 1
+            if every and (done + step) % every == 0:
+                target = saved[(done + step) // every - 1, row, a:b]
+                for i in range(b - a):
+                    target[i] = current[origin + i]
+        w.store(current, origin, new_now[row, a:b], edges_out[0, row, tile])
+        w.store(previous, origin, new_before[row, a:b], edges_out[1, row, tile])
+    restore_denormals(flags)
+
+
+@compiled
+def _silent_until(drive, step, until):
+    """First step from `step` on, and before `until`, at which an input of drive (steps, I) is not zero; or `until`."""
+    for t in range(step, min(until, drive.shape[0])):
+        for value in drive[t]:
+            if value != 0:
+                return t
+    return until
+
+
+@compiled
+def _advance_free(current, previous, origin, cells, halo, step, until, taps, memory, boundary, left, right):
+    """Steps step…until−1 of a field on which nothing acts, through vectors; returns (current, previous).
+
+    A step leaves `reach` cells less of what is known beyond the tile. Where it was cut from its neighbours that is
+    what the steps since the beginning of the window left of the halo; where the row really ends, it is continued for
+    as many steps as are made, or, in a row of a single tile, as the halo has room for.
+    """
+    reach, lanes = taps.size - 1, VECTOR_BYTES // current.itemsize
+    while step < until:
+        run = min(until - step, halo // reach) if left and right else until - step
+        w.extend(current, origin, cells, run * reach, boundary, left, right)
+        w.extend(previous, origin, cells, run * reach, boundary, left, right)
+        known = run * reach if left and right else halo - step * reach
+        step += run
+        while run > 0:
+            rim = (known + lanes - 1) // lanes * lanes
+            if reach == 1 and run >= FUSED:
+                fused_steps(current, previous, origin - rim, cells + 2 * rim, taps, memory)
+                count = FUSED
+            else:
+                one_step(current, previous, origin - rim, cells + 2 * rim, taps, memory)
+                current, previous = previous, current
+                count = 1
+            run -= count
+            known -= count * reach
+    return current, previous
+
+
+@compiled
+def _one_step(
+    now, before, origin, cells, a, halo, step, taps, memory, near, mur, faces, boundary, left, right
+):  # fmt: skip
+    """One step in a window whose tile begins at position a: the new level replaces `before`."""
+    reach, lanes = taps.size - 1, VECTOR_BYTES // now.itemsize
+    start = origin if left else origin - halo + (step + 1) * reach // lanes * lanes
+    stop = origin + cells if right else origin + cells + halo - (step + 1) * reach
+    if boundary == w.ABSORBING:
+        start, stop = start + reach * left, stop - reach * right
+    else:
+        w.extend(now, origin, cells, reach, boundary, left, right)
+    if start < stop:
+        if faces.size:
+            _varying(now, before, start, stop, faces[a + halo + start - origin :], memory)
+        else:
+            whole = (stop - start) // lanes * lanes if reach <= WIDEST else 0
+            if whole:
+                one_step(now, before, start, whole, taps, memory)
+            if start + whole < stop:
+                stepped(now, before, start + whole, stop, taps, memory)
+    if boundary == w.ABSORBING:
+        first, last = origin, origin + cells - 1
+        if left and reach > 1:
+            stepped(now, before, first + 1, min(first + reach, last), near, memory)
+        if right and reach > 1:
+            beyond = max(first + reach, last + 1 - reach) if left else last + 1 - reach
+            if beyond < last:
+                stepped(now, before, max(beyond, first + 1), last, near, memory)
+        if left:
+            before[first] = now[first + 1] + mur[0] * (before[first + 1] - now[first])
+        if right:
+            before[last] = now[last - 1] + mur[1] * (before[last - 1] - now[last])
+
+
+@compiled
+def _varying(now, before, start, stop, faces, memory):
+    """The same in a medium of varying speed; faces[0] lies left of cell `start`."""
+    old, centre = before[start:stop], now[start:stop]
+    left, right = now[start - 1 : stop - 1], now[start + 1 : stop + 1]
+    g_left, g_right = faces[: stop - start], faces[1 : stop - start + 1]
+    number = old.dtype.type  # a bare literal would turn float32 arithmetic into float64
+    half, two = number(0.5) * (memory + number(1)), number(2)
+    for i in range(old.size):
+        flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])
+        old[i] = fma(half, two * centre[i] + flow, -memory * old[i])

@@ -1,0 +1,167 @@
+"""The equations of the field as wave operators: one-way transport, the two-way wave, and no wave at all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wavefield.checks import finite_vector, positive
+from wavefield.operators.operator import WaveOperator
+
+
+def transport(speed=1.0, *, gain=1.0, boundary="periodic", dx=1.0, dt=1.0, profile=None) -> WaveOperator:
+    """One-way wave, ∂h/∂t = −speed·∂h/∂x, by first order upwind differences; exact where |speed|·dt/dx = 1.
+
+        h_n[t+1] = gain·( ν h_{n∓1} + (1 − ν) h_n ),     ν = |speed|·dt/dx,     upper sign for speed > 0
+
+    Parameters
+    ----------
+    speed : float or array_like, shape (rings,)
+        Signed; a positive speed travels to +x. The u-shift of Keller et al. (ICLR 2024) is ``transport(-1)``.
+    gain : float
+        Factor on the kernel: below 1 the ring fades.
+    boundary : {"periodic", "fixed", "absorbing", "open"}
+    dx, dt : float
+    profile : array_like, shape (N,), optional
+        Speed at each position relative to `speed`.
+
+    Returns
+    -------
+    WaveOperator
+
+    Raises
+    ------
+    ValueError
+        If a Courant number |speed|·dt/dx exceeds 1; the text gives the largest stable step.
+
+    Examples
+    --------
+    >>> transport(-1.0).kernel.tolist()
+    [[[0.0, 0.0, 1.0]]]
+    >>> transport(0.9).courant.tolist()
+    [0.9]
+    """
+    speed, gain = finite_vector(speed, "speed"), finite_vector(gain, "gain")
+    dx, dt = positive(dx, "dx"), positive(dt, "dt")
+    speed, gain = _broadcast(speed=speed, gain=gain)
+    nu = speed * dt / dx
+    _check_courant(nu, speed, 1.0, dx, profile)
+    taps = gain[:, None] * np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)
+    return WaveOperator(_on_diagonal(taps), boundary, dx, dt, profile=profile)
+
+
+def wave(speed=1.0, damping=0.0, *, order=2, boundary="periodic", dx=1.0, dt=1.0, profile=None) -> WaveOperator:
+    """Two-way wave, ∂²h/∂t² = c²∂²h/∂x² − γ∂h/∂t, by leapfrog; exact where c·dt/dx = 1, order = 2 and γ = 0.
+
+        (1 + γdt/2)·h[t+1] = 2h[t] + r²·L h[t] − (1 − γdt/2)·h[t−1],      r = c·dt/dx
+
+    with L the centred second difference of the given order.
+
+    Parameters
+    ----------
+    speed : float or array_like, shape (rings,)
+        c > 0.
+    damping : float or array_like, shape (rings,)
+        γ ≥ 0, per unit of time.
+    order : {2, 4, 6, 8}
+        Order of the stencil in space. The error in time stays of second order.
+    boundary : {"periodic", "fixed", "free", "absorbing"}
+    dx, dt : float
+    profile : array_like, shape (N,), optional
+        Speed at each position relative to `speed`; the equation is then in conservative form (order 2).
+
+    Returns
+    -------
+    WaveOperator
+        Of two levels: its channels are (h[t], h[t−1]) of each ring.
+
+    Raises
+    ------
+    ValueError
+        If a Courant number exceeds the limit of the stencil, 2/√(Σ|a_k|): 1, 0.8660, 0.8135, 0.7844.
+
+    Examples
+    --------
+    >>> wave(1.0).kernel.tolist()
+    [[[1.0, 0.0, 1.0], [0.0, -1.0, 0.0]], [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]
+    """
+    speed, damping = finite_vector(speed, "speed"), finite_vector(damping, "damping")
+    dx, dt = positive(dx, "dx"), positive(dt, "dt")
+    speed, damping = _broadcast(speed=speed, damping=damping)
+    if (speed <= 0).any():
+        raise ValueError(f"speed of a two-way wave must be positive, got {speed.min():g}; it travels both ways")
+    if (damping < 0).any():
+        raise ValueError(f"damping must not be negative, got {damping.min():g}")
+    if (damping * dt >= 2).any():
+        raise ValueError(f"damping·dt must be below 2, or the field flips at every step; got {(damping * dt).max():g}")
+    if boundary == "open":
+        raise ValueError("boundary='open' belongs to one-way fields; let a two-way wave leave through 'absorbing'")
+    if profile is not None and order != 2:
+        raise ValueError(f"order must be 2 with a speed profile, got {order}")
+    stencil = second_difference(order)
+    r = speed * dt / dx
+    _check_courant(r, speed, courant_limit(order), dx, profile)
+    half = damping[:, None] * dt / 2
+    centre = np.eye(1, order + 1, order // 2)
+    taps = (2 * centre + r[:, None] ** 2 * stencil) / (1 + half)
+    kernel = np.zeros((2 * speed.size, 2 * speed.size, order + 1))
+    now, before = np.arange(0, 2 * speed.size, 2), np.arange(1, 2 * speed.size, 2)
+    kernel[now, now] = taps
+    kernel[now, before, order // 2] = -((1 - half) / (1 + half))[:, 0]
+    kernel[before, now] = centre
+    return WaveOperator(kernel, boundary, dx, dt, levels=2, profile=profile)
+
+
+def static(*, boundary="periodic", dx=1.0, dt=1.0) -> WaveOperator:
+    """No wave: the identity, under which every input stays where it entered (the static bump, a control)."""
+    return WaveOperator([0.0, 1.0, 0.0], boundary, dx, dt)
+
+
+def second_difference(order: int) -> np.ndarray:
+    """Centred second difference of the given order on order + 1 points (unit spacing).
+
+        a_k = 2(−1)^{k+1} (M!)² / (k² (M−k)! (M+k)!),   k = 1…M = order/2,   a_0 = −2 Σ a_k
+
+    Examples
+    --------
+    >>> second_difference(2).tolist()
+    [1.0, -2.0, 1.0]
+    """
+    if order not in (2, 4, 6, 8):
+        raise ValueError(f"order must be 2, 4, 6 or 8, got {order!r}")
+    half = order // 2
+    ratio, side = 1.0, []
+    for k in range(1, half + 1):
+        ratio *= (half - k + 1) / (half + k)  # (M!)² / ((M−k)! (M+k)!)
+        side.append(2 * (-1) ** (k + 1) * ratio / k**2)
+    return np.array([*side[::-1], -2 * sum(side), *side])
+
+
+def courant_limit(order: int) -> float:
+    """Largest stable Courant number of leapfrog with the stencil of that order, 2/√(Σ|a_k|)."""
+    return float(2 / np.sqrt(np.abs(second_difference(order)).sum()))
+
+
+def _check_courant(courant, speed, limit, dx, profile):
+    """Refuse a Courant number above the limit; rounding of dt·speed/dx in the last place is let pass."""
+    local = np.abs(courant) * (1.0 if profile is None else np.max(np.abs(profile), initial=0.0))
+    if (local > limit * (1 + 4 * np.finfo(float).eps)).any():
+        worst = int(np.argmax(local))
+        largest = limit * dx / (np.abs(speed[worst]) * local[worst] / np.abs(courant[worst]))
+        raise ValueError(
+            f"the Courant number |speed|·dt/dx is {local[worst]:g}, above the limit {limit:g} of this stencil: "
+            f"the scheme would grow without bound. The largest stable dt is {largest:g}"
+        )
+
+
+def _broadcast(**vectors):
+    sizes = {v.size for v in vectors.values()} - {1}
+    if len(sizes) > 1:
+        given = ", ".join(f"{name} {v.size}" for name, v in vectors.items())
+        raise ValueError(f"{' and '.join(vectors)} must agree in their number of rings, got {given}")
+    return np.broadcast_arrays(*vectors.values())
+
+
+def _on_diagonal(taps):
+    kernel = np.zeros((len(taps), *taps.shape))
+    kernel[np.arange(len(taps)), np.arange(len(taps))] = taps
+    return kernel

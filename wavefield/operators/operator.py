@@ -1,0 +1,419 @@
+"""The wave operator: what moves a wave field by one step, and what its Fourier symbol says about it.
+
+A wave field is an activity ``h[channel, position]``; one step is
+
+    h[t+1] = σ( u ⋆ h[t] + V x[t] + b ),      (u ⋆ h)[o, n] = Σ_{i,k} u[o, i, k] · h[i, n + k − K//2]
+
+with a kernel ``u[C_out, C_in, K]``, K odd, and a boundary that says what stands beyond the ends:
+
+- ``periodic``   the ring: positions count modulo N;
+- ``fixed``      the field is zero one cell beyond each end (odd reflection there; its modes are those of DST-I);
+- ``free``       the line is mirrored about its end cells (its modes are those of DCT-I);
+- ``absorbing``  what reaches an end leaves: nothing enters a one-way field, and a two-way field ends in
+  first-order Mur conditions, h₀[t+1] = h₁[t] + (r−1)/(r+1)·(h₁[t+1] − h₀[t]);
+- ``open``       zero beyond the ends and, where a boundary row is given, one end driven by it:
+  h[t+1, o, end] = Σ_{i,n} row[o, i, n] · h[t, i, n].
+
+The two-way equation is second order in time. It is written as a *two-level* operator on the pair
+(h[t], h[t−1]), so that it is a convolution like any other: channel 2c holds ring c now, channel 2c + 1 the step before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xarray as xr
+from scipy import sparse
+
+from wavefield.checks import positive, positive_int
+from wavefield.operators.power import Jump
+from wavefield.operators.step_matrix import one_step_matrix
+
+BOUNDARIES = ("periodic", "fixed", "free", "absorbing", "open")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WaveOperator:
+    """One step of a wave field: a kernel, a boundary and the units of space and time.
+
+    Usually made by `transport`, `wave` or `static`; made directly from any kernel, a trained one for instance.
+
+    Parameters
+    ----------
+    kernel : array_like, shape (C, C, K)
+        Weights from channel (second axis) to channel (first axis) over K neighbours, K odd. A 1-D kernel of K
+        weights stands for one channel.
+    boundary : {"periodic", "fixed", "free", "absorbing", "open"}
+    dx, dt : float
+        Distance between positions and duration of a step; they set the units of wavenumber, frequency and speed.
+    levels : {1, 2}
+        2 for an equation of second order in time: the channels then come in pairs (h[t], h[t−1]), one pair a ring.
+    profile : array_like, shape (N,), optional
+        Local speed relative to that of the kernel, for a speed ν(x) that depends on position. The operator is then
+        no convolution: it can be simulated but has no symbol.
+    boundary_row : array_like, shape (C, C, N), optional
+        Weights with which the whole field drives one end of an open line.
+    driven_end : {-1, 0}
+        Which end the boundary row drives: the last position (from where ``transport(-1)`` runs to lower
+        positions) or the first.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a shape, a value or a combination is not one of the above; the text names it.
+
+    Examples
+    --------
+    >>> op = WaveOperator([1.0, 0.0, 0.0])
+    >>> op.matrix(4).toarray()[1].tolist()
+    [1.0, 0.0, 0.0, 0.0]
+    """
+
+    kernel: np.ndarray
+    boundary: str = "periodic"
+    dx: float = 1.0
+    dt: float = 1.0
+    levels: int = 1
+    profile: np.ndarray | None = None
+    boundary_row: np.ndarray | None = None
+    driven_end: int = -1
+
+    def __post_init__(self):
+        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the dataclass is frozen
+        put("kernel", _checked_kernel(self.kernel))
+        for name in ("dx", "dt"):
+            put(name, positive(getattr(self, name), name))
+        if self.boundary not in BOUNDARIES:
+            raise ValueError(f"boundary must be one of {', '.join(BOUNDARIES)}, got {self.boundary!r}")
+        if self.levels not in (1, 2):
+            raise ValueError(f"levels must be 1 or 2, got {self.levels!r}")
+        if self.levels == 2:
+            _check_pairs(self.kernel)
+        if self.profile is not None:
+            put("profile", _checked_profile(self))
+        if self.boundary_row is not None:
+            put("boundary_row", _checked_row(self))
+        if self.driven_end not in (0, -1):
+            raise ValueError(f"driven_end must be 0 or -1, got {self.driven_end!r}")
+        if self.boundary == "free" and self.levels == 1 and not self.symmetric:
+            raise ValueError(
+                "boundary='free' mirrors the field at its ends, which a kernel that is not symmetric cannot do: "
+                "a one-way wave has nothing to reflect. Use 'absorbing' (what arrives leaves) or 'periodic'"
+            )
+
+    # ---- what it is -------------------------------------------------------------------------------------------
+
+    @property
+    def channels(self) -> int:
+        """C, the channels of the kernel (for a two-level operator two a ring)."""
+        return self.kernel.shape[0]
+
+    @property
+    def rings(self) -> int:
+        """Fields that the operator moves: channels / levels."""
+        return self.channels // self.levels
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether the kernel is the same seen from left and right."""
+        return bool(np.array_equal(self.kernel, self.kernel[:, :, ::-1]))
+
+    @property
+    def diagonal(self) -> bool:
+        """Whether no ring acts on another."""
+        rings = np.arange(self.channels) // self.levels
+        return not self.kernel[rings[:, None] != rings[None, :]].any()
+
+    @property
+    def halved_damping(self) -> np.ndarray:
+        """γ·dt/2 of each ring of a two-level operator, shape (rings,)."""
+        memory = self.memory
+        return (1 - memory) / (1 + memory)
+
+    @property
+    def memory(self) -> np.ndarray:
+        """Weight with which h[t−1] is subtracted in each ring of a two-level operator, shape (rings,)."""
+        now, before = np.arange(0, self.channels, 2), np.arange(1, self.channels, 2)
+        return -self.kernel[now, before, self.kernel.shape[2] // 2]
+
+    @property
+    def taps(self) -> np.ndarray:
+        """Kernel of each ring on itself, now to now, shape (rings, K)."""
+        now = np.arange(0, self.channels, self.levels)
+        return self.kernel[now, now]
+
+    @property
+    def courant(self) -> np.ndarray:
+        """Courant number c·dt/dx of each ring: cells travelled in a step by long waves, shape (rings,).
+
+        Signed for a one-way operator (first moment of the kernel); positive for a two-way one (second moment).
+        """
+        offsets = np.arange(self.kernel.shape[2]) - self.kernel.shape[2] // 2
+        if self.levels == 2:
+            return np.sqrt(np.maximum((1 + self.halved_damping) * (self.taps @ offsets**2) / 2, 0.0))
+        total = self.taps.sum(axis=1)
+        return (self.taps @ -offsets) / np.where(total == 0, 1.0, total)
+
+    def __repr__(self):
+        shape = "×".join(map(str, self.kernel.shape))
+        numbers = ", ".join(f"{c:g}" for c in self.courant[:4]) + (", …" if self.rings > 4 else "")
+        kind = "two-way" if self.levels == 2 else "one-level"
+        extra = ", speed profile" if self.profile is not None else ""
+        return (
+            f"WaveOperator({kind}, kernel {shape}, {self.boundary}, rings={self.rings}, Courant {numbers}, "
+            f"dx={self.dx:g}, dt={self.dt:g}{extra})"
+        )
+
+    def with_rings(self, rings: int) -> WaveOperator:
+        """Return the same operator on `rings` independent rings (a one-ring operator is repeated)."""
+        if rings == self.rings:
+            return self
+        if self.rings != 1 or self.boundary_row is not None:
+            raise ValueError(f"rings: the operator has {self.rings} rings of its own and cannot be made {rings}")
+        kernel = np.zeros((rings, self.levels, rings, self.levels, self.kernel.shape[2]))
+        kernel[np.arange(rings), :, np.arange(rings)] = self.kernel
+        return replace(self, kernel=kernel.reshape(rings * self.levels, rings * self.levels, -1))
+
+    # ---- Fourier ----------------------------------------------------------------------------------------------
+
+    def symbol(self, wavenumber) -> np.ndarray:
+        """Fourier symbol A(k) of the operator on modes e^{2πi(ft − kx)}, which travel to +x for k, f > 0.
+
+            A(k) = Σ_j u[:, :, j] · e^{−2πi k (j − K//2) dx},      h[t+1] = A(k) h[t]
+
+        Parameters
+        ----------
+        wavenumber : array_like, shape (...)
+            Cycles per unit of length.
+
+        Returns
+        -------
+        ndarray of complex128, shape (..., C, C)
+
+        Raises
+        ------
+        ValueError
+            If the operator is no convolution of a ring (another boundary than periodic, or a speed profile).
+        """
+        self._require_convolution("symbol")
+        return self.symbol_per_cell(np.asarray(wavenumber, dtype=float) * self.dx)
+
+    def symbol_per_cell(self, cycles_per_cell) -> np.ndarray:
+        """`symbol` of the kernel at a wavenumber in cycles per cell, whatever the boundary."""
+        return _symbol(self.kernel, cycles_per_cell)
+
+    def dispersion_relation(self, wavenumber=None) -> xr.Dataset:
+        """Frequency, velocities and growth of every branch, from the eigenvalues λ(k) of the symbol.
+
+            f = arg λ / (2π dt),   growth per step |λ|,   phase velocity f/k,   group velocity df/dk
+
+        The group velocity comes from the eigenvectors (first-order perturbation), not from differences; where the
+        symbol is defective (k = 0 of the undamped two-way equation) it is NaN, as is the phase velocity at k = 0.
+
+        Parameters
+        ----------
+        wavenumber : array_like, shape (k,), optional
+            Cycles per unit of length; 257 values from −1/(2dx) to 1/(2dx) by default.
+
+        Returns
+        -------
+        xarray.Dataset
+            `frequency`, `growth`, `phase_velocity`, `group_velocity`, each (branch, wavenumber).
+        """
+        k = np.linspace(-0.5, 0.5, 257) / self.dx if wavenumber is None else np.asarray(wavenumber, dtype=float)
+        if k.ndim != 1 or not np.isfinite(k).all():
+            raise ValueError(f"wavenumber must be a 1-D array of finite numbers, got shape {k.shape}")
+        symbol = self.symbol(k)
+        offsets = np.arange(self.kernel.shape[2]) - self.kernel.shape[2] // 2
+        slope = -2j * np.pi * self.dx * offsets
+        derivative = np.einsum(
+            "oij,kj->koi", self.kernel, slope * np.exp(-2j * np.pi * self.dx * np.multiply.outer(k, offsets))
+        )
+        values, right = np.linalg.eig(symbol)  # (k, C), (k, C, C)
+        order = np.argsort(np.angle(values), axis=1)
+        values = np.take_along_axis(values, order, axis=1)
+        right = np.take_along_axis(right, order[:, None, :], axis=2)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # the left eigenvectors solve Lᴴ R = 1; a defective symbol has none, and its pseudo-inverse says so
+            conditioned = np.linalg.cond(right) < 1e7
+            left = np.linalg.pinv(right)
+            change = np.einsum("kbi,kij,kjb->kb", left, derivative, right)
+            group = (change / values).imag / (2 * np.pi * self.dt)
+            group[~conditioned] = np.nan
+            frequency = np.angle(values) / (2 * np.pi * self.dt)
+            phase = frequency / np.where(k == 0, np.nan, k)[:, None]
+        frequency_attrs = {"units": "1", "long_name": "frequency, in cycles per unit of time"}
+        dims = ("branch", "wavenumber")
+        return xr.Dataset(
+            {
+                "frequency": (dims, frequency.T, frequency_attrs),
+                "growth": (dims, np.abs(values).T, {"units": "1", "long_name": "growth per step"}),
+                "phase_velocity": (dims, phase.T, {"units": "1", "long_name": "phase velocity"}),
+                "group_velocity": (dims, group.T, {"units": "1", "long_name": "group velocity"}),
+            },
+            coords={
+                "wavenumber": ("wavenumber", k, {"units": "1", "long_name": "wavenumber, in cycles per unit of length"})
+            },
+            attrs={"dx": self.dx, "dt": self.dt, "method": "eigenvalues of the Fourier symbol"},
+        )
+
+    def stability(self, size: int = 2048) -> Stability:
+        """Growth per step of the fastest growing mode of a ring of `size` positions, and its kind.
+
+        `decaying` if every mode fades, `marginal` if the largest neither grows nor fades, `polynomial` if it is
+        marginal but its symbol is defective, so that the field may grow as a power of the steps (a two-way field
+        drifts at k = 0), `growing` if some mode grows exponentially.
+        """
+        self._require_convolution("stability")
+        cycles = np.arange(size // 2 + 1) / size
+        kernels = self._uncoupled_kernels()  # (parts, c, c, K)
+        symbol = _symbol(kernels, cycles).reshape(-1, *kernels.shape[1:3])  # (wavenumbers · parts, c, c)
+        cycles = np.repeat(cycles, len(kernels))
+        values = np.linalg.eigvals(symbol)
+        size_of = np.abs(values)
+        worst = np.unravel_index(np.argmax(size_of), size_of.shape)
+        growth, wavenumber = float(size_of[worst]), float(cycles[worst[0]] / self.dx)
+        # rounding splits the two eigenvalues of a defective block by about the square root of eps
+        if growth > 1 + 1e-7:
+            return Stability("growing", growth, wavenumber)
+        if growth < 1 - 1e-12:
+            return Stability("decaying", growth, wavenumber)
+        for which, mode in zip(*np.nonzero(size_of > 1 - 1e-7), strict=True):
+            value = values[which, mode]
+            alike = np.abs(values[which] - value) < 1e-6
+            defect = symbol[which] - values[which][alike].mean() * np.eye(alike.size)
+            if alike.sum() > alike.size - np.linalg.matrix_rank(defect, tol=1e-6):
+                return Stability("polynomial", 1.0, float(cycles[which] / self.dx))
+        return Stability("marginal", growth, wavenumber)
+
+    def _uncoupled_kernels(self):
+        """Kernels of the parts that do not act on each other, equal ones once, shape (parts, c, c, K)."""
+        if not self.diagonal:
+            return self.kernel[None]
+        blocks = self.kernel.reshape(self.rings, self.levels, self.rings, self.levels, -1)
+        ring = np.arange(self.rings)
+        return np.unique(blocks[ring, :, ring], axis=0)
+
+    def power(self, steps: int) -> Jump:
+        """`steps` steps at once, O(N log N) whatever their number: a function of the state ``(..., C, N)``.
+
+        Rings by FFT, fixed and free ends by DST-I and DCT-I; the closed form of the power of a one-way or two-way
+        symbol, repeated squaring for any other kernel. The error grows as steps · eps.
+
+        Examples
+        --------
+        >>> from wavefield import transport
+        >>> jump = transport(1.0).power(3)
+        >>> int(jump(np.eye(1, 8)).argmax())
+        3
+        """
+        return Jump(self, steps)
+
+    def _require_convolution(self, what):
+        if self.boundary != "periodic" or self.profile is not None:
+            kind = f"boundary={self.boundary!r}" if self.profile is None else "a speed profile"
+            raise ValueError(f"{what} is defined for periodic operators without a speed profile, this one has {kind}")
+
+    # ---- matrix -----------------------------------------------------------------------------------------------
+
+    def matrix(self, size: int) -> sparse.csr_array:
+        """One step on `size` positions as a sparse matrix (C·size, C·size), channel-major: its definition in full.
+
+        Every fast path of the package is tested against it; it serves wherever linear algebra is wanted.
+        """
+        size = positive_int(size, "size")
+        self.check_size(size)
+        return one_step_matrix(self, size)
+
+    def check_size(self, size: int) -> None:
+        """Refuse a size below the kernel's width, or other than that of the speed profile or the boundary row."""
+        if size < self.kernel.shape[2]:
+            raise ValueError(f"size must be at least {self.kernel.shape[2]}, the width of the kernel, got {size}")
+        for name, given in (("speed profile", self.profile), ("boundary row", self.boundary_row)):
+            if given is not None and given.shape[-1] != size:
+                raise ValueError(f"size must be {given.shape[-1]}, the length of the {name}, got {size}")
+
+    def local_courant(self, size: int) -> np.ndarray:
+        """Courant number at every position, shape (rings, size)."""
+        return self.courant[:, None] * (np.ones(size) if self.profile is None else self.profile)
+
+
+@dataclass(frozen=True)
+class Stability:
+    """Verdict on an operator's growth: `kind`, the largest `growth` per step and the `wavenumber` where it occurs."""
+
+    kind: str
+    growth: float
+    wavenumber: float
+
+
+def _symbol(kernels, cycles_per_cell):
+    """Σ_j u[..., o, i, j] e^{−2πi k (j − K//2)}, shape (wavenumbers, ..., C, C)."""
+    taps = kernels.shape[-1]
+    phases = np.exp(-2j * np.pi * np.multiply.outer(cycles_per_cell, np.arange(taps) - taps // 2))
+    return np.tensordot(phases, kernels, axes=(-1, -1))
+
+
+# ---- checks -------------------------------------------------------------------------------------------------------
+
+
+def _checked_kernel(kernel):
+    try:
+        kernel = np.array(kernel, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"kernel must be an array of numbers of shape (C, C, K), got {type(kernel).__name__}") from None
+    if kernel.ndim == 1:
+        kernel = kernel[None, None]
+    if kernel.ndim != 3 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] == 0:
+        raise ValueError(f"kernel must have shape (C, C, K), or (K,) for one channel, got {kernel.shape}")
+    if kernel.shape[2] % 2 == 0:
+        raise ValueError(f"kernel must have an odd number of taps K (it needs a centre), got K = {kernel.shape[2]}")
+    if not np.isfinite(kernel).all():
+        raise ValueError("kernel must be finite, it holds NaN or infinity")
+    kernel.flags.writeable = False
+    return kernel
+
+
+def _check_pairs(kernel):
+    channels, half = kernel.shape[0], kernel.shape[2] // 2
+    if channels % 2:
+        raise ValueError(f"levels=2 needs channels in pairs (h[t], h[t−1]), got {channels}")
+    now, before = np.arange(0, channels, 2), np.arange(1, channels, 2)
+    expected = np.zeros_like(kernel)
+    expected[now, now] = kernel[now, now]
+    expected[now, before, half] = kernel[now, before, half]
+    expected[before, now, half] = 1.0
+    memory = -kernel[now, before, half]
+    taps = kernel[now, now]
+    if not (np.array_equal(expected, kernel) and np.array_equal(taps, taps[:, ::-1]) and (memory > 0).all()):
+        raise ValueError(
+            "levels=2 needs the kernel of a two-way wave: h[t+1] = a ⋆ h[t] − q·h[t−1] in each ring, with a symmetric; "
+            "use levels=1 for any other kernel"
+        )
+
+
+def _checked_profile(op):
+    profile = np.array(op.profile, dtype=float)
+    if profile.ndim != 1 or profile.size < 2 or not np.isfinite(profile).all():
+        raise ValueError(f"profile must be a 1-D array of finite relative speeds, got shape {profile.shape}")
+    if op.kernel.shape[2] != 3 or not op.diagonal:
+        raise ValueError("profile needs the kernel of transport() or of wave() of order 2")
+    if op.levels == 1 and (np.minimum(op.taps[:, 0], op.taps[:, 2]) != 0).any():
+        raise ValueError("profile needs an upwind kernel, as transport() makes it")
+    if op.levels == 2 and (profile <= 0).any():
+        raise ValueError(f"profile of a two-way wave must be positive, got {profile.min():g}")
+    profile.flags.writeable = False
+    return profile
+
+
+def _checked_row(op):
+    row = np.array(op.boundary_row, dtype=float)
+    if op.boundary != "open":
+        raise ValueError(f"boundary_row needs boundary='open', got boundary={op.boundary!r}")
+    if row.ndim != 3 or row.shape[:2] != op.kernel.shape[:2] or not np.isfinite(row).all():
+        raise ValueError(
+            f"boundary_row must be finite of shape (C, C, N) with C = {op.channels}, got shape {row.shape}"
+        )
+    row.flags.writeable = False
+    return row

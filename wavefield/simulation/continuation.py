@@ -1,0 +1,147 @@
+"""The levels a simulation starts from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from wavefield.checks import real_array
+from wavefield.operators.operator import WaveOperator
+
+
+def first_levels(op: WaveOperator, size: int, trials: int | None, initial, previous, dtype) -> tuple:
+    """Levels (now,) or (now, before), each (B, rings, N), at the beginning of a run.
+
+    A two-way field given by its displacement h₀ alone starts at rest: the level before it is h₀ + r²/2·L h₀, which
+    makes h[1] = h[−1] without damping and keeps the scheme of second order.
+    """
+    shape = (trials or 1, op.rings, size)
+    now = np.zeros(shape) if initial is None else _batched(initial, "initial", shape)
+    if op.levels == 1:
+        if previous is not None:
+            raise ValueError(
+                "previous is the level before the initial state of a two-way field; this one has one level"
+            )
+        return (now.astype(dtype),)
+    if previous is None:
+        before = _at_rest(op, now)
+    elif initial is None:
+        raise ValueError("previous needs initial: it is the level before it")
+    else:
+        before = _batched(previous, "previous", shape)
+    return now.astype(dtype), before.astype(dtype)
+
+
+class Past(NamedTuple):
+    """What a recording knows of how its last state came about."""
+
+    steps: int  # from time 0 to the last stored state
+    own_steps: int  # those of them made by the run that wrote the recording
+    now: np.ndarray  # (…, rings, N)
+    before: np.ndarray | None  # the level before, of a two-way field
+    drive: np.ndarray | None  # inputs of its own steps and of the two before them, (B, 2 + own_steps, I), NaN if lost
+    pulse: bool  # whether they entered as pulses
+    from_rest: bool  # whether the field was zero at time 0
+
+    def inputs(self, count: int) -> np.ndarray:
+        """The last `count` inputs, (B, count, I), refused if the recording was cut and holds them no longer."""
+        rows = self.drive[:, self.drive.shape[1] - count :]
+        lost = np.flatnonzero(np.isnan(rows).any(axis=(0, 2)))
+        if lost.size:
+            raise ValueError(
+                f"the recording lacks the input of step {self.steps - count + lost[0]}, which is needed here: its "
+                "drive was cut, or does not reach as far as its states"
+            )
+        return rows
+
+    @property
+    def last_inputs(self) -> np.ndarray | None:
+        """The last two inputs, (B, 2, I), at which a pulse still looks back; other inputs are over at once."""
+        if self.drive is None:
+            return None
+        return self.inputs(2) if self.pulse else np.zeros_like(self.drive[:, :2])
+
+
+def past_of(rec: xr.Dataset) -> Past:
+    """Read the past of a recording, also of one that was cut in time or broken off, or of a snapshot that has a time.
+
+    Raises
+    ------
+    ValueError
+        If the recording was cut or turned in space, or does not tell its time.
+    """
+    check_whole(rec)
+    if "time" not in rec.coords:
+        raise ValueError("the recording does not tell the time of its state: its coordinate time is missing")
+    if "time" not in rec["activity"].dims:
+        rec = rec.assign(activity=rec["activity"].expand_dims("time"))
+    first, dt = int(rec.attrs.get("first_step", 0)), float(rec.attrs.get("dt", 1.0))
+    steps = round(float(rec["time"][-1]) / dt)
+    own = steps - first
+    now = rec["activity"].isel(time=-1).values
+    pulse = rec.attrs.get("source_kind") == "pulse"
+    drive = _inputs_of(rec, first, own, dt) if "drive" in rec or (pulse and "encoder" in rec) else None
+    return Past(steps, own, now, _level_before(rec, own, dt), drive, pulse, rec.attrs.get("start", "rest") == "rest")
+
+
+def check_whole(rec: xr.Dataset) -> None:
+    """Refuse a recording whose field was cut or turned in space, so that its operator moves it no longer."""
+    size = rec.sizes["position"]
+    if int(rec.attrs.get("size", size)) != size:
+        raise ValueError(
+            f"the recording holds {size} of its {rec.attrs['size']} positions: a field cut in space cannot be "
+            "continued or decoded"
+        )
+    if (np.diff(rec["position"].values) <= 0).any():
+        raise ValueError("the recording's positions must increase, as they did for its operator: sort it by position")
+
+
+def _inputs_of(rec, first, own_steps, dt):
+    """Inputs of a recording's own steps and of the two before them, (B, 2 + own_steps, I), NaN where it lacks them."""
+    drive = np.full((1, own_steps, rec.sizes["input"]), np.nan)
+    earlier = np.zeros((1, 2, rec.sizes["input"]))
+    if "drive" in rec:
+        rows = _with_trials(rec["drive"].transpose(..., "step", "input").values)
+        number = np.rint(rec["step"].values / dt).astype(int) - first
+        own = (number >= 0) & (number < own_steps)
+        drive = np.repeat(drive, len(rows), axis=0)
+        drive[:, number[own]] = rows[:, own]
+    if "earlier_drive" in rec:
+        earlier = _with_trials(rec["earlier_drive"].transpose(..., "lag", "input").values)
+    trials = max(len(drive), len(earlier))
+    return np.concatenate([np.broadcast_to(rows, (trials, *rows.shape[1:])) for rows in (earlier, drive)], axis=1)
+
+
+def _level_before(rec, own_steps, dt):
+    """The level before the last state: as stored, or where the recording was cut, the state stored before it."""
+    if int(rec.attrs.get("levels", 1)) == 1:
+        return None
+    if own_steps == int(rec.attrs.get("steps", own_steps)) and "previous" in rec:
+        return rec["previous"].values
+    times = rec["time"].values[-2:].astype(float)
+    whole = times.size == 2 and round((times[1] - times[0]) / dt) == 1
+    return rec["activity"].isel(time=-2).values if whole else None
+
+
+def _with_trials(drive):
+    return drive if drive.ndim == 3 else drive[None]
+
+
+def _batched(state, name, shape):
+    state = real_array(state, name)
+    if state.shape not in (shape, shape[1:]):
+        raise ValueError(f"{name} must have shape {shape[1:]} or, with trials, {shape}, got {state.shape}")
+    return np.broadcast_to(state, shape).copy()
+
+
+def _at_rest(op, now):
+    if not now.any():
+        return np.zeros_like(now)
+    size = now.shape[-1]
+    step = op.matrix(size)
+    lifted = np.zeros((now.shape[0], op.rings, 2, size))
+    lifted[:, :, 0] = now
+    moved = (step @ lifted.reshape(len(now), -1).T).T.reshape(lifted.shape)[:, :, 0]
+    return moved / (1 + op.memory[:, None])

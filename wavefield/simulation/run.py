@@ -1,0 +1,285 @@
+"""Running a simulation that has been prepared: block by block in memory or to a file, or at once by a jump."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from wavefield.loops.choose import stepper
+from wavefield.operators.operator import WaveOperator
+from wavefield.operators.power import advance_modes, can_jump, from_modes, to_modes
+from wavefield.recordings.recording import open_recording, recording
+from wavefield.recordings.writer import RecordingWriter, partial_path
+from wavefield.simulation.inputs import Inputs
+
+_STEPS_PER_JUMP = 600  # what a jump costs, in steps of the loop (python -m wavefield bench)
+_BLOCK_UPDATES = 200_000_000  # cell updates between two looks at the field: a fraction of a second
+_BLOCK_BYTES = 64_000_000  # of states handed to the file at a time
+
+
+class DivergenceError(ArithmeticError):
+    """The field grew beyond the numbers. `step` is the first step at which it did, `recording` what came before."""
+
+    def __init__(self, step: int, recording: xr.Dataset | None):
+        super().__init__(
+            f"the field stopped being finite at step {step}; what was computed before is in this error's `recording`"
+        )
+        self.step, self.recording = step, recording
+
+
+class _Diverged(Exception):
+    def __init__(self, step):
+        super().__init__(step)
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Run:
+    """A simulation whose arguments have been checked and brought to their usual form."""
+
+    operator: WaveOperator  # with as many rings as the weights
+    inputs: Inputs
+    weights: np.ndarray  # encoder (rings, N, inputs)
+    start: tuple  # levels (now,) or (now, before), each (B, rings, N)
+    pulse: bool
+    nonlinearity: str
+    bias: np.ndarray | None
+    save_every: int | None
+    save_initial: bool
+    first_step: int  # steps made before this run
+    from_rest: bool  # whether the field was zero at time 0
+    trials: int | None
+
+    @property
+    def every(self) -> int:
+        """Steps from one stored state to the next."""
+        return self.inputs.steps if self.save_every is None else self.save_every
+
+    @property
+    def saves(self) -> int:
+        """States that are stored, the initial one not counted."""
+        return self.inputs.steps // self.every if self.every else 0
+
+    @property
+    def last_step(self) -> int:
+        """Steps up to the last stored state; those beyond it are not made."""
+        return self.saves * self.every
+
+    def block(self, start, stop):
+        """What enters in steps start…stop−1, (B, steps, inputs)."""
+        drive = self.inputs.block(start, stop, pulse=self.pulse, dtype=self.start[0].dtype)
+        if drive is None or len(drive) == len(self.start[0]):
+            return drive
+        return np.ascontiguousarray(np.broadcast_to(drive, (len(self.start[0]), *drive.shape[1:])))
+
+    def describe(self, states, levels, first=1) -> xr.Dataset:
+        """Return the recording of states (S, B, rings, N), the first of them after `first` · every steps."""
+        op, inputs = self.operator, self.inputs
+        activity = np.moveaxis(states, 0, 1)
+        stored = self.first_step + self.every * (first + np.arange(len(states)))
+        values, earlier = inputs.values, inputs.earlier if self.pulse else None
+        previous = levels[1] if len(levels) == 2 else None
+        if self.trials is not None:  # one drive may have moved them all
+            values, earlier = (
+                None if rows is None else np.broadcast_to(rows, (self.trials, *rows.shape[1:]))
+                for rows in (values, earlier)
+            )
+        else:
+            activity, previous = activity[0], None if previous is None else previous[0]
+            values, earlier = (None if rows is None else rows[0] for rows in (values, earlier))
+        dims = ("trial",) * (self.trials is not None) + ("time", "channel", "position")
+        row = None if op.boundary_row is None else xr.DataArray(
+            op.boundary_row,
+            dims=("channel_out", "channel_in", "position"),
+            attrs={"units": "1", "long_name": "weight with which the field drives its end"},
+        )  # fmt: skip
+        coords = {"time": _clock(stored, op.dt)}
+        if values is not None:
+            coords["step"] = _clock(self.first_step + np.arange(inputs.steps), op.dt)
+        return recording(
+            activity,
+            dims=dims,
+            coords=coords,
+            dx=op.dx,
+            dt=op.dt,
+            drive=values,
+            previous=previous,
+            kernel=op.kernel,
+            encoder=self.weights if inputs.count else None,
+            bias=self.bias,
+            profile=op.profile,
+            boundary_row=row,
+            earlier_drive=None if earlier is None else self._labelled_earlier(earlier),
+            boundary=op.boundary,
+            driven_end=op.driven_end,
+            levels=op.levels,
+            nonlinearity=self.nonlinearity,
+            source_kind="direct" if op.levels == 1 else "pulse" if self.pulse else "force",
+            size=states.shape[-1],
+            steps=self.last_step,
+            first_step=self.first_step,
+            start="rest" if self.from_rest else "state",
+        )
+
+    @staticmethod
+    def _labelled_earlier(earlier):
+        dims = ("trial", "lag", "input")[-earlier.ndim :]
+        return xr.DataArray(earlier, dims=dims, attrs={"units": "1", "long_name": "the two inputs before the first"})
+
+
+def _segments(run: Run, limit: int) -> Iterator[tuple[int, int]]:
+    """Cut the run into calls of the time loop: (steps, states to be stored at equal distances in them)."""
+    if not run.saves:
+        return
+    if run.every <= limit:
+        chunk = limit // run.every
+        for done in range(0, run.saves, chunk):
+            saves = min(chunk, run.saves - done)
+            yield saves * run.every, saves
+    else:
+        for _ in range(run.saves):
+            yield from [(limit, 0)] * ((run.every - 1) // limit)
+            yield (run.every - 1) % limit + 1, 1
+
+
+def _blocks(run: Run, states: np.ndarray | None = None) -> Iterator[tuple]:
+    """Step the field and yield (stored states, levels) after each block; the states fill `states` where given."""
+    levels, step, stored = run.start, 0, 0
+    advance = stepper(run.operator, run.weights, nonlinearity=run.nonlinearity, bias=run.bias, dtype=levels[0].dtype)
+    limit = max(1, _BLOCK_UPDATES // levels[0].size)
+    if states is None:
+        limit = min(limit, max(1, _BLOCK_BYTES // levels[0].nbytes) * run.every)
+    with tqdm(total=run.last_step, unit="step", unit_scale=True, disable=None, delay=2, desc="simulate") as progress:
+        for count, saves in _segments(run, limit):
+            if states is None:
+                block = np.empty((saves, *levels[0].shape), levels[0].dtype)
+            else:
+                block = states[stored : stored + saves]
+            before, drive = levels, run.block(step, step + count)
+            levels = advance(levels, count, drive, block)
+            if not _finite(levels):
+                bad = _first_not_finite(advance, before, drive, count)
+                spacing = count // saves if saves else count
+                good = (bad - 1) // spacing
+                if good:
+                    yield (
+                        block[:good],
+                        advance(before, good * spacing, run.block(step, step + good * spacing), block[:good]),
+                    )
+                raise _Diverged(run.first_step + step + bad)
+            step, stored = step + count, stored + saves
+            progress.update(count)
+            yield block, levels
+
+
+def _finite(levels):
+    return all(np.isfinite(level).all() for level in levels)
+
+
+def _first_not_finite(advance, levels, drive, count):
+    nothing = np.empty((0, *levels[0].shape), levels[0].dtype)
+    for done in range(count):
+        levels = advance(levels, 1, None if drive is None else drive[:, done : done + 1], nothing)
+        if not _finite(levels):
+            return done + 1
+    return count
+
+
+def run_in_memory(run: Run) -> xr.Dataset:
+    """Step the field and return its recording."""
+    first = int(run.save_initial or not run.saves)
+    shape = (run.saves + first, *run.start[0].shape)
+    _refuse_too_large(shape, run.start[0].dtype)
+    states, levels, stored = np.empty(shape, run.start[0].dtype), run.start, first
+    states[:first] = run.start[0]
+    try:
+        for block, levels in _blocks(run, states[first:]):  # noqa: B007 - the last levels are wanted
+            stored += len(block)
+    except _Diverged as error:
+        raise DivergenceError(error.step, run.describe(states[:stored], levels, 1 - first)) from None
+    return run.describe(states, levels, 1 - first)
+
+
+def run_to_file(run: Run, path, overwrite: bool) -> xr.Dataset:
+    """Step the field, streaming its states to a file, and return the file opened lazily."""
+    first = int(run.save_initial or not run.saves)
+    initial = run.describe(np.repeat(run.start[0][None], first, axis=0), run.start, 1 - first)
+    stored = 1
+    try:
+        with RecordingWriter(path, initial, steps=run.saves + first, overwrite=overwrite) as writer:
+            if first:
+                writer.append(initial)
+            for states, levels in _blocks(run):
+                if len(states):
+                    writer.append(run.describe(states, levels, stored))
+                    stored += len(states)
+    except _Diverged as error:
+        partial = partial_path(path)  # of which nothing is left where nothing was stored
+        raise DivergenceError(error.step, open_recording(partial) if partial.exists() else initial) from None
+    return open_recording(path)
+
+
+def jumps(run: Run, method: str) -> bool:
+    """Whether the last state is computed at once: asked for, or possible, cheaper than stepping and no less exact."""
+    possible = run.save_every is None and run.nonlinearity == "identity" and run.bias is None and can_jump(run.operator)
+    if method == "jump" and not possible:
+        raise ValueError(
+            "method='jump' needs save_every=None, a linear field without bias, a drive that is an array, and a ring or "
+            "a symmetric kernel between fixed or free ends; use method='step'"
+        )
+    if method != "auto" or not possible or _steps_exactly(run.operator):
+        return method == "jump"
+    arrivals = 0 if run.inputs.values is None else int(run.inputs.values.any(axis=(0, 2)).sum()) * (1 + run.pulse)
+    return run.inputs.steps > _STEPS_PER_JUMP * (1 + arrivals)
+
+
+def _steps_exactly(op):
+    """Whether stepping rounds nothing, as it does at Courant 1, so that a jump by FFT would lose what is exact."""
+    return bool(np.isin(op.kernel, (-1.0, 0.0, 1.0)).all())
+
+
+def jumped(run: Run, levels) -> xr.Dataset:
+    """The recording of a run of which only the last levels were computed."""
+    first = int(run.save_initial or not run.saves)
+    states = [run.start[0]] * first + [levels[0]] * run.saves
+    return run.describe(np.stack(states), levels, 1 - first)
+
+
+def jump(run: Run) -> tuple:
+    """Return the levels after all steps: the start and every input, each moved there by its power of the operator."""
+    op, size, steps = run.operator, run.start[0].shape[-1], run.inputs.steps
+    state = np.stack(run.start, axis=2).reshape(len(run.start[0]), op.channels, size).astype(np.float64)
+    modes = advance_modes(op, to_modes(state, op.boundary), steps, size)
+    drive = run.block(0, steps)
+    if drive is not None:
+        entry = np.zeros((op.rings, op.levels, size, run.inputs.count))
+        entry[:, 0] = run.weights
+        entry = to_modes(np.moveaxis(entry.reshape(op.channels, size, -1), -1, 0), op.boundary)  # (I, C, k)
+        for t in np.flatnonzero(drive.any(axis=(0, 2))):
+            arriving = np.einsum("bi,ick->bck", drive[:, t].astype(np.float64), entry)
+            modes = modes + advance_modes(op, arriving, steps - 1 - t, size)
+    state = from_modes(modes, op.boundary, size).reshape(len(run.start[0]), op.rings, op.levels, size)
+    return tuple(np.ascontiguousarray(state[:, :, level], run.start[0].dtype) for level in range(op.levels))
+
+
+def _refuse_too_large(shape, dtype):
+    needed = int(np.prod(shape, dtype=float) * dtype.itemsize)
+    try:
+        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on every platform
+        return
+    if needed > 0.8 * available:
+        raise ValueError(
+            f"the states would take {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB of memory; stream them to a "
+            "file with path=…, store fewer with save_every=…, or only the last with save_every=None"
+        )
+
+
+def _clock(counts, dt):
+    """Times of step counts: integers where dt is 1, as a clock that counts steps."""
+    return counts if dt == 1 else counts * dt

@@ -1,0 +1,328 @@
+"""Simulation of a wave field: drive in, recording out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+
+import numpy as np
+import xarray as xr
+
+from wavefield.checks import positive_int, real_array
+from wavefield.loops.choose import NONLINEARITIES
+from wavefield.operators.encoder import resolve_encoder
+from wavefield.operators.operator import WaveOperator
+from wavefield.recordings.recording import open_recording, save_recording
+from wavefield.simulation.continuation import first_levels, past_of
+from wavefield.simulation.inputs import read_inputs
+from wavefield.simulation.run import DivergenceError, Run, jump, jumped, jumps, run_in_memory, run_to_file
+
+SOURCES = ("pulse", "force")
+METHODS = ("auto", "step", "jump")
+
+__all__ = ["DivergenceError", "operator_of", "reverse", "simulate"]
+
+
+def simulate(
+    operator: WaveOperator,
+    drive=None,
+    size: int | None = None,
+    *,
+    initial=None,
+    previous=None,
+    steps: int | None = None,
+    encoder=None,
+    source: str = "pulse",
+    nonlinearity: str = "identity",
+    bias=None,
+    dtype="float64",
+    save_every: int | None = 1,
+    save_initial: bool = False,
+    method: str = "auto",
+    path: str | os.PathLike | None = None,
+    overwrite: bool = False,
+    allow_growth: bool = False,
+) -> xr.Dataset:
+    """Move a wave field under a drive and record it.
+
+        h[t+1] = σ( u ⋆ h[t] + V x[t] + b ),      h[0] = 0 unless given
+
+    T inputs give T states; ``activity[t]`` is the state after ``x[t]`` has arrived, at time (t + 1)·dt.
+
+    A two-way field takes an input in one of two ways. ``source="pulse"`` adds x[t] − x[t−2], the derivative of a
+    push: each input leaves two travelling pulses and nothing else. ``source="force"`` adds x[t], the push itself:
+    it leaves a plateau that spreads behind the wave front, and on a ring the mean of the field drifts for ever. A
+    one-way field takes x[t] as it is.
+
+    Parameters
+    ----------
+    operator : WaveOperator
+        With one ring, or with as many as the encoder asks for.
+    drive : array_like, DataArray or callable, optional
+        Inputs ``(steps, inputs)``, or ``(trial, steps, inputs)`` for a batch; `spikes` and `load_drive` make one.
+        A callable is called with each step index, before the run, and returns the inputs of that step, ``(inputs,)``.
+    size : int
+        Positions N of each ring or line. Known from `initial`, an encoder array or a speed profile if one is given.
+    initial : array_like or recording, optional
+        State to start from, ``(rings, N)`` or ``(trial, rings, N)``. A recording is continued from its last state.
+    previous : array_like, optional
+        The level before `initial`, for a two-way field; without it the field starts at rest (v₀ = 0, to second
+        order).
+    steps : int, optional
+        Steps to make where there is no drive, or a callable one.
+    encoder : {"own", "first"} or array_like, shape (rings, N, inputs)
+        ``"own"``: every input has a ring of its own, entered at position 0 (on a line: at the upstream end).
+        ``"first"``: every input enters unit 0 of every ring. By default ``"own"``, or where a recording is continued,
+        as it was there.
+    source : {"pulse", "force"}
+    nonlinearity : {"identity", "relu", "tanh"}
+    bias : array_like, shape (rings,) or (rings, N), optional
+    dtype : {"float64", "float32"}
+    save_every : int or None
+        Store every so many steps; None stores the last state only. Steps beyond the last stored state are not made.
+    save_initial : bool
+        Store the initial state, at time 0, too.
+    method : {"auto", "step", "jump"}
+        ``"jump"`` computes the last state without stepping (linear fields; needs ``save_every=None``);
+        ``"auto"`` does so where it is faster, except at Courant 1, where stepping is exact and stays so.
+    path : path, optional
+        Stream to this netCDF file, for results larger than memory, and return it opened lazily. Until it is whole it
+        is ``NAME.partial.nc``, readable up to the last block.
+    overwrite : bool
+        Whether the partial file of an interrupted run may be replaced.
+    allow_growth : bool
+        Run a linear operator although it grows without bound.
+
+    Returns
+    -------
+    xarray.Dataset
+        A recording: `activity` (trial, time, channel, position), `drive`, `encoder`, `kernel`, and for a two-way
+        field `previous`, the level before the last stored one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as above.
+    DivergenceError
+        If the field grows beyond the range of its dtype; it carries what was computed before.
+
+    Examples
+    --------
+    >>> import wavefield as wf
+    >>> rec = wf.simulate(wf.transport(1.0), wf.spikes([[(0, 2.0)]], steps=4), size=8)
+    >>> rec.activity[-1, 0].values.tolist()
+    [0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]
+    """
+    if not isinstance(operator, WaveOperator):
+        raise TypeError(f"operator must be a WaveOperator, got {type(operator).__name__}")
+    _one_of(source=(source, SOURCES), nonlinearity=(nonlinearity, NONLINEARITIES), method=(method, METHODS))
+    dtype = _float_dtype(dtype)
+    if save_every is not None:
+        positive_int(save_every, "save_every")
+    past, rec = None, initial
+    if isinstance(initial, xr.Dataset):
+        past, encoder = _continued(initial, operator, encoder)
+        initial, previous = past.now, past.before
+    encoder = "own" if encoder is None else encoder
+    inputs = read_inputs(drive, steps, None if past is None else past.last_inputs)
+    trials = inputs.trials if initial is None or np.ndim(initial) < 3 else np.shape(initial)[0]
+    if inputs.trials not in (None, 1, trials):
+        raise ValueError(f"drive and initial must have as many trials, got {inputs.trials} and {trials}")
+    size = _settle_size(size, initial, encoder, operator)
+    weights, operator = _encode(encoder, operator, size, inputs.count, initial)
+    if nonlinearity == "identity" and not allow_growth:
+        _refuse_growth(operator)
+    run = Run(
+        operator=operator,
+        inputs=inputs,
+        weights=weights,
+        start=first_levels(operator, size, trials, initial, previous, dtype),
+        pulse=source == "pulse" and operator.levels == 2,
+        nonlinearity=nonlinearity,
+        bias=_checked_bias(bias, operator, size),
+        save_every=save_every,
+        save_initial=save_initial,
+        first_step=0 if past is None else past.steps,
+        from_rest=past.from_rest if past is not None else not (_holds(initial) or _holds(previous)),
+        trials=trials,
+    )
+    if past is not None and not _moved_alike(rec, run):  # no run of one law: what is left in it cannot be told from it
+        run = replace(run, from_rest=False)
+    levels = jump(run) if jumps(run, method) else None
+    if levels is None or not all(np.isfinite(level).all() for level in levels):  # stepping tells where it diverged
+        return run_in_memory(run) if path is None else run_to_file(run, path, overwrite)
+    result = jumped(run, levels)
+    if path is None:
+        return result
+    save_recording(result, path)
+    return open_recording(path)
+
+
+def operator_of(rec: xr.Dataset) -> WaveOperator:
+    """Return the operator that a recording was made with, from the kernel and attributes it carries.
+
+    Raises
+    ------
+    ValueError
+        Naming what the recording lacks.
+    """
+    lacking = ["kernel"] * ("kernel" not in rec) + [name for name in ("boundary", "dx", "dt") if name not in rec.attrs]
+    if lacking:
+        raise ValueError(f"the recording does not say what moved it: it has no {', '.join(lacking)}")
+    optional = {name: rec[name].values for name in ("profile", "boundary_row") if name in rec}
+    return WaveOperator(
+        rec["kernel"].values,
+        rec.attrs["boundary"],
+        float(rec.attrs["dx"]),
+        float(rec.attrs["dt"]),
+        levels=int(rec.attrs.get("levels", 1)),
+        driven_end=int(rec.attrs.get("driven_end", -1)),
+        **optional,
+    )
+
+
+def reverse(rec: xr.Dataset) -> xr.Dataset:
+    """Run an undamped two-way field back from its last state to its beginning, taking out inputs and bias on the way.
+
+        h[t−1] = a ⋆ h[t] − h[t+1] + V x[t] + b,
+
+    the leapfrog scheme with its levels exchanged: it is its own inverse.
+
+    Parameters
+    ----------
+    rec : recording
+        Made by `simulate` with a linear, undamped two-way operator whose ends absorb nothing.
+
+    Returns
+    -------
+    xarray.Dataset
+        A recording of one state, at the time at which `rec` began, that can be continued; `previous` is the level
+        before it.
+    """
+    op = operator_of(rec)
+    if (
+        op.levels != 2
+        or (op.memory != 1).any()
+        or op.boundary == "absorbing"
+        or rec.attrs["nonlinearity"] != "identity"
+    ):
+        raise ValueError(f"rec must be of a linear, undamped two-way field with ends that absorb nothing, got {op!r}")
+    past = past_of(rec)
+    if past.before is None:
+        raise ValueError("rec does not hold the level before its last state, without which there is no way back")
+    drive, encoder = None, None
+    if past.drive is not None and past.own_steps:
+        inputs = past.inputs(past.own_steps + 2)
+        drive = (inputs[:, 2:] - inputs[:, :-2] * past.pulse)[:, ::-1]
+        drive, encoder = drive if "trial" in rec["activity"].dims else drive[0], rec["encoder"].values
+    back = simulate(
+        op, drive, initial=past.before, previous=past.now, steps=past.own_steps, encoder=encoder, source="force",
+        bias=rec["bias"].values if "bias" in rec else None, dtype=past.now.dtype, save_every=None, method="step",
+    )  # fmt: skip
+    now, before = back["activity"], back["previous"]  # their levels are exchanged
+    began = np.array([op.dt * int(rec.attrs["first_step"])], rec["time"].dtype)
+    start = rec.drop_dims(["time", "step"], errors="ignore").assign_attrs(steps=0).assign(
+        activity=(now.dims, before.values.reshape(now.shape), now.attrs),
+        previous=(before.dims, now.values.reshape(before.shape), before.attrs),
+    )  # fmt: skip
+    return start.assign_coords(time=("time", began, rec["time"].attrs))
+
+
+# ---- checks -------------------------------------------------------------------------------------------------------
+
+
+def _one_of(**options):
+    for name, (given, accepted) in options.items():
+        if given not in accepted:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, accepted))}, got {given!r}")
+
+
+def _float_dtype(dtype):
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype must be 'float64' or 'float32', got {dtype!r}") from None
+    if dtype not in (np.float32, np.float64):
+        raise ValueError(f"dtype must be 'float64' or 'float32', got {dtype}")
+    return dtype
+
+
+def _settle_size(size, initial, encoder, operator):
+    """Return the number of positions, which everything that has positions must agree on."""
+    known = {
+        "size": size,
+        "initial": None if initial is None else np.shape(initial)[-1] if np.ndim(initial) else 0,
+        "encoder": None if isinstance(encoder, str) else np.shape(encoder)[1] if np.ndim(encoder) == 3 else None,
+        "profile": None if operator.profile is None else operator.profile.size,
+        "boundary_row": None if operator.boundary_row is None else operator.boundary_row.shape[2],
+    }
+    known = {name: value for name, value in known.items() if value is not None}
+    if not known:
+        raise ValueError("size, the number of positions, must be given")
+    if size is not None:
+        positive_int(size, "size")
+    if len(set(known.values())) > 1:
+        raise ValueError("the number of positions must agree, got " + ", ".join(f"{n} {v}" for n, v in known.items()))
+    size = next(iter(known.values()))
+    operator.check_size(size)
+    return size
+
+
+def _encode(encoder, operator, size, inputs, initial):
+    if inputs:
+        return resolve_encoder(encoder, operator, size, inputs)
+    rings = operator.rings if initial is None or np.ndim(initial) < 2 else np.shape(initial)[-2]
+    operator = operator.with_rings(rings)
+    return np.zeros((rings, size, 0)), operator
+
+
+def _checked_bias(bias, operator, size):
+    if bias is None:
+        return None
+    bias = real_array(bias, "bias")
+    if bias.shape not in ((operator.rings,), (operator.rings, size)):
+        raise ValueError(f"bias must have shape ({operator.rings},) or ({operator.rings}, {size}), got {bias.shape}")
+    return np.broadcast_to(bias[:, None] if bias.ndim == 1 else bias, (operator.rings, size)).copy()
+
+
+def _refuse_growth(operator):
+    if operator.boundary != "periodic" or operator.profile is not None:
+        return
+    stability = operator.stability(256)
+    if stability.kind == "growing":
+        raise ValueError(
+            f"operator grows by a factor {stability.growth:g} per step at wavenumber {stability.wavenumber:g}: the "
+            "linear field has no bound. Pass allow_growth=True to run it all the same"
+        )
+
+
+def _continued(rec, operator, encoder):
+    """Return the past of a recording that is to be continued, and its encoder where none is given."""
+    then = operator_of(rec)
+    for name in ("dx", "dt", "levels"):
+        if getattr(then, name) != getattr(operator, name):
+            raise ValueError(
+                f"initial: the recording was made with {name} = {getattr(then, name):g}, and cannot be continued with "
+                f"{name} = {getattr(operator, name):g}"
+            )
+    past = past_of(rec)
+    if operator.levels == 2 and past.before is None:
+        raise ValueError(
+            "initial: the recording does not hold the level before its last state, which a two-way field needs"
+        )
+    stored = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
+    return past, stored if encoder is None else encoder
+
+
+def _moved_alike(rec, run):
+    """Whether a recording came about under the operator, encoder, source, nonlinearity and bias of the run."""
+    now = run.describe(np.stack([run.start[0]]), run.start)
+    told = ("boundary", "driven_end", "levels", "nonlinearity", "source_kind")
+    arrays = [name for name in ("kernel", "profile", "boundary_row", "bias") if name in rec or name in now]
+    arrays += ["encoder"] if "encoder" in rec else []
+    alike = lambda name: name in rec and name in now and rec[name].variable.equals(now[name].variable)  # noqa: E731
+    return all(rec.attrs.get(key) == now.attrs.get(key) for key in told) and all(map(alike, arrays))
+
+
+def _holds(level):
+    return level is not None and bool(np.any(level))

@@ -1,0 +1,326 @@
+"""What the wave RNN is held against. All are called as it is: module(input, h0, return_sequence=…) → (output, h_n).
+
+- `IdentityRNN`: a dense ReLU RNN started at U = 1 (iRNN; Le, Jaitly & Hinton 2015), the "static bump", or at the
+  shift Σ, a wave at first which nothing but training keeps or loses;
+- `LSTM`, `GRU`: PyTorch's own;
+- `LocallyConnectedRNN`: the wave RNN with a kernel of its own at every position (no weight sharing);
+- `Tape`: no recurrence and no parameter: its state is the input of the last steps, so that a linear readout of it is a
+  linear map of the flattened input.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from wavefield_torch.models import initialization
+from wavefield_torch.models.call_convention import last_step, like_rnn, refuse_layers
+
+
+class _OneLayer:
+    """What one layer of PyTorch's recurrent modules needs to share the interface: `output_size`, `return_sequence`."""
+
+    channels = 1
+    position_order = "none"  # units are exchangeable
+
+    @property
+    def output_size(self) -> int:
+        """Units of the state."""
+        return self.hidden_size
+
+    def forward(self, input, h0=None, *, return_sequence: bool = True):
+        if isinstance(input, Tensor) and input.shape[-2 if self.batch_first else 0] == 0:
+            raise ValueError("input must have at least one time step, got an empty sequence")
+        output, last = super().forward(input, h0)
+        if return_sequence:
+            return output, last
+        return last_step(output, last[0] if isinstance(last, tuple) else last, self.batch_first), last
+
+
+class IdentityRNN(_OneLayer, nn.RNN):
+    """Dense RNN h[t+1] = σ(U h[t] + V x[t] + b) with a structured start, one layer of `torch.nn.RNN` inside.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    recurrence : {"identity", "shift", "uniform"}
+        U to start from: 1 (iRNN), Σ (a wave), or U(±1/√N); see `initialization.initial_recurrence`.
+    encoder : {"uniform", "gaussian", "sparse"}
+        V to start from. The published code has ``gaussian`` for copy and adding, ``uniform`` for images.
+    nonlinearity : {"relu", "tanh"}
+    bias : bool or {"clean", "reference", "none"}
+        True or ``clean``: one bias, zero (PyTorch's second one stays at zero). ``reference``: two; that of V zero
+        beside a sparse encoder, else U(±1/√I), that of U zero, or U(±1/√N) beside a uniform U. False or ``none``: none.
+    freeze_encoder, freeze_recurrence : bool
+        Keep V, or U, with its bias as it is.
+    generator : torch.Generator, optional
+
+    Examples
+    --------
+    >>> net = IdentityRNN(2, 8)
+    >>> output, h_n = net(torch.zeros(5, 3, 2), return_sequence=False)
+    >>> output.shape, h_n.shape
+    (torch.Size([1, 3, 8]), torch.Size([1, 3, 8]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        recurrence: str = "identity",
+        encoder: str = "uniform",
+        nonlinearity: str = "relu",
+        bias: bool | str = True,
+        batch_first: bool = False,
+        freeze_encoder: bool = False,
+        freeze_recurrence: bool = False,
+        generator: torch.Generator | None = None,
+        device=None,
+        dtype=None,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+    ):
+        refuse_layers(num_layers, dropout, bidirectional)
+        kind = initialization.bias_kind(bias)
+        drawn = initialization.initial_recurrence(recurrence, hidden_size, generator=generator)
+        entering = initialization.initial_encoder(encoder, 1, hidden_size, input_size, generator=generator)
+        super().__init__(
+            input_size,
+            hidden_size,
+            nonlinearity=nonlinearity,
+            bias=kind != "none",
+            batch_first=batch_first,
+            device=device,
+            dtype=dtype,
+        )
+        self.bias_kind = kind
+        if recurrence == "shift":
+            self.position_order = "ring"
+        with torch.no_grad():
+            self.weight_hh_l0.copy_(drawn)
+            self.weight_ih_l0.copy_(entering[0])
+            if self.bias:
+                nn.init.zeros_(self.bias_ih_l0)
+                nn.init.zeros_(self.bias_hh_l0)
+            if kind == "reference":
+                units = (hidden_size,)
+                self.bias_ih_l0.copy_(
+                    initialization.reference_encoder_bias(encoder, units, input_size, generator=generator)
+                )
+                if recurrence == "uniform":
+                    bound = 1 / math.sqrt(hidden_size)
+                    nn.init.uniform_(self.bias_hh_l0, -bound, bound, generator=generator)
+        _freeze(self, freeze_encoder, "ih")
+        _freeze(self, freeze_recurrence, "hh")
+        if kind == "clean":
+            self.bias_hh_l0.requires_grad_(False)
+
+
+class LSTM(_OneLayer, nn.LSTM):
+    """One layer of `torch.nn.LSTM`; h0 and h_n are pairs (h, c). Its units are positions without an order."""
+
+    def __init__(self, input_size: int, hidden_size: int, *, generator: torch.Generator | None = None, **options):
+        refuse_layers(options.get("num_layers", 1), options.get("dropout", 0), options.get("bidirectional", False))
+        super().__init__(input_size, hidden_size, **options)
+        _redraw(self, generator)
+
+
+class GRU(_OneLayer, nn.GRU):
+    """One layer of `torch.nn.GRU`. Its units are positions without an order."""
+
+    def __init__(self, input_size: int, hidden_size: int, *, generator: torch.Generator | None = None, **options):
+        refuse_layers(options.get("num_layers", 1), options.get("dropout", 0), options.get("bidirectional", False))
+        super().__init__(input_size, hidden_size, **options)
+        _redraw(self, generator)
+
+
+class LocallyConnectedRNN(nn.Module):
+    """Wave RNN whose kernel is not shared: local connections, each its own weight.
+
+        h[o, n][t+1] = σ( Σ_{i,k} u[o, i, k, n] · h[i, (n + k − K//2) mod N][t] + V x[t] + b )
+
+    Parameters
+    ----------
+    input_size, hidden_size, channels, kernel_size, nonlinearity, batch_first, generator
+        As of `WaveRNN`.
+    operator : {"shift", "identity", "uniform"}
+        Kernel that every position starts from; ``uniform`` draws each position's own.
+    encoder : {"sparse", "gaussian", "uniform"}
+    bias : bool
+        One bias per unit, zero at first. (The published code has two of this shape, which add.)
+    freeze_encoder, freeze_recurrence : bool
+
+    Notes
+    -----
+    Plain PyTorch, a loop over time: a control for small experiments, not a kernel.
+
+    Examples
+    --------
+    >>> LocallyConnectedRNN(1, 16, channels=2)(torch.zeros(4, 3, 1))[0].shape
+    torch.Size([4, 3, 32])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        channels: int = 1,
+        kernel_size: int = 3,
+        nonlinearity: str = "relu",
+        bias: bool = True,
+        batch_first: bool = False,
+        operator: str = "shift",
+        encoder: str = "sparse",
+        freeze_encoder: bool = False,
+        freeze_recurrence: bool = False,
+        generator: torch.Generator | None = None,
+        device=None,
+        dtype=None,
+    ):
+        super().__init__()
+        if nonlinearity not in _ACTIVATIONS:
+            raise ValueError(f"nonlinearity must be one of {', '.join(_ACTIVATIONS)}, got {nonlinearity!r}")
+        if kernel_size % 2 == 0 or kernel_size < 1:
+            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size}")
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.channels, self.kernel_size = channels, kernel_size
+        self.nonlinearity, self.batch_first = nonlinearity, batch_first
+        self.position_order = "ring"
+        kernels = [
+            initialization.initial_kernel(operator, channels, kernel_size, generator=generator)
+            for _ in range(hidden_size if operator == "uniform" else 1)
+        ]
+        place = {"device": device, "dtype": dtype}
+        kernel = torch.stack(kernels, -1).expand(-1, -1, -1, hidden_size)
+        entering = initialization.initial_encoder(encoder, channels, hidden_size, input_size, generator=generator)
+        self.kernel = nn.Parameter(kernel.clone().to(**place), requires_grad=not freeze_recurrence)
+        self.encoder = nn.Parameter(entering.to(**place), requires_grad=not freeze_encoder)
+        units = torch.zeros(channels, hidden_size, **place)
+        self.register_parameter("bias", nn.Parameter(units, requires_grad=not freeze_encoder) if bias else None)
+
+    @property
+    def output_size(self) -> int:
+        """Units of the state, channels · hidden_size."""
+        return self.channels * self.hidden_size
+
+    def forward(self, input, h0=None, *, return_sequence: bool = True):
+        return like_rnn(
+            self._run,
+            input,
+            h0,
+            input_size=self.input_size,
+            output_size=self.output_size,
+            batch_first=self.batch_first,
+            return_sequence=return_sequence,
+        )
+
+    def _run(self, x, state, return_sequence):
+        batch, (channels, size) = x.shape[1], self.encoder.shape[:2]
+        h = x.new_zeros(batch, channels, size) if state is None else state.unflatten(1, (channels, size))
+        h = h.permute(2, 0, 1)  # (N, B, C): a product of matrices per position
+        local = self.kernel.permute(3, 2, 1, 0).flatten(1, 2)  # (N, K·C, C)
+        encoder = self.encoder.permute(1, 2, 0)  # (N, I, C)
+        offset = 0.0 if self.bias is None else self.bias.T[:, None]
+        shifts = [self.kernel_size // 2 - k for k in range(self.kernel_size)]
+        states = []
+        for x_t in x:
+            near = torch.cat([torch.roll(h, shift, dims=0) for shift in shifts], dim=2)  # (N, B, K·C)
+            h = _ACTIVATIONS[self.nonlinearity](near @ local + x_t @ encoder + offset)
+            if return_sequence:
+                states.append(h)
+        flat = lambda h: h.movedim(-3, -1).flatten(-2)  # noqa: E731 - (…, N, B, C) → (…, B, C·N)
+        return flat(torch.stack(states)) if return_sequence else None, flat(h)
+
+    def extra_repr(self) -> str:
+        return (
+            f"{self.input_size}, {self.hidden_size}, channels={self.channels}, kernel_size={self.kernel_size}, "
+            f"nonlinearity={self.nonlinearity}"
+        )
+
+
+class Tape(nn.Module):
+    """The last `hidden_size` inputs as they are, newest first: the control that has a memory and no dynamics.
+
+        h[i, n][t] = x[t − n, i],       zero before the sequence began
+
+    It is an open line per input on which the input travels one unit per step, without a weight. A linear readout of
+    its last state is the linear map of the flattened input to which the paper compares (92.4 % on MNIST).
+
+    Parameters
+    ----------
+    input_size : int
+        I; the inputs are the channels of the state.
+    hidden_size : int
+        Steps held.
+
+    Examples
+    --------
+    >>> x = torch.tensor([1.0, 2.0, 3.0]).reshape(3, 1)
+    >>> Tape(1, 4)(x)[1].tolist()
+    [[3.0, 2.0, 1.0, 0.0]]
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, *, batch_first: bool = False):
+        super().__init__()
+        if min(input_size, hidden_size) < 1:
+            raise ValueError(f"input_size and hidden_size must be at least 1, got {input_size} and {hidden_size}")
+        self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
+        self.position_order = "line"
+
+    @property
+    def channels(self) -> int:
+        """One per input."""
+        return self.input_size
+
+    @property
+    def output_size(self) -> int:
+        """Units of the state, input_size · hidden_size."""
+        return self.input_size * self.hidden_size
+
+    def forward(self, input, h0=None, *, return_sequence: bool = True):
+        return like_rnn(
+            self._run,
+            input,
+            h0,
+            input_size=self.input_size,
+            output_size=self.output_size,
+            batch_first=self.batch_first,
+            return_sequence=return_sequence,
+        )
+
+    def _run(self, x, state, return_sequence):
+        batch, inputs = x.shape[1:]
+        if state is None:
+            before = x.new_zeros(self.hidden_size, batch, inputs)
+        else:
+            before = state.unflatten(1, (inputs, self.hidden_size)).movedim(2, 0).flip(0)  # oldest first
+        tape = torch.cat([before, x])
+        if not return_sequence:
+            return None, tape[-self.hidden_size :].flip(0).permute(1, 2, 0).flatten(1)
+        windows = tape[1:].unfold(0, self.hidden_size, 1).flip(-1).flatten(2)  # (T, B, I·N)
+        return windows, windows[-1]
+
+    def extra_repr(self) -> str:
+        return f"{self.input_size}, {self.hidden_size}"
+
+
+_ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda h: h}
+
+
+def _redraw(module, generator):
+    """PyTorch's own initial values, U(±1/√N), from the generator."""
+    if generator is not None:
+        bound = 1 / math.sqrt(module.hidden_size)
+        for parameter in module.parameters():
+            nn.init.uniform_(parameter, -bound, bound, generator=generator)
+
+
+def _freeze(module, frozen, part):
+    for name, parameter in module.named_parameters():
+        if frozen and f"_{part}_" in name:
+            parameter.requires_grad_(False)
