@@ -1,0 +1,1 @@
+"""Experiments: configs, training runs, sweeps, the papers' tables, benchmarks. Nothing imports this package."""
