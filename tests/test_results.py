@@ -1,0 +1,199 @@
+"""The numbers of the README and of the results page are those of the result files."""
+
+import csv
+import re
+from pathlib import Path
+from statistics import mean
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "experiments" / "results"
+PAGES = {name: " ".join((ROOT / name).read_text().split()) for name in ("README.md", "docs/results.md")}
+
+
+def rows(table, **wanted):
+    """Rows of a result file whose columns have these values."""
+    with open(RESULTS / f"{table}.csv", newline="") as file:
+        found = [row for row in csv.DictReader(file) if all(row[key] == value for key, value in wanted.items())]
+    assert found, f"{table}.csv has no row {wanted}"
+    return found
+
+
+def numbers(found, key):
+    return [float(row[key]) for row in found if row[key] not in ("", "not reached", "never")]
+
+
+def power(value):
+    """1e-10 for 1.0e-10."""
+    return re.sub(r"e-0", "e-", f"{value:.0e}")
+
+
+def cells(page, first):
+    """Rows of the Markdown tables of a page whose first cells are these."""
+    table = [line for line in (ROOT / page).read_text().splitlines() if line.startswith("|")]
+    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table]
+    return [line for line in lines if line[: len(first)] == first]
+
+
+@pytest.mark.parametrize("delay", ["0", "10", "30", "80"])
+def test_copy(delay):
+    expected = [delay]
+    for model, seeds in (("wRNN", 3), ("iRNN", 1)):
+        found = rows("copy", row=model, column=f"delay {delay}")
+        assert len(found) == seeds
+        assert {row["step"] for row in found} == {"20000"}
+        expected += [power(mean(numbers(found, "final.reference_loss")))]
+        expected += [power(float(found[0]["published final.reference_loss"]))]
+    assert cells("docs/results.md", [delay])[0] == expected
+
+
+def test_what_the_parts_of_the_wave_rnn_contribute():
+    page = PAGES["docs/results.md"]
+    (shiftless,) = rows("copy", row="− u-shift", column="delay 30")
+    (shifted,) = rows("copy", row="iRNN + Σ", column="delay 30")
+    loss, published = "final.reference_loss", "published final.reference_loss"
+    assert f"stays at {power(float(shiftless[loss]))} (published {power(float(shiftless[published]))})" in page
+    assert f"falls to {power(float(shifted[loss]))} (published {power(float(shifted[published]))})" in page
+    config = (RESULTS / "runs" / shifted["run"] / "config.toml").read_text()
+    assert "learning_rate = 0.0001" in config
+    assert "clip = 1.0" in config
+    assert "trained at a rate of 1e-4 with gradients clipped at 1" in page
+
+
+def test_orders_between_wave_and_identity_networks():
+    from math import log10
+
+    orders = []
+    for delay in (0, 10, 30, 80):
+        ours, theirs = (
+            mean(numbers(rows("copy", row=model, column=f"delay {delay}"), "final.reference_loss"))
+            for model in ("wRNN", "iRNN")
+        )
+        orders.append(log10(theirs / ours))
+    assert f"{min(orders):.1f} to {max(orders):.1f} orders" in PAGES["docs/results.md"]
+
+
+@pytest.mark.parametrize("length", ["100", "200", "400", "700", "1000"])
+def test_adding(length):
+    found = rows("adding", row="wRNN", column=f"length {length}")
+    solved = mean(numbers(found, "reference_solved_at"))
+    published = float(found[0]["published reference_solved_at"])
+    line = cells("docs/results.md", [length])[0]
+    assert line[1:4] == [f"{solved:,.0f}", str(len(found)), f"{published:,.0f}"]
+    if length == "100":
+        (identity,) = rows("adding", row="iRNN", column="length 100")
+        assert line[4:] == [
+            f"{int(identity[key]):,}" for key in ("reference_solved_at", "published reference_solved_at")
+        ]
+    if length == "700":
+        (identity,) = rows("adding", row="iRNN", column="length 700")
+        assert line[4:] == [f"not in {int(identity['step']):,}", identity["published reference_solved_at"]]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_mnist(page):
+    (run,) = rows("mnist", row="wRNN", column="psMNIST")
+    epochs = int(run["step"]) * 120 // int(run["steps"])
+    assert f"{epochs} of 120 epochs" in PAGES[page]
+    for key in ("best_test.accuracy", "published best_test.accuracy"):
+        assert f"{100 * float(run[key]):.1f} %" in PAGES[page]
+
+
+def memory(task, decay, suffix=""):
+    return rows("working-memory", row=f"RNN, N = 128, L2 = {decay}{suffix}", column=f"system {task}")
+
+
+@pytest.mark.parametrize("decay", ["0", "0.001"])
+@pytest.mark.parametrize("task", ["T1", "T2", "T3", "T4"])
+def test_working_memory(task, decay):
+    found = memory(task, decay)
+    assert len(found) == 5
+    angles = numbers(found, "test.greedy_angle_error")
+    published = found[0]["published test.greedy_angle_error"] or "none"
+    expected = [
+        f"{mean(numbers(found, 'test.accuracy')):.3f}",
+        f"{float(found[0]['published test.accuracy']):.2f}",
+        f"{mean(angles):.4f} ({len(angles)} of 5)" if angles else "none of 5",
+        published if published == "none" else f"{float(published):.4f}",
+    ]
+    assert cells("docs/results.md", [task, decay])[0][2:] == expected
+
+
+def test_the_lower_threshold():
+    page, best = PAGES["docs/results.md"], {"T1": "0", "T2": "0.001", "T3": "0.001", "T4": "0.001"}
+    shares, smaller, by = [], 0, []
+    for task, decay in best.items():
+        pairs = list(zip(memory(task, decay), memory(task, decay, ", horizons grow at 0.9"), strict=True))
+        shares.append(mean(float(low["test.accuracy"]) for _, low in pairs))
+        for high, low in pairs:
+            assert high["seed"] == low["seed"]
+            assert float(low["test.accuracy"]) <= float(high["test.accuracy"])  # raised in none
+            both = numbers([high, low], "test.greedy_angle_error")
+            if len(both) == 2 and both[1] < both[0]:
+                smaller += 1
+                by.append(both[0] - both[1])
+    assert "none of the 20 networks ({:.3f}, {:.3f}, {:.3f} and {:.3f} on average)".format(*shares) in page
+    assert f"smaller in {smaller} of them, by at most {max(by):.4f}" in page
+    assert all(float(row["test.accuracy"]) == 1 for row in memory("T2", "0", ", horizons grow at 0.9"))
+
+
+def test_networks_of_64_units():
+    short = []
+    for decay in ("0", "0.001"):
+        for task in ("T1", "T2", "T3", "T4"):
+            (run,) = rows("working-memory", row=f"RNN, N = 64, L2 = {decay}", column=f"system {task}")
+            share = float(run["test.accuracy"]) < float(run["published test.accuracy"]) - 0.005
+            published = numbers([run], "published test.greedy_angle_error")
+            ours = numbers([run], "test.greedy_angle_error")
+            if share or (published and not (ours and ours[0] <= published[0])):
+                short.append((task, decay, share))
+    assert short == [("T3", "0", False), ("T4", "0", False), ("T1", "0.001", True), ("T3", "0.001", True)]
+    assert "(0.70 and 0.89 for 0.88 and 0.97)" in PAGES["docs/results.md"]
+    for task, ours, published in (("T1", "0.70", "0.88"), ("T3", "0.89", "0.97")):
+        (run,) = rows("working-memory", row="RNN, N = 64, L2 = 0.001", column=f"system {task}")
+        assert [f"{float(run[key]):.2f}" for key in ("test.accuracy", "published test.accuracy")] == [ours, published]
+
+
+def test_an_open_line_learns_t1():
+    runs = rows("working-memory", row="wave network, open line")
+    assert [float(run["test.accuracy"]) for run in runs] == [1, 1, 1]
+    assert {run["step"] for run in runs} == {"6000"}
+
+
+def test_the_wave_in_trained_weights():
+    page = PAGES["docs/results.md"]
+    t4 = "history-elman-systemT4-hidden_size128-weight_decay0.001-seed0"
+    t1 = "history-elman-systemT1-hidden_size128-weight_decay0.0-seed0"
+    null = "null: random input and output weights"
+
+    def of(run, recovery, key):
+        return float(rows("memory/recoveries", run=run, recovery=recovery)[0][key])
+
+    assert f"{100 * of(t4, 'unaided', 'recurrence_share'):.0f} % of the recurrence's squared norm" in page
+    assert f"cosine of {of(t4, 'unaided', 'boundary_agreement'):.4f}" in page
+    assert f"the cosine is {of(t4, null, 'boundary_agreement'):.2f}" in page
+    assert f"On T1 they hold {100 * of(t1, 'unaided', 'recurrence_share'):.0f} % of all" in page
+    entries = [100 * of(t1, recovery, "entry_share") for recovery in ("unaided", null)]
+    assert "{:.0f} % of the encoder is in the newest slot, {:.0f} % from random weights".format(*entries) in page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_diagnostics(page):
+    rates = [float(row["value"]) for row in rows("validation/significance") if "false positives" in row["quantity"]]
+    coverage = [float(row["value"]) for row in rows("validation/velocity")]
+    assert f"between {min(rates):.2f} and {max(rates):.2f}" in PAGES[page]
+    assert len(rates) == 24
+    assert f"{100 * min(coverage):.0f} to {100 * max(coverage):.0f} %" in PAGES[page]
+
+
+def test_headlines_of_the_readme_are_on_the_results_page():
+    page = PAGES["README.md"]
+    copy = [cells("docs/results.md", ["30"])[0][i] for i in (1, 3, 2, 4)]
+    assert "| {} and {} | {} and {} |".format(*copy) in page
+    adding = [cells("docs/results.md", [length])[0] for length in ("100", "200", "400")]
+    assert "| {}, {}, {} | {}, {}, {} |".format(*(line[1] for line in adding), *(line[3] for line in adding)) in page
+    best = [
+        cells("docs/results.md", key)[0] for key in (["T1", "0"], ["T2", "0.001"], ["T3", "0.001"], ["T4", "0.001"])
+    ]
+    assert "| {}, {}, {}, {} | {}, {}, {}, {} |".format(*(c[2] for c in best), *(c[3] for c in best)) in page
