@@ -10,9 +10,9 @@ from scipy.io import loadmat
 
 import wavefield as wf
 from analysis import synthetic
+from analysis.velocity import radon
 from analysis.velocity.dispersion import ridge_velocity
 from analysis.velocity.estimators import delay_velocity, phase_gradient_velocity, radon_velocity
-from analysis.velocity.estimators import radon as _radon
 from analysis.velocity.result import STATUS
 
 PROBE = synthetic.line(24, dx=0.4, units="mm")
@@ -446,10 +446,10 @@ def test_the_search_for_the_radon_speed_may_go_to_its_edge(sign, monkeypatch):
 
     def climb(apertures, start, slowness, weights, step, reach):
         edge = start + sign * reach / np.abs(apertures.position).max()
-        edges.append(_radon._derivatives(apertures, edge, weights, step))
+        edges.append(radon._derivatives(apertures, edge, weights, step))
         return slowness
 
-    monkeypatch.setattr(_radon, "_climb", climb)
+    monkeypatch.setattr(radon, "_climb", climb)
     radon_velocity(rec)
     assert edges
     assert all(np.isfinite(slope).all() and np.isfinite(curvature).all() for slope, curvature in edges)
