@@ -32,6 +32,8 @@ bench: setup
 lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(VENV)/bin/codespell wavefield wavefield_torch analysis experiments tests docs *.md
+	$(PY) -m mypy
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info
