@@ -25,7 +25,6 @@ _BOUNDARY = {
     "free": w.FREE,
     "absorbing": w.ZERO,
     "open": w.ZERO,
-    "zero": w.ZERO,
 }
 _NONLINEARITY = {"identity": 0, "relu": 1, "tanh": 2}
 _RELU, _TANH = _NONLINEARITY["relu"], _NONLINEARITY["tanh"]
@@ -64,9 +63,9 @@ def transport(
     now : ndarray, shape (B, C, N), float32 or float64
     taps : array_like, shape (K,), (C, K) or, for a speed that depends on position, (C, K, N)
         K odd.
-    boundary : {"periodic", "fixed", "free", "absorbing", "open", "zero"}
+    boundary : {"periodic", "fixed", "free", "absorbing", "open"}
         Beyond fixed ends the field continues oddly about the zero one cell away, beyond free ones evenly about the
-        end cells; beyond the last three there is nothing.
+        end cells; beyond the last two there is nothing.
     nonlinearity : {"identity", "relu", "tanh"}
     bias : array_like, shape (C, N), optional
     steps, drive, injection, every, out

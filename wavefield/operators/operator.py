@@ -136,12 +136,12 @@ class WaveOperator:
     @property
     def halved_damping(self) -> np.ndarray:
         """γ·dt/2 of each ring of a two-level operator, shape (rings,)."""
-        memory = self.memory
-        return (1 - memory) / (1 + memory)
+        q = self.previous_weight
+        return (1 - q) / (1 + q)
 
     @property
-    def memory(self) -> np.ndarray:
-        """Weight with which h[t−1] is subtracted in each ring of a two-level operator, shape (rings,)."""
+    def previous_weight(self) -> np.ndarray:
+        """q, the weight with which h[t−1] is subtracted in each ring of a two-level operator, shape (rings,)."""
         now, before = np.arange(0, self.channels, 2), np.arange(1, self.channels, 2)
         return -self.kernel[now, before, self.kernel.shape[2] // 2]
 
@@ -391,9 +391,9 @@ def _check_pairs(kernel):
     expected[now, now] = kernel[now, now]
     expected[now, before, half] = kernel[now, before, half]
     expected[before, now, half] = 1.0
-    memory = -kernel[now, before, half]
+    q = -kernel[now, before, half]
     taps = kernel[now, now]
-    if not (np.array_equal(expected, kernel) and np.array_equal(taps, taps[:, ::-1]) and (memory > 0).all()):
+    if not (np.array_equal(expected, kernel) and np.array_equal(taps, taps[:, ::-1]) and (q > 0).all()):
         raise ValueError(
             "levels=2 needs the kernel of a two-way wave: h[t+1] = a ⋆ h[t] − q·h[t−1] in each ring, with a symmetric; "
             "use levels=1 for any other kernel"

@@ -149,4 +149,4 @@ def _at_rest(op, now):
     lifted = np.zeros((now.shape[0], op.rings, 2, size))
     lifted[:, :, 0] = now
     moved = (step @ lifted.reshape(len(now), -1).T).T.reshape(lifted.shape)[:, :, 0]
-    return moved / (1 + op.memory[:, None])
+    return moved / (1 + op.previous_weight[:, None])

@@ -174,7 +174,7 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
     """
     law = Law.of(rec)
     op = law.operator
-    if op.levels != 2 or (op.memory != 1).any() or op.boundary == "absorbing" or not law.linear:
+    if op.levels != 2 or (op.previous_weight != 1).any() or op.boundary == "absorbing" or not law.linear:
         raise ValueError(f"rec must be of a linear, undamped two-way field with ends that absorb nothing, got {op!r}")
     past = past_of(rec)
     if past.before is None:
