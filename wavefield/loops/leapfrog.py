@@ -197,9 +197,7 @@ def _advance_tiles(first, last, done, steps, given, ended, edges_in, edges_out, 
         low, high = a if left else a - halo, b if right else b + halo
         w.entries_within(entries, ring, low, high, shifts, boundary, size)
         input_now = drive[trial]
-        own = Physics(
-            boundary, taps[ring], physics.q[ring], physics.near[ring], physics.mur[ring], physics.faces[ring]
-        )
+        own = Physics(boundary, taps[ring], physics.q[ring], physics.near[ring], physics.mur[ring], physics.faces[ring])
         step = 0
         while step < steps:
             until = steps if every == 0 else min(steps, step + every - (done + step) % every)
