@@ -78,7 +78,7 @@ def two_way_shifts_of(op, encoder: np.ndarray) -> Shifts | None:
     taps = op.taps
     middle = taps.shape[1] // 2
     pure = np.eye(taps.shape[1])[[middle - 1, middle + 1]].sum(axis=0)
-    if (np.abs(taps - pure) > 4 * np.finfo(float).eps).any() or (op.memory != 1).any():
+    if (np.abs(taps - pure) > 4 * np.finfo(float).eps).any() or (op.previous_weight != 1).any():
         return None
     velocity = np.repeat([-1, 1], op.rings)
     number, ring, position, weight = (np.repeat(values, 2) for values in _entries(encoder))
