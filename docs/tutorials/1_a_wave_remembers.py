@@ -1,0 +1,5 @@
+"""
+A wave remembers
+================
+"""
+import wavefield as wf
