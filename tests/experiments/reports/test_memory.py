@@ -67,6 +67,9 @@ def test_pages_are_drawn_of_what_solved_the_task_and_of_what_did_not(runs, tmp_p
     unaided, told, null = (float(row["entry_share"]) for row in rows)
     assert min(unaided, told) > 1 - 1e-5
     assert null < 0.3
+    unaided, told, null = (float(row["exit_share"]) for row in rows)
+    assert min(unaided, told) > 1 - 1e-5
+    assert null < 0.7  # of the null, output weights are drawn too
     assert float(rows[0]["boundary_agreement"]) == pytest.approx(1, abs=1e-5)
     panels = pictures["gradients.png"].axes
     assert [ax.get_title() for ax in panels] == ["RNN, T1, seed 0"] * 2

@@ -156,6 +156,15 @@ def test_a_run_trained_in_pieces_names_all_it_ran_on(tmp_path):
     assert line_of(load_table("copy"), runs, "delay 10", "iRNN")[-2:] == ["a GPU; a CPU", "abc; def"]
 
 
+def test_spreads_are_sample_standard_deviations(tmp_path):
+    for seed, loss in enumerate((0.01, 0.05)):
+        written(
+            tmp_path / str(seed), "copy-irnn", "delay=10", f"seed={seed}", final={"loss": 0.5, "reference_loss": loss}
+        )
+    line = line_of(load_table("copy"), find_runs(tmp_path), "delay 10", "iRNN")
+    assert line[3] == "3e-02 ± 3e-02"  # √(Σ(x − x̄)² / (n − 1)) = 0.028; over n it is 0.02
+
+
 def test_a_run_shorter_than_its_cell_says_so_and_one_far_shorter_has_no_ratio(tmp_path):
     long = {"step": 20_000, "steps": 20_000, "data_share": 0.03}
     written(tmp_path / "copy-0", "copy-irnn", "delay=10", "steps=20000", **long)
