@@ -5,8 +5,10 @@ import xarray as xr
 
 from analysis.fields.axes import space_dims
 
+Mask = str | np.ndarray | xr.DataArray | None  # "nan", or True = dead over the space dims
 
-def dead_positions(array, mask, rec=None) -> np.ndarray | None:
+
+def dead_positions(array: xr.DataArray, mask: Mask, rec=None) -> np.ndarray | None:
     """Which positions are dead, True = dead, in the order of `array`; None where nothing is masked.
 
     Parameters
@@ -43,7 +45,7 @@ def dead_positions(array, mask, rec=None) -> np.ndarray | None:
     return dead if dead.any() else None
 
 
-def runs_down(dim, *holders):
+def runs_down(dim: str, *holders) -> bool:
     """Whether the coordinate of the first that has one decreases."""
     for holder in holders:
         if dim in getattr(holder, "coords", ()):
@@ -72,7 +74,7 @@ def fill_weights(dead: np.ndarray, periodic: tuple[bool, ...]) -> np.ndarray:
     return np.linalg.solve(laplacian[np.ix_(gone, gone)], neighbours[np.ix_(gone, ~gone)])
 
 
-def silenced(array, dead):
+def silenced(array: xr.DataArray, dead: np.ndarray | None) -> xr.DataArray:
     """The array with zeros at the positions `dead` (None: as it is); a NaN elsewhere stays, to be refused later."""
     return array if dead is None else array.where(~xr.DataArray(dead, dims=space_dims(array)), 0.0)
 
@@ -85,8 +87,8 @@ def fill(values: np.ndarray, dead: np.ndarray, weights: np.ndarray) -> np.ndarra
     return flat.reshape(values.shape)
 
 
-def filled(array, dead, axes):
-    """The whole `array` with the positions `dead` filled, for what needs every sample at once."""
+def filled(array: xr.DataArray, dead: np.ndarray, axes) -> xr.DataArray:
+    """The complete `array` in memory, with the positions `dead` filled."""
     dims = [axis.dim for axis in axes]
     weights = fill_weights(dead, tuple(axis.periodic for axis in axes))
     values = array.transpose(..., *dims)

@@ -331,7 +331,7 @@ def test_a_nan_stays_one_on_the_grid():
     where = synthetic.electrodes([0, 1, 2, 0, 1, 2], [0, 0, 0, 1, 1, 1], units="mm")
     rec = synthetic.plane(where, 10, wavenumber=(0.1, 0), frequency=0.1)
     rec.activity[3, 4] = np.nan
-    gridded = analysis.grid.grid_electrodes(rec, mask=None).activity
+    gridded = analysis.grid_electrodes(rec, mask=None).activity
     assert np.argwhere(gridded.isnull().values).tolist() == [[3, 1, 1]]
 
 
@@ -346,14 +346,14 @@ def test_a_nan_stays_one_on_the_grid():
 def test_electrodes_that_make_no_grid_are_refused(x, y, dead, message):
     rec = synthetic.plane(synthetic.electrodes(x, y, units="mm"), 10, wavenumber=(0.1, 0), frequency=0.1)
     with pytest.raises(ValueError, match=message):
-        analysis.grid.grid_electrodes(rec, mask=np.isin(np.arange(len(x)), dead))
+        analysis.grid_electrodes(rec, mask=np.isin(np.arange(len(x)), dead))
 
 
 def test_a_wave_on_scattered_electrodes_is_the_same_on_a_grid():
     rng = np.random.default_rng(3)
     where = synthetic.electrodes(rng.uniform(0, 8, 300), rng.uniform(0, 8, 300), units="mm")
     scattered = synthetic.plane(where, 100, wavenumber=(0.06, 0.03), frequency=0.05)
-    gridded = analysis.grid.grid_electrodes(scattered, spacing=0.5)
+    gridded = analysis.grid_electrodes(scattered, spacing=0.5)
     x, y = np.meshgrid(gridded.x, gridded.y)
     t = gridded.time.values[:, None, None]
     truth = np.cos(2 * np.pi * (0.05 * t - 0.06 * x - 0.03 * y))
@@ -373,9 +373,9 @@ def test_dead_electrodes_stay_off_the_grid(tmp_path):
 
 def test_an_import_takes_memory_of_blocks_and_not_of_the_file(tmp_path, monkeypatch):
     pynwb = pytest.importorskip("pynwb", reason="NWB files need pynwb")
-    from analysis.readers import _series
+    from analysis.readers import series
 
-    monkeypatch.setattr(_series, "BLOCK_BYTES", 2**20)
+    monkeypatch.setattr(series, "BLOCK_BYTES", 2**20)
     samples, electrodes = 200_000, 32  # 51 MB as the recording holds it
     rng = np.random.default_rng(5)
     data = np.tile(rng.integers(-99, 99, (1000, electrodes), dtype=np.int32), (samples // 1000, 1))
@@ -405,6 +405,13 @@ def test_a_recording_on_a_sheet_goes_to_nwb_and_back(units, factor, tmp_path):
     with open_recording(import_recording(path, tmp_path / "back.nc", grid=True)) as back:
         np.testing.assert_allclose(back.activity, rec.activity * factor, rtol=1e-12)
         np.testing.assert_allclose(back.x, rec.x, atol=1e-12)
+
+
+def test_the_start_of_the_session_is_kept(tmp_path):
+    pytest.importorskip("pynwb", reason="NWB files need pynwb")
+    start = datetime(2020, 5, 17, 9, 30, tzinfo=UTC)
+    with read_nwb(write_nwb(known_wave(7), tmp_path / "a.nwb", session_start=start)) as back:
+        assert datetime.fromisoformat(back.attrs["session_start"]) == start
 
 
 @pytest.mark.parametrize(
@@ -478,14 +485,14 @@ def test_vendors_files_without_places_say_how_to_give_them(tmp_path):
         ({"positions": np.zeros((7, 2))}, r"no axis as long as the 7 positions"),
         ({"rate": None}, r"session.mat: data says nothing of its sampling rate.*--rate"),
         ({"rate": [100.0, 200.0]}, r"session.mat: data mixes the sampling rates \[100.0, 200.0\]"),
-        ({"rate": "nothing"}, r"rate='nothing' is no number and no variable"),
+        ({"rate": "nothing"}, r"rate='nothing' is neither a number nor a variable"),
         ({"rate": 0}, r"rate is 0.0 Hz"),
         ({"series": "other"}, r"session.mat has no variable 'other'; it has data, fs, position"),
         ({"series": "void"}, r"session.mat: void is empty"),
         ({"rate": "void"}, r"rate='void' is empty"),
         ({"dead": (99,)}, r"dead=99"),
         ({"dead": (True, False)}, r"dead=True: numbers of electrodes"),
-        ({"positions": [["a", "b"]]}, r"session.mat: data: positions hold something that is no number"),
+        ({"positions": [["a", "b"]]}, r"session.mat: data: positions hold something that is not a number"),
         ({"dead": tuple(range(25))}, r"every electrode is marked as bad"),
         ({"start": 100.0}, r"leaves nothing of 0 to"),
     ],
