@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from contextlib import ExitStack
 
 import matplotlib
@@ -125,8 +124,7 @@ def _compare(options):
 
 
 def _diagnose(options):
-    with open_recording(options.recording) as rec, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the result keeps them, and they are printed once below
+    with open_recording(options.recording) as rec:
         result = diagnose(
             rec,
             seed=options.seed,

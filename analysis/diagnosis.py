@@ -17,7 +17,7 @@ from analysis.fields.field import Field
 from analysis.fields.read import Recording
 from analysis.fields.units import labelled, netcdf_attrs
 from analysis.spectra.spectrum import spectrum
-from analysis.spectra.transform import Spectral
+from analysis.spectra.transform import Spectral, spectral_dims
 from analysis.velocity.estimators import ESTIMATORS, radon_speed
 from analysis.velocity.result import DoubtfulEstimate
 
@@ -133,10 +133,11 @@ def _pattern(field: Field) -> dict[str, xr.DataArray]:
     """
     plain = Spectral(window="boxcar", detrend=None)
     power = spectrum(field, plain, scaling="spectrum", average=field.trial)["power"].compute()
-    space = [dim for dim in power.dims if dim.startswith("wavenumber")]
+    core = spectral_dims(power)
+    space = [dim for dim in core if dim != "frequency"]
     power = power.where(~_uniform(power, space))
     slow = power["frequency"] < SLOWEST_CYCLES * float(power["frequency"][1]) * (1 - 1e-9)
-    trials, core = max(1, field.values.sizes.get("trial", 1)), ["frequency", *space]
+    trials = max(1, field.values.sizes.get("trial", 1))
     floor = power.where(~slow).median(core) / (np.log(2) if trials == 1 else 1)
     still, still_score = _above(floor, power.where(slow), core, trials)
     moving, moving_score = _above(floor, power.where(~slow), core, trials)

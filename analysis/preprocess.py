@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy.signal import butter, cheby1, iirnotch, sosfiltfilt, tf2sos
 
 from analysis.fields.axes import even_axis, space_dims
@@ -184,7 +185,7 @@ def rereference(rec: xr.Dataset, *, reference: str | Sequence[int] = "mean", mas
 
 
 def epochs(
-    rec: xr.Dataset, events: Sequence[float], *, before: float, after: float, labels: Sequence | None = None
+    rec: xr.Dataset, events: ArrayLike, *, before: float, after: float, labels: ArrayLike | None = None
 ) -> xr.Dataset:
     """Cut out a segment around each event: the dim ``trial``, with time from −before to after.
 

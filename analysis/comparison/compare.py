@@ -146,14 +146,15 @@ def compare(
     sides = {name: _side(name, item, common, turns[0]) for name, item in sources.items()}
     target = _side("recording", measured, replace(common, scales=Scales()), turns[1])
     rows = {name: contrast(side, target, by, rng, similarity=similarity) for name, side in sides.items()}
-    rows["recording halves"] = contrast(*_halves(target), by, rng, similarity=False)
+    even, odd = _halves(target)
+    rows["recording halves"] = contrast(even, odd, by, rng, similarity=False)
     result = comparison_dataset(rows, {**sides, "recording": target}, kappa, axes, measured.features)
-    parameters = {"estimator": estimator, "frequencies": frequencies, "model_frequencies": model_frequencies}
-    parameters |= {"draws": draws, "alpha": alpha, "confidence": confidence, "seed": seed}
-    parameters |= {f"margin_{name}": value for name, value in margins.items()}
     known = _described(sources["model"], measured, common, turns[1] if measured.dimension == 2 else turns[0])
     known |= {"cycles": cycles, "model_source": _source(model), "recording_source": _source(recording)}
-    return result.assign_attrs(netcdf_attrs(**known, similarity_warning=WARNING, **parameters))
+    known |= {"estimator": estimator, "frequencies": frequencies, "model_frequencies": model_frequencies}
+    known |= {"draws": draws, "alpha": alpha, "confidence": confidence, "seed": seed}
+    known |= {f"margin_{name}": value for name, value in margins.items()}
+    return result.assign_attrs(netcdf_attrs(**known, similarity_warning=WARNING))
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,11 +193,10 @@ class _Measured:
 def _measured(field: Field, options: FeatureOptions, segment: float, peak: Peak | None = None) -> _Measured:
     found = features(field, options, segment=segment, peak=peak)
     cut = stretches(field, round(found.attrs["segment"] / field.time.step))
-    by_trial = field.values.sizes.get("trial", 1) >= TRIALS
+    if field.values.sizes.get("trial", 1) >= TRIALS:
+        return _Measured(field, found, cut, found["trial"].values, "trial")
     stretch = np.arange(found.sizes["stretch"]) // cut.values.sizes.get("channel", 1)
-    return _Measured(
-        field, found, cut, found["trial"].values if by_trial else stretch, "trial" if by_trial else "stretch"
-    )
+    return _Measured(field, found, cut, stretch, "stretch")
 
 
 def _shuffled(model: Field, rng) -> Field:
@@ -288,15 +288,15 @@ def _rows(item: _Measured):
     return values[low] * (1 - share) + values[low + 1] * share
 
 
-def _halves(side):
-    """Every second unit of the recording against the others: what chance alone leaves between two such recordings."""
+def _halves(side: Side) -> tuple[Side, Side]:
+    """Every second unit of the recording, and the others: what chance alone leaves between two such recordings."""
     _, number = np.unique(side.unit, return_inverse=True)
-    parts = []
-    for odd in (0, 1):
-        kept = number % 2 == odd
+
+    def part(kept):
         values = {name: array[kept] for name, array in side.values.items()}
-        parts.append(replace(side, values=values, unit=side.unit[kept], spectra=side.spectra[kept]))
-    return parts
+        return replace(side, values=values, unit=side.unit[kept], spectra=side.spectra[kept])
+
+    return part(number % 2 == 0), part(number % 2 == 1)
 
 
 def _described(model: _Measured, recording: _Measured, common: _Common, turn) -> dict:

@@ -50,7 +50,8 @@ class Pair:
 
     def weights(self, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """How often each unit of x and of y is drawn in each bootstrap sample, (draw, unit of x), (draw, unit of y)."""
-        return tuple(rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float) for n in self.units)
+        of_x, of_y = (rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float) for n in self.units)
+        return of_x, of_y
 
     def interval(self, weights, confidence: float) -> tuple[float, float]:
         """The expanded percentile interval of the distance, from the weights of bootstrap samples.

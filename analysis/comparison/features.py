@@ -120,8 +120,8 @@ def features(
     data = _measured(cut, where, options.estimator, band, _band_around(peak, time))
     if options.events:
         counted = field.values.drop_vars(["trial", "channel"], errors="ignore")  # their labels may repeat
-        looked_at = field.with_values(counted) if peak.moves else None
-        data |= _events(looked_at, band or _band_around(peak, time), time, samples, cut, options.seed)
+        searched = field.with_values(counted) if peak.moves else None
+        data |= _events(searched, band or _band_around(peak, time), time, samples, cut, options.seed)
     attrs = netcdf_attrs(
         method="wave features by stretch", estimator=options.estimator, segment=samples * time.step,
         peak=peak.frequency, array_length=array_length(field), space_units=where.units, time_units=time.units,

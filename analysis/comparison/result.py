@@ -41,13 +41,13 @@ def comparison_dataset(rows, sides, kappa, axes: str, features: xr.Dataset) -> x
     `features` are those of the recording, whose units the common axes may have.
     """
     names = list(rows)
-    data = {}
+    data: dict[str, tuple] = {}
     for key, text in TEXTS.items():
         stacked = np.array([rows[name][key] for name in names])
         dims = ("comparison", "feature")[: stacked.ndim]
-        units = "rad" if key == "dsa" else "1"
+        unit = "rad" if key == "dsa" else "1"
         kept = stacked.astype(np.int16) if stacked.dtype.kind == "i" else stacked
-        data[key] = (dims, kept, labelled(units, text))
+        data[key] = (dims, kept, labelled(unit, text))
     data["verdict_code"][2].update(
         flag_values=list(range(len(VERDICTS))), flag_meanings=" ".join(v.replace(" ", "_") for v in VERDICTS)
     )

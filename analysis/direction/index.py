@@ -16,7 +16,14 @@ from analysis.fields.field import Field
 from analysis.fields.read import Recording, check_finite, closing
 from analysis.fields.units import labelled, netcdf_attrs
 from analysis.spectra.spectrum import wavenumber_frequency_spectrum
-from analysis.spectra.transform import Spectral, block_chunks, plan_transform, tapered_segments, tools_of
+from analysis.spectra.transform import (
+    Spectral,
+    block_chunks,
+    plan_transform,
+    spectral_dims,
+    tapered_segments,
+    tools_of,
+)
 
 
 def direction_index(rec: Recording, *, axis: str = "x", band: Band | None = None, **options) -> xr.Dataset:
@@ -62,7 +69,7 @@ def direction_index(rec: Recording, *, axis: str = "x", band: Band | None = None
 def power_balance(spectrum: xr.Dataset, *, axis: str = "x", band: Band | None = None) -> xr.Dataset:
     """What `direction_index` returns, of a spectrum."""
     rightwards, leftwards = sides(spectrum["power"], axis=axis, band=band)
-    dims = [dim for dim in rightwards.dims if dim.startswith(("frequency", "wavenumber"))]
+    dims = spectral_dims(rightwards)
     right, left = rightwards.sum(dims), leftwards.sum(dims)
     both = right + left
     result = xr.Dataset({"index": (right - left) / both.where(both > 0), "right": right, "left": left})
@@ -91,11 +98,12 @@ def sides(power: xr.DataArray, *, axis: str = "x", band: Band | None = None) -> 
     power = power.isel(frequency=np.flatnonzero(inside))
     right = power.isel({name: zero + np.arange(1, count + 1)})
     left = power.isel({name: zero - np.arange(1, count + 1)})
-    for other in set(right.dims) - {name}:
-        if other.startswith("wavenumber"):
+    space = [dim for dim in spectral_dims(right) if dim != "frequency"]
+    for other in space:
+        if other != name:
             n = power.sizes[other]
             left = left.isel({other: (2 * (n // 2) - np.arange(n)) % n})
-    return right, left.assign_coords({dim: right[dim] for dim in right.dims if dim.startswith("wavenumber")})
+    return right, left.assign_coords({dim: right[dim] for dim in space})
 
 
 def directional_filter(

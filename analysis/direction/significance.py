@@ -46,7 +46,7 @@ from analysis.fields.dead import Mask, filled
 from analysis.fields.field import Field
 from analysis.fields.read import Recording
 from analysis.fields.units import labelled, netcdf_attrs
-from analysis.spectra.transform import Spectral, Transform, mapped_power, plan_transform
+from analysis.spectra.transform import Spectral, Transform, mapped_power, plan_transform, spectral_dims
 
 SYMMETRY_NULLS = ("swap", "trial", "gaussian")
 ROUNDING = 100.0  # machine epsilons: a direction index as small as that is none
@@ -179,7 +179,7 @@ def structure_test(
 
     def peak(values):
         right, left = sides(_computed(mapped_power(values, plan, average=field.trial)), band=band)
-        dims = [dim for dim in right.dims if dim.startswith(("frequency", "wavenumber"))]
+        dims = spectral_dims(right)
         mean = (right.mean(dims) + left.mean(dims)) / 2
         return np.maximum(right.max(dims), left.max(dims)) / mean.where(mean > 0)
 
@@ -205,7 +205,7 @@ def _symmetry_indices(field: Field, plan: Transform, null, draws, rng, axis, ban
             raise ValueError(f"null='trial' needs at least 6 trials: the recording has {trials}")
     average = [] if null == "trial" else field.trial
     right, left = sides(_computed(mapped_power(field.values, plan, average=average)), axis=axis, band=band)
-    core = [dim for dim in right.dims if dim.startswith(("frequency", "wavenumber"))]
+    core = spectral_dims(right)
     if null == "trial":
         total, per_trial = (right + left).sum(core), (right - left).sum(core)
         right, left, core = (total + per_trial) / 2, (total - per_trial) / 2, ["trial"]
@@ -274,7 +274,7 @@ def _symmetry_null(right, left, null, correlations, draws, rng):
 def _surrogate_indices(field: Field, plan: Transform, null, draws, rng, axis, band):
     def index(values):
         right, left = sides(_computed(mapped_power(values, plan, average=field.trial)), axis=axis, band=band)
-        dims = [dim for dim in right.dims if dim.startswith(("frequency", "wavenumber"))]
+        dims = spectral_dims(right)
         right, left = right.sum(dims), left.sum(dims)
         both = right + left
         return (right - left) / both.where(both > 0)

@@ -51,7 +51,7 @@ def partition(power: np.ndarray, narrowest: tuple[int, ...], *, enough: float = 
 
 def valley_edges(power: np.ndarray, width: int) -> np.ndarray:
     """First indices of blocks at least `width` wide along one axis, cut at the lowest `power` first."""
-    cuts = []
+    cuts: list[int] = []
     for cut in np.argsort(power[1:], kind="stable") + 1:
         if all(abs(cut - other) >= width for other in (0, power.size, *cuts)):
             cuts.append(int(cut))

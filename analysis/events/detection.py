@@ -94,8 +94,16 @@ def wave_events(
     >>> wave_events(quiet, band=(0.05, 0.15), seed=2).sizes["event"]
     0
     """
-    options = {"null": null, "false_events": false_events, "surrogates": surrogates}
-    return events(Field.of(rec, mask), band=band, seed=seed, radius=radius, shortest=shortest, **options)
+    return events(
+        Field.of(rec, mask),
+        band=band,
+        seed=seed,
+        null=null,
+        false_events=false_events,
+        surrogates=surrogates,
+        radius=radius,
+        shortest=shortest,
+    )
 
 
 def events(

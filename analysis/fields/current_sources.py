@@ -54,13 +54,12 @@ def current_source_density(rec: Recording, *, conductivity: float | None = None,
         array = array.where(xr.DataArray(~field.dead, dims=field.space.dims))
     else:
         array = xr.apply_ufunc(_finite, array, dask="parallelized", output_dtypes=[array.dtype], keep_attrs=True)
-    total = 0.0
+    total = xr.zeros_like(array)
     for axis in axes:
         ahead, behind = (array.roll({axis.dim: step}, roll_coords=False) for step in (-1, 1))
         total = total - (ahead - 2 * array + behind) / axis.step**2
     total = total.isel({axis.dim: slice(1, -1) for axis in axes if not axis.periodic}) * (conductivity or 1.0)
-    units = (field.units, f"{axes[0].units}-2")
-    units = " ".join(unit for unit in units if unit not in ("1", "1-2")) or "1"
+    units = " ".join(unit for unit in (field.units, f"{axes[0].units}-2") if unit not in ("1", "1-2")) or "1"
     attrs = {"method": "second difference", **netcdf_attrs(conductivity=conductivity)}
     return xr.Dataset({"csd": total.assign_attrs(labelled(units, "current source density"))}, attrs=attrs)
 

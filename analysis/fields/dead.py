@@ -39,7 +39,7 @@ def dead_positions(array: xr.DataArray, mask: Mask, rec=None) -> np.ndarray | No
         dead = mask.transpose(*dims).values if isinstance(mask, xr.DataArray) else np.asarray(mask)
         if dead.dtype != bool or dead.shape != shape:
             raise ValueError(f"mask has dtype {dead.dtype} and shape {dead.shape}: boolean and {shape} are needed")
-        dead = np.flip(dead, [axis for axis, dim in enumerate(dims) if runs_down(dim, mask, rec)])
+        dead = np.flip(dead, tuple(axis for axis, dim in enumerate(dims) if runs_down(dim, mask, rec)))
     if dead.size - dead.sum() < 2:
         raise ValueError(f"mask leaves {dead.size - dead.sum()} of {dead.size} positions: at least 2 must live")
     return dead if dead.any() else None

@@ -1,8 +1,8 @@
 """A recording, read once: its values, its axes and its sensors, for everything that is measured of it.
 
-Public functions take what users have and make a `Field` of it at the door; everything behind the door takes the
-`Field`. Axes and sensors are worked out when something first asks for them, so that what needs no even axis works
-without one, and lazy arrays stay lazy.
+Public functions make a `Field` of what users give them; internal functions take the `Field`. Axes and sensors are
+worked out when something first needs them, so that what needs no even axis works without one, and lazy arrays stay
+lazy.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Field:
     @property
     def trial(self) -> list[str]:
         """The dim of the trials, where there are any, as a list of dims to average over."""
-        return [dim for dim in self.values.dims if dim == "trial"]
+        return ["trial"] if "trial" in self.values.dims else []
 
     @property
     def units(self) -> str:
@@ -164,7 +164,7 @@ class Field:
 
     @property
     def _batch(self) -> list[str]:
-        return [dim for dim in self.values.dims if dim not in ("time", *self.space.dims)]
+        return [str(dim) for dim in self.values.dims if dim not in ("time", *self.space.dims)]
 
     def with_values(self, values: xr.DataArray, *, dead="same", clock: Axis | None = None) -> Field:
         """Another activity of the same sensors, at the same times unless a `clock` is given.

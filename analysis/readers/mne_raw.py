@@ -13,7 +13,7 @@ import xarray as xr
 from analysis.readers.series import Choices, Series, need, to_recording
 
 KINDS = ("eeg", "ecog", "seeg", "dbs", "mag", "grad")
-SI = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T m-1"}  # what MNE hands over
+SI = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T m-1"}  # what MNE returns
 
 
 def read_mne(path: str | os.PathLike, *, series: str | None = None, **choices) -> xr.Dataset:

@@ -71,11 +71,16 @@ class Transform:
     def coords(self) -> dict:
         """Coordinates of a spectrum, as xarray takes them."""
         text = labelled(inverse_units(self.time.units), "frequency") | {"nyquist": self.time.nyquist}
-        coords = {"frequency": ("frequency", self.frequency, text)}
+        coords: dict[str, tuple] = {"frequency": ("frequency", self.frequency, text)}
         for dim, axis, k in zip(self.k_dims, self.space, self.wavenumbers, strict=True):
             name = "wavenumber, positive towards +" + ("x" if axis.dim == "position" else axis.dim)
             coords[dim] = (dim, k, labelled(inverse_units(axis.units), name))
         return coords
+
+
+def spectral_dims(power: xr.DataArray) -> list[str]:
+    """The dims of a spectrum that are frequency and wavenumbers."""
+    return [str(dim) for dim in power.dims if str(dim).startswith(("frequency", "wavenumber"))]
 
 
 def plan_transform(field: Field, options: Spectral) -> Transform:

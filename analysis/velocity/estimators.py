@@ -222,7 +222,7 @@ def phase_gradient_speed(field: Field, *, band=None, slowest=None, confidence=0.
     return _measure(field, "phase gradient", estimate, band, slowest, confidence)
 
 
-ESTIMATORS = {  # each takes a field, band=… and confidence=…
+ESTIMATORS: dict[str, Callable[..., xr.Dataset]] = {  # each takes a field, band=… and confidence=…
     "ridge": ridge_speed,
     "radon": radon_speed,
     "delay": delay_speed,
@@ -277,9 +277,9 @@ def _dataset(found, field: Field, where: Sites, method, confidence, *, band, slo
         text = labelled(time.units, "delay against the centre of the array")
         extras["delay"] = ((*batch, *where.dims), delay, text)
         extras["r_squared"] = extra(lambda e: e.r_squared, "1", "share of the delays' variance in their plane")
-    parts = ("speed", "low", "high")
+    parts = ["speed", "low", "high"]
     if where.dimension == 2:
-        parts += ("direction", "direction_low", "direction_high")
+        parts += ["direction", "direction_low", "direction_high"]
     result = velocity_dataset(
         batch,
         **{name: collect(lambda v, name=name: getattr(v, name), velocities) for name in parts},
@@ -300,20 +300,20 @@ def _dataset(found, field: Field, where: Sites, method, confidence, *, band, slo
 
 
 def _velocity(estimate: Estimate, confidence) -> Velocity:
-    if estimate.status != "ok":
+    if estimate.slowness is None or estimate.covariance is None:
         return Velocity(estimate.status)
     return velocity(estimate.slowness, estimate.covariance, confidence)
 
 
-def _wavelength(estimate):
-    if estimate.status != "ok":
+def _wavelength(estimate: Estimate):
+    if estimate.slowness is None:
         return np.nan
     return 1 / (estimate.frequency * np.linalg.norm(estimate.slowness))
 
 
-def _alias(estimate, where):
-    """Speed of the nearest wave that neighbours cannot tell from this one: the largest k moved by 1/spacing."""
-    if estimate.status != "ok":
+def _alias(estimate: Estimate, where: Sites):
+    """Speed of the nearest wave that neighbours cannot distinguish from this one: the largest k moved by 1/spacing."""
+    if estimate.slowness is None:
         return np.nan
     k = estimate.frequency * estimate.slowness
     d = int(np.argmax(np.abs(k) * where.spacing))

@@ -1,4 +1,4 @@
-"""What every velocity estimator finds and returns, so that their answers can be laid side by side.
+"""What every velocity estimator finds and returns, so that their answers can be compared.
 
 One Dataset over the dims that were not measured away (``trial``, ``channel``), with
 

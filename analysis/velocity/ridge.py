@@ -93,7 +93,7 @@ def ridge_speed(
     if array.chunks is not None or array.nbytes > 2**28:
         array = array.chunk(block_chunks(array, plan.core_dims))
     axes = ("axis", "axis_too")  # (y, x) on grids
-    parts = {"status": (), "frequency": (), "explained": (), "coarse": ()}
+    parts: dict[str, tuple[str, ...]] = {"status": (), "frequency": (), "explained": (), "coarse": ()}
     parts |= {"slowness": axes[:1], "wavenumber": axes[:1], "covariance": axes}
     found = xr.apply_ufunc(
         _ridge_block,

@@ -5,11 +5,12 @@ Matplotlib is imported when something is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from analysis.plot import new_axes
 from analysis.working_memory.eigenvalues import eigenvalues_of
@@ -77,7 +78,7 @@ def transformed_recurrence(found: xr.Dataset, *, ax: Axes | None = None) -> Axes
     return ax
 
 
-def travelling_columns(waves: xr.Dataset, *, trial: int = 0, times: Sequence[int] | None = None) -> Figure:
+def travelling_columns(waves: xr.Dataset, *, trial: int = 0, times: ArrayLike | None = None) -> Figure:
     """States in the wave basis, one image a time step: columns enter at the right and move left by one a step.
 
     Parameters
@@ -92,16 +93,16 @@ def travelling_columns(waves: xr.Dataset, *, trial: int = 0, times: Sequence[int
 
     field = waves["activity"].isel(trial=trial) if "trial" in waves["activity"].dims else waves["activity"]
     field = field.transpose("time", "channel", "position")
-    times = np.arange(min(18, field.sizes["time"])) if times is None else np.asarray(times)
-    columns = min(9, len(times))
-    rows = -(-len(times) // columns)
+    shown = np.arange(min(18, field.sizes["time"])) if times is None else np.asarray(times)
+    columns = min(9, len(shown))
+    rows = -(-len(shown) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(1.1 * columns, 1.3 * rows + 0.3), layout="constrained", squeeze=False
     )
-    limit = float(np.nanmax(np.abs(field.values[times]))) or 1.0
+    limit = float(np.nanmax(np.abs(field.values[shown]))) or 1.0
     for ax in axes.flat:
         ax.axis("off")
-    for ax, t in zip(axes.flat, times, strict=False):
+    for ax, t in zip(axes.flat, shown, strict=False):
         ax.axis("on")
         image = ax.imshow(field.values[t], cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
         ax.set_facecolor("0.85")  # slots that a line has not
