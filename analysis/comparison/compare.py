@@ -85,7 +85,7 @@ def compare(
     estimator, events
         As in `wave_features`.
     similarity : bool
-        Whether CKA, RSA and DSA stand beside it; they cannot see direction.
+        Whether to give CKA, RSA and DSA too; they cannot see direction.
     margins : mapping, optional
         What counts as agreement: ``ratio`` (1.1: within a tenth), ``difference`` (0.1), ``angle`` (π/6).
     alpha, confidence, draws, seed
