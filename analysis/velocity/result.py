@@ -30,7 +30,7 @@ REMEDIES = {
     "aliased": "the wave may be shorter than twice the spacing of the sensors; sample space more densely",
     "ambiguous": "two velocities explain the data alike (a standing wave, two waves, or spatial aliasing); filter one "
     "direction out first, or narrow the search with a higher slowest=…",
-    "broadband": "the phase of a broadband signal has no meaning; give band=(lowest, highest) around its frequency",
+    "broadband": "the phase of a broadband signal says nothing; give band=(lowest, highest) around its frequency",
     "too_short": "the record is too short for the wave to cross even two sensors' distance within it; record longer",
 }
 
