@@ -10,14 +10,15 @@ from analysis.direction.index import direction_index, directional_filter, travel
 from analysis.direction.significance import direction_test, structure_test
 from analysis.direction.surrogates import surrogate
 from analysis.events.detection import wave_events
+from analysis.fields.current_sources import current_source_density
 from analysis.fields.grid import grid_electrodes
-from analysis.phase.current_sources import current_source_density
 from analysis.phase.patterns import divergence_and_curl, phase_distance_correlation, rotation_correlation, singularities
 from analysis.phase.signal import analytic_signal, generalized_phase, phase_gradient, phase_gradient_directionality
 from analysis.spectra.background import background_normalised_spectrum, diagonal_power, ridge_power
+from analysis.spectra.dispersion import dispersion_ridge, fit_dispersion
 from analysis.spectra.spectrum import wavenumber_frequency_spectrum
-from analysis.velocity.dispersion import dispersion_ridge, fit_dispersion, ridge_velocity
 from analysis.velocity.estimators import delay_velocity, phase_gradient_velocity, radon_velocity
+from analysis.velocity.ridge import ridge_velocity
 from analysis.working_memory import plot as plot_memory
 from analysis.working_memory.eigenvalues import compare_spectra
 from analysis.working_memory.recovery import (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from contextlib import ExitStack
 
 import matplotlib
@@ -56,7 +55,7 @@ def _import_options(commands):
     command.add_argument("--series", help="electrical series, stream, kind of channel or variable to import")
     command.add_argument("--reader", choices=READERS, help="by default by the ending of the name")
     command.add_argument("--rate", help="of arrays: samples per second, or the variable that says it")
-    command.add_argument("--segment", type=int, help="of vendors' formats: which stretch")
+    command.add_argument("--segment", type=int, help="of vendors' formats: which segment")
     command.add_argument("--units", help="of the values, where the file does not say: uV, mV, V, 1")
     command.add_argument("--positions", help="places of the electrodes: .csv, .npy, or a variable of an array file")
     command.add_argument("--position-units", choices=("m", "cm", "mm", "um"))
@@ -71,7 +70,7 @@ def _import_options(commands):
 def _compare_options(commands):
     command = commands.add_parser("compare", help="which wave properties of a model agree with a recording")
     command.add_argument("model", help="recording of the model, .nc")
-    command.add_argument("recording", help="recording to hold it against, .nc")
+    command.add_argument("recording", help="recording to compare it with, .nc")
     command.add_argument("-o", "--output", help="comparison to write, .nc")
     command.add_argument("--figure", help="one-page figure to write, .png or .pdf")
     command.add_argument("--table", help="table to write, .csv")
@@ -125,8 +124,7 @@ def _compare(options):
 
 
 def _diagnose(options):
-    with open_recording(options.recording) as rec, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they stand in the result, and are printed once below
+    with open_recording(options.recording) as rec:
         result = diagnose(
             rec,
             seed=options.seed,

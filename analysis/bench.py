@@ -57,7 +57,7 @@ def bench(*, trials: int = 40, repeats: int = 3, gigabytes: float = 0.0) -> list
         "spectrum, mean over trials": lambda: wavenumber_frequency_spectrum(rec, average="trial"),
         "direction test": lambda: direction_test(rec, seed=0),
     }
-    times = {name: [] for name in cases}
+    times: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(repeats):
         for name, run in cases.items():
             times[name].append(_seconds(run))
@@ -114,7 +114,9 @@ def _in_own_process(task, argument):
 
 def main(argv=None) -> None:
     """Print the table and, with ``-o``, write it as CSV."""
-    parser = argparse.ArgumentParser(prog="python -m analysis.bench", description=bench.__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m analysis.bench", description="Speed and memory of spectra and tests."
+    )
     parser.add_argument("-o", "--output", help="CSV file to write")
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--repeats", type=int, default=3)

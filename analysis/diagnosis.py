@@ -1,34 +1,46 @@
-"""One call for the whole picture: what the field does, which way, how fast, and whether chance explains it."""
+"""One call for the complete picture: what the field does, which way, how fast, and whether chance explains it."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
+from scipy.signal import hilbert
 
-from analysis.direction.index import direction_index, directional_filter, travelling_index
-from analysis.direction.significance import FEW_BLOCKS, direction_test
-from analysis.fields.axes import activity, netcdf_attrs, space_dims
-from analysis.fields.dead import dead_positions
-from analysis.spectra.spectrum import wavenumber_frequency_spectrum
-from analysis.velocity.dispersion import ridge_velocity
-from analysis.velocity.estimators import delay_velocity, phase_gradient_velocity, radon_velocity
+from analysis.direction.index import power_balance, split_directions, travelling_modes
+from analysis.direction.significance import FEW_BLOCKS, symmetry_test
+from analysis.fields.band import Band
+from analysis.fields.dead import Mask
+from analysis.fields.field import Field
+from analysis.fields.read import Recording
+from analysis.fields.units import labelled, netcdf_attrs
+from analysis.spectra.spectrum import spectrum
+from analysis.spectra.transform import Spectral, spectral_dims
+from analysis.velocity.estimators import ESTIMATORS, radon_speed
+from analysis.velocity.result import DoubtfulEstimate
 
 VERDICTS = ("none", "static", "standing", "travelling to +x", "travelling to -x", "travelling both ways")
-ESTIMATORS = {
-    "ridge": ridge_velocity,
-    "radon": radon_velocity,
-    "delay": delay_velocity,
-    "phase gradient": phase_gradient_velocity,
-}
 SLOWEST_CYCLES = 2  # what turns more slowly than twice in the record counts as standing still
 CERTAIN = 6.0  # standard deviations of the noise by which a pattern must stand out
 COHERENT = 0.3  # share of one direction's power that must travel as one wave
-TOGETHER = 0.79  # overlap of the amplitudes of both directions: π/4 if independent, 1 in a standing wave
+# Overlap of the amplitudes a and b of the two directions, Σab/√(Σa²Σb²), from which they are one standing wave. It is 1
+# where a and b are proportional, as in a standing wave, and π/4 = 0.785 where they are independent and both Rayleigh
+# distributed, as those of Gaussian noise: then Σab/√(Σa²Σb²) = ⟨a⟩²/⟨a²⟩.
+TOGETHER = 0.79
 
 
-def diagnose(rec, *, seed=0, band=None, mask=None, draws=999, alpha=0.05, confidence=0.95) -> xr.Dataset:
+def diagnose(
+    rec: Recording,
+    *,
+    seed: int | np.random.Generator = 0,
+    band: Band | None = None,
+    mask: Mask = None,
+    draws: int = 999,
+    alpha: float = 0.05,
+    confidence: float = 0.95,
+) -> xr.Dataset:
     """Diagnose the waves of a recording on a ring, a line or a grid, channel by channel, trials taken together.
 
     The verdict of a channel is
@@ -75,106 +87,108 @@ def diagnose(rec, *, seed=0, band=None, mask=None, draws=999, alpha=0.05, confid
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        array = activity(rec)
-        mask = dead_positions(array, mask, rec)
-        options = {"band": band, "mask": mask}
-        result = xr.Dataset()
-        spectrum = wavenumber_frequency_spectrum(array, mask=mask, average=_trial(array)).compute()
-        result["power"] = spectrum["power"]
-        result = result.merge(direction_index(spectrum, band=band)[["index", "right", "left"]])
-        tested = _direction(array, seed, draws, options)
+        field = Field.of(rec, mask)
+        power = spectrum(field, Spectral(), average=field.trial).compute()
+        tested = _direction(field, seed, draws, band)
+        travelling = travelling_modes(field, band=band)["mean_index"]
+        result = xr.Dataset({"power": power["power"]})
+        result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
         result = result.assign({name: tested[name] for name in ("p_value", "q_value", "null_index")})
-        travelling = travelling_index(array, **options)["mean_index"]
-        result["travelling_index"] = travelling.mean(_trial(array)).assign_attrs(travelling.attrs)
-        result = result.merge(_velocities(array, options, confidence))
-        result = result.assign(_pattern(array, mask) | _both_sides(array, options))
+        result["travelling_index"] = travelling.mean(field.trial).assign_attrs(travelling.attrs)
+        result = result.merge(_velocities(field, band, confidence))
+        result = result.assign(_pattern(field) | _both_sides(field, band))
     result["verdict_code"] = _verdict(result, alpha)
     result["verdict"] = xr.apply_ufunc(lambda code: np.array(VERDICTS)[code], result["verdict_code"])
-    result["verdict"].attrs = {"units": "1", "long_name": "what the field does"}
+    result["verdict"].attrs = labelled("1", "what the field does")
     texts = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
     parameters = {"band": band, "draws": draws, "alpha": alpha, "confidence": confidence, "seed": seed}
     result.attrs = {**netcdf_attrs(method="diagnose", **parameters), "warnings": "\n".join(texts)}
     return result
 
 
-def _trial(array):
-    return [dim for dim in array.dims if dim == "trial"]
-
-
-def _direction(array, seed, draws, options):
+def _direction(field: Field, seed, draws, band):
     """The swap test, or where the power sits in too few blocks for it, the Gaussian one."""
-    tested = direction_test(array, seed=seed, draws=draws, **options)
+    options = {"seed": seed, "draws": draws, "band": band}
+    tested = symmetry_test(field, Spectral(), **options)
     if (tested["effective_blocks"] >= FEW_BLOCKS).all():
         return tested
-    gaussian = direction_test(array, seed=seed, draws=draws, null="gaussian", **options)
+    gaussian = symmetry_test(field, Spectral(), null="gaussian", **options)
     enough = tested["effective_blocks"] >= FEW_BLOCKS
     return xr.Dataset({name: tested[name].where(enough, gaussian[name]) for name in tested if name in gaussian})
 
 
-def _velocities(array, options, confidence):
+def _velocities(field: Field, band, confidence):
     """Every estimator's answer, along the new dim ``estimator``."""
-    found = [estimate(array, confidence=confidence, **options) for estimate in ESTIMATORS.values()]
+    found = [estimate(field, band=band, confidence=confidence) for estimate in ESTIMATORS.values()]
     kept = ("speed", "speed_low", "speed_high", "status", "direction", "direction_low", "direction_high")
     found = [one[[name for name in kept if name in one]] for one in found]
-    names = xr.DataArray(list(ESTIMATORS), dims="estimator", attrs={"units": "1", "long_name": "velocity estimator"})
+    names = xr.DataArray(list(ESTIMATORS), dims="estimator", attrs=labelled("1", "velocity estimator"))
     return xr.concat(found, names, combine_attrs="drop_conflicts", join="exact")
 
 
-def _pattern(array, mask):
+def _pattern(field: Field) -> dict[str, xr.DataArray]:
     """How much of what stands out of the noise hardly changes, and by how many standard deviations either stands out.
 
     The noise is the median of the periodogram over its logarithm's law (an exponential one: mean = median / ln 2).
     """
-    spectrum = wavenumber_frequency_spectrum(
-        array, window="boxcar", detrend=None, scaling="spectrum", average=_trial(array), mask=mask
-    )["power"].compute()
-    space = [dim for dim in spectrum.dims if dim.startswith("wavenumber")]
-    core = ["frequency", *space]
-    varying = xr.zeros_like(spectrum[space[0]], dtype=bool)
-    for dim in space:
-        varying = varying | (spectrum[dim] != 0)
-    spectrum = spectrum.where(varying)
-    slow = spectrum["frequency"] < SLOWEST_CYCLES * float(spectrum["frequency"][1]) * (1 - 1e-9)
-    trials = max(1, array.sizes.get("trial", 1))
-    floor = spectrum.where(~slow).median(core) / (np.log(2) if trials == 1 else 1)
-    result = {}
-    for name, part in (("still", spectrum.where(slow)), ("moving", spectrum.where(~slow))):
-        excess = part.sum(core) - floor * part.notnull().sum(core)
-        scatter = floor * np.sqrt(part.notnull().sum(core) / trials)
-        result[name] = excess
-        result[f"{name}_score"] = (excess / scatter.where(scatter > 0, np.inf)).where(
-            scatter > 0, np.inf * (excess > 0)
-        )
-    still, moving = result["still"].clip(min=0), result["moving"].clip(min=0)
+    plain = Spectral(window="boxcar", detrend=None)
+    power = spectrum(field, plain, scaling="spectrum", average=field.trial)["power"].compute()
+    core = spectral_dims(power)
+    space = [dim for dim in core if dim != "frequency"]
+    power = power.where(~_uniform(power, space))
+    slow = power["frequency"] < SLOWEST_CYCLES * float(power["frequency"][1]) * (1 - 1e-9)
+    trials = max(1, field.values.sizes.get("trial", 1))
+    floor = power.where(~slow).median(core) / (np.log(2) if trials == 1 else 1)
+    still, still_score = _above(floor, power.where(slow), core, trials)
+    moving, moving_score = _above(floor, power.where(~slow), core, trials)
+    still, moving = still.clip(min=0), moving.clip(min=0)
     share = (still / (still + moving).where(still + moving > 0)).fillna(0.0)
-    share.attrs = {"units": "1", "long_name": "share of the structured power that hardly changes"}
-    scores = {f"{name}_score": result[f"{name}_score"].fillna(0.0) for name in ("still", "moving")}
-    for name, score in scores.items():
-        score.attrs = {"units": "1", "long_name": f"{name} power above the noise, in standard deviations"}
-    return {"static_share": share, **scores}
+    above = "power above the noise, in standard deviations"
+    return {
+        "static_share": share.assign_attrs(labelled("1", "share of the structured power that hardly changes")),
+        "still_score": still_score.assign_attrs(labelled("1", f"still {above}")),
+        "moving_score": moving_score.assign_attrs(labelled("1", f"moving {above}")),
+    }
 
 
-def _both_sides(array, options):
+def _uniform(power, space):
+    """The bins whose wavenumber is 0 along every axis of space."""
+    uniform = xr.ones_like(power[space[0]], dtype=bool)
+    for dim in space:
+        uniform = uniform & (power[dim] == 0)
+    return uniform
+
+
+def _above(floor, part, core, trials):
+    """Power of the bins in `part` above the noise at `floor` in each of them, and over its standard deviation."""
+    excess = part.sum(core) - floor * part.notnull().sum(core)
+    scatter = floor * np.sqrt(part.notnull().sum(core) / trials)
+    score = (excess / scatter.where(scatter > 0, np.inf)).where(scatter > 0, np.inf * (excess > 0))
+    return excess, score.fillna(0.0)
+
+
+def _both_sides(field: Field, band) -> dict[str, xr.DataArray]:
     """Whether what travels to +x and to −x is one wave each, and whether the two are in the same place at a time."""
-    from scipy.signal import hilbert
+    parts = split_directions(field, band=band, detrend="linear").compute()
+    axis, dims = field.values.get_axis_num("time"), ["time", *field.space.dims]
+    coherence = xr.concat(_coherences(field, parts), xr.DataArray(["right", "left"], dims="side"))
+    right, left = (parts[side].copy(data=np.abs(hilbert(parts[side].values, axis=axis))) for side in ("right", "left"))
+    norm = np.sqrt((right**2).sum(dims) * (left**2).sum(dims))
+    overlap = ((right * left).sum(dims) / norm.where(norm > 0)).fillna(0.0).mean(field.trial)
+    return {
+        "coherence": coherence.assign_attrs(labelled("1", "share of that side's power that travels as one wave")),
+        "overlap": overlap.assign_attrs(labelled("1", "overlap of the amplitudes of both directions")),
+    }
 
-    parts = directional_filter(array, detrend="linear", **options).compute()
-    axis, dims = array.get_axis_num("time"), ["time", *space_dims(array)]
-    coherence, amplitude = [], {}
+
+def _coherences(field: Field, parts: xr.Dataset) -> Iterator[xr.DataArray]:
+    """The share of either side's power that travels as one wave; 0 where no wave was found."""
     for side in ("right", "left"):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = radon_velocity(parts[side].assign_attrs(boundary=array.attrs.get("boundary", "open")))
+            warnings.simplefilter("ignore", DoubtfulEstimate)  # a side without a wave is not a defect of the recording
+            found = radon_speed(field.with_values(parts[side], dead=None))
         explained = found["explained"].where(found["status"] == 0, 0.0).fillna(0.0)
-        coherence.append(explained.mean(_trial(explained)))
-        amplitude[side] = parts[side].copy(data=np.abs(hilbert(parts[side].values, axis=axis)))
-    both = (amplitude["right"] * amplitude["left"]).sum(dims)
-    norm = np.sqrt((amplitude["right"] ** 2).sum(dims) * (amplitude["left"] ** 2).sum(dims))
-    overlap = (both / norm.where(norm > 0)).fillna(0.0).mean(_trial(array))
-    coherence = xr.concat(coherence, xr.DataArray(["right", "left"], dims="side"))
-    coherence.attrs = {"units": "1", "long_name": "share of that side's power that travels as one wave"}
-    overlap.attrs = {"units": "1", "long_name": "overlap of the amplitudes of both directions"}
-    return {"coherence": coherence, "overlap": overlap}
+        yield explained.mean([dim for dim in explained.dims if dim == "trial"])
 
 
 def _verdict(result, alpha):
@@ -191,4 +205,4 @@ def _verdict(result, alpha):
         "flag_values": list(range(len(VERDICTS))),
         "flag_meanings": " ".join(v.replace(" ", "_") for v in VERDICTS),
     }
-    return code.assign_attrs(units="1", long_name="what the field does", **flags)
+    return code.assign_attrs(labelled("1", "what the field does") | flags)

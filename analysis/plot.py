@@ -1,16 +1,29 @@
-"""Pictures of diagnostics: spectrum with the measured speeds, null distribution, direction map, one-page summary."""
+"""Pictures of diagnostics: spectrum with the measured speeds, null distribution, one-page summary.
+
+Matplotlib is imported when something is drawn.
+"""
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
+from typing import TYPE_CHECKING
+
 import numpy as np
 import xarray as xr
-from matplotlib.colors import LogNorm
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 ESTIMATOR_COLOURS = {"ridge": "#D55E00", "radon": "#0072B2", "delay": "#009E73", "phase gradient": "#CC79A7"}
 
 
-def spectrum(power: xr.DataArray, *, ax=None, speeds: dict | None = None, relation=None):
+def spectrum(
+    power: xr.DataArray,
+    *,
+    ax: Axes | None = None,
+    speeds: dict[str, float] | None = None,
+    relation: xr.Dataset | None = None,
+) -> Axes:
     """Power over wavenumber and frequency, logarithmic, with lines f = speed · k and dispersion relations over it.
 
     Parameters
@@ -21,7 +34,11 @@ def spectrum(power: xr.DataArray, *, ax=None, speeds: dict | None = None, relati
     relation : Dataset, optional
         With ``frequency`` over ``wavenumber`` (and perhaps ``branch``): a fitted or computed dispersion relation.
     """
-    ax = plt.subplots(figsize=(5, 4), layout="constrained")[1] if ax is None else ax
+    from matplotlib.colors import LogNorm
+
+    from wavefield.plot import label
+
+    ax = new_axes(5, 4) if ax is None else ax
     field = power.transpose("frequency", "wavenumber")
     top = float(field.max()) or 1.0
     mesh = ax.pcolormesh(
@@ -33,7 +50,7 @@ def spectrum(power: xr.DataArray, *, ax=None, speeds: dict | None = None, relati
         shading="nearest",
         rasterized=True,
     )
-    ax.figure.colorbar(mesh, ax=ax, label=_label(power), pad=0.01)
+    ax.figure.colorbar(mesh, ax=ax, label=label(power), pad=0.01)
     k = field["wavenumber"].values
     for name, speed in (speeds or {}).items():
         if np.isfinite(speed):
@@ -44,17 +61,17 @@ def spectrum(power: xr.DataArray, *, ax=None, speeds: dict | None = None, relati
     ax.set(
         xlim=(k.min(), k.max()),
         ylim=(0, float(field["frequency"].max())),
-        xlabel=_label(field["wavenumber"]),
-        ylabel=_label(field["frequency"]),
+        xlabel=label(field["wavenumber"]),
+        ylabel=label(field["frequency"]),
     )
     if speeds and any(np.isfinite(speed) for speed in speeds.values()):
         ax.legend(loc="upper left", fontsize="x-small", framealpha=0.9)
     return ax
 
 
-def null_distribution(null_index: xr.DataArray, index: float, p_value: float, *, ax=None):
+def null_distribution(null_index: xr.DataArray, index: float, p_value: float, *, ax: Axes | None = None) -> Axes:
     """Histogram of a statistic under its null, the observed value a line."""
-    ax = plt.subplots(figsize=(4, 3), layout="constrained")[1] if ax is None else ax
+    ax = new_axes(4, 3) if ax is None else ax
     ax.hist(null_index.values.ravel(), bins=40, color="0.7")
     ax.axvline(index, color="#D55E00", lw=2)
     ax.set(xlim=(-1.05, 1.05), xlabel="direction index", ylabel="surrogates", yticks=[])
@@ -62,33 +79,15 @@ def null_distribution(null_index: xr.DataArray, index: float, p_value: float, *,
     return ax
 
 
-def space_time(activity: xr.DataArray, *, ax=None):
+def space_time(activity: xr.DataArray, *, ax: Axes | None = None) -> Axes:
     """Space–time diagram of one channel of one trial on a line or ring: time to the right, position upwards."""
-    ax = plt.subplots(figsize=(6, 3), layout="constrained")[1] if ax is None else ax
-    field = activity.transpose("position", "time")
-    limit = float(np.abs(field).max()) or 1.0
-    options = {"cmap": "RdBu_r", "vmin": -limit} if float(field.min()) < 0 else {"cmap": "magma_r", "vmin": 0.0}
-    mesh = ax.pcolormesh(
-        field["time"], field["position"], field.values, vmax=limit, shading="nearest", rasterized=True, **options
-    )
-    ax.figure.colorbar(mesh, ax=ax, label=_label(activity), pad=0.01)
-    ax.set(xlabel=_label(field["time"]), ylabel=_label(field["position"]))
-    return ax
+    from wavefield import plot
+
+    return plot.space_time(activity, ax=ax)
 
 
-def direction_map(direction: xr.DataArray, *, ax=None):
-    """Arrows of the direction of travel (radians, y up) over a grid, dims (y, x)."""
-    ax = plt.subplots(figsize=(4, 4), layout="constrained")[1] if ax is None else ax
-    angle = direction.transpose("y", "x")
-    ax.quiver(
-        angle["x"], angle["y"], np.cos(angle), np.sin(angle), angle, cmap="twilight", pivot="mid", clim=(-np.pi, np.pi)
-    )
-    ax.set(xlabel=_label(angle["x"]), ylabel=_label(angle["y"]), aspect="equal")
-    return ax
-
-
-def summary(activity: xr.DataArray, result: xr.Dataset):
-    """One page: a stretch of the field, its spectrum with the speeds, the null distribution, and the verdict.
+def summary(activity: xr.DataArray, result: xr.Dataset) -> Figure:
+    """One page: the field over time, its spectrum with the speeds, the null distribution, and the verdict.
 
     Parameters
     ----------
@@ -97,6 +96,8 @@ def summary(activity: xr.DataArray, result: xr.Dataset):
     result : Dataset
         What `analysis.diagnose` says of that channel.
     """
+    import matplotlib.pyplot as plt
+
     figure, axes = plt.subplots(2, 2, figsize=(9, 6.5), layout="constrained", width_ratios=[3, 2])
     one = result.isel(trial=0) if "trial" in result.dims else result
     if "position" in activity.dims:
@@ -137,6 +138,8 @@ def describe(one: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def _label(array):
-    name, units = array.attrs.get("long_name", str(array.name)), array.attrs.get("units", "1")
-    return name if units in ("", "1") else f"{name} ({units})"
+def new_axes(width: float, height: float) -> Axes:
+    """Axes in a figure of their own, so many inches wide and high."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]

@@ -8,14 +8,18 @@ encoder, …), which no longer holds: such a recording is measured, not decoded 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy.signal import butter, cheby1, iirnotch, sosfiltfilt, tf2sos
 
-from analysis.fields.axes import activity, inverse_units, netcdf_attrs, space_dims, time_axis
-from analysis.fields.dead import dead_positions, runs_down
-from analysis.fields.sensors import sites
+from analysis.fields.axes import even_axis, space_dims
+from analysis.fields.dead import Mask, dead_positions, runs_down
+from analysis.fields.field import Space
+from analysis.fields.read import activity
+from analysis.fields.units import inverse_units, labelled, netcdf_attrs
 from wavefield.recordings.recording import with_history
 
 SETTLED = 1e-9  # of the impulse response: what is left after the overlap of lazy blocks
@@ -23,10 +27,10 @@ MOVED_BY = ("kernel", "encoder", "bias", "profile", "boundary_row", "previous", 
 MOVED_HOW = ("levels", "driven_end", "nonlinearity", "source_kind", "steps", "first_step")
 
 
-def bandpass(rec: xr.Dataset, band, *, order: int = 4) -> xr.Dataset:
+def bandpass(rec: xr.Dataset, band: tuple[float | None, float | None], *, order: int = 4) -> xr.Dataset:
     """Keep a band of frequencies, without shifting phases: a Butterworth filter forwards and backwards.
 
-    Both passes together have the gain
+    The two passes have the gain
 
     .. math:: |H(f)|^2 = 1 / (1 + Ω(f)^{2n}),
 
@@ -48,7 +52,7 @@ def bandpass(rec: xr.Dataset, band, *, order: int = 4) -> xr.Dataset:
     Raises
     ------
     ValueError
-        A band that the sampling cannot hold, an order that is no positive whole number, a record shorter than the
+        A band that the sampling cannot hold, an order that is not a positive whole number, a record shorter than the
         filter, uneven time.
 
     Examples
@@ -135,7 +139,7 @@ def downsample(rec: xr.Dataset, factor: int) -> xr.Dataset:
     return result
 
 
-def rereference(rec: xr.Dataset, *, reference="mean", mask="nan") -> xr.Dataset:
+def rereference(rec: xr.Dataset, *, reference: str | Sequence[int] = "mean", mask: Mask = "nan") -> xr.Dataset:
     """Subtract at each time the mean or median over the living sensors, or over those that are named.
 
     It takes away what all sensors share, and with it part of every wave longer than the array.
@@ -165,13 +169,13 @@ def rereference(rec: xr.Dataset, *, reference="mean", mask="nan") -> xr.Dataset:
     if isinstance(reference, str):
         if reference not in ("mean", "median"):
             raise ValueError(f"reference is {reference!r}: 'mean', 'median' or numbers of sensors are needed")
-        whole = living.chunk({dim: -1 for dim in dims}) if living.chunks else living
-        shared = getattr(whole, reference)(dims)
+        joined = living.chunk({dim: -1 for dim in dims}) if living.chunks else living
+        shared = getattr(joined, reference)(dims)
         text = f"the {reference} over {'all' if dead is None else 'living'} sensors"
     else:
         dim, numbers = dims[0], np.asarray(reference)
-        whole = numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu"
-        if len(dims) != 1 or not whole or not all(0 <= n < array.sizes[dim] for n in numbers):
+        integers = numbers.ndim == 1 and numbers.size and numbers.dtype.kind in "iu"
+        if len(dims) != 1 or not integers or not all(0 <= n < array.sizes[dim] for n in numbers):
             raise ValueError(f"reference is {reference}: numbers of sensors along one of 'electrode', 'position'")
         chosen = array.sizes[dim] - 1 - numbers if runs_down(dim, rec) else numbers
         if dead is not None and dead[chosen].all():
@@ -180,8 +184,10 @@ def rereference(rec: xr.Dataset, *, reference="mean", mask="nan") -> xr.Dataset:
     return _replaced(_unmoved(rec), array - shared, f"re-referenced to {text}")
 
 
-def epochs(rec: xr.Dataset, events, *, before: float, after: float, labels=None) -> xr.Dataset:
-    """Cut out a stretch around each event: the dim ``trial``, with time from −before to after.
+def epochs(
+    rec: xr.Dataset, events: ArrayLike, *, before: float, after: float, labels: ArrayLike | None = None
+) -> xr.Dataset:
+    """Cut out a segment around each event: the dim ``trial``, with time from −before to after.
 
     Parameters
     ----------
@@ -190,21 +196,21 @@ def epochs(rec: xr.Dataset, events, *, before: float, after: float, labels=None)
     events : sequence of float
         Times of the events, in the units and on the clock of the recording. The sample nearest to each is time 0.
     before, after : float
-        Lengths of the stretch.
+        Lengths of the segment.
     labels : sequence of number or str, optional
         What each event was; kept as the variable ``label``.
 
     Returns
     -------
     xarray.Dataset
-        With the coordinate ``event_time`` (trial). Events whose stretch is not wholly in the record are left out, with
-        a warning.
+        With the coordinate ``event_time`` (trial). Events whose segment is not completely in the record are left out,
+        with a warning.
 
     Raises
     ------
     ValueError
-        A recording that has trials already, events that are no numbers, no event in the record, a label too few or too
-        many, a stretch shorter than two samples.
+        A recording that has trials already, events that are not numbers, no event in the record, a label too few or too
+        many, a segment shorter than two samples.
     """
     array, time = _prepared(rec)
     if "trial" in array.dims:
@@ -219,37 +225,37 @@ def epochs(rec: xr.Dataset, events, *, before: float, after: float, labels=None)
     if labels is not None and labels.shape != events.shape:
         raise ValueError(f"labels has shape {labels.shape}: one for each of the {events.size} events is needed")
     centre = np.rint((events - time.start) / time.step).astype(int)
-    whole = (centre + first >= 0) & (centre + last < time.size)
-    if not whole.any():
+    inside = (centre + first >= 0) & (centre + last < time.size)
+    if not inside.any():
         raise ValueError(
-            f"events at {events[:5].tolist()} …: none leaves a whole stretch in the record from {time.start:.6g} to "
+            f"events at {events[:5].tolist()} …: none leaves a complete segment in the record from {time.start:.6g} to "
             f"{time.start + time.length:.6g} {time.units}: are they in the same units and on the same clock?"
         )
-    if not whole.all():
-        warnings.warn(f"{(~whole).sum()} of {whole.size} events are too near an end of the record", stacklevel=2)
-    window = xr.DataArray(centre[whole][:, None] + np.arange(first, last + 1), dims=("trial", "time"))
+    if not inside.all():
+        warnings.warn(f"{(~inside).sum()} of {inside.size} events are too near an end of the record", stacklevel=2)
+    window = xr.DataArray(centre[inside][:, None] + np.arange(first, last + 1), dims=("trial", "time"))
     attrs = array.time.attrs
     cut = array.drop_vars("time").isel(time=window).transpose("trial", "time", ...)
     relative = time.step * np.arange(first, last + 1)
     kept = _unmoved(rec).drop_dims(["time", "step"], errors="ignore")
-    described = {"units": time.units, "long_name": "time of the event"}
+    described = labelled(time.units, "time of the event")
     cut.attrs = dict(rec.activity.attrs)
     kept = kept.assign(activity=cut).assign_coords(
-        time=("time", relative, attrs), event_time=("trial", events[whole], described)
+        time=("time", relative, attrs), event_time=("trial", events[inside], described)
     )
     kept.attrs["start"] = "state"  # the field was not at rest when the epoch began
     if labels is not None:
-        kept["label"] = ("trial", labels[whole], {"units": "1", "long_name": "label of the event"})
-    return with_history(kept, f"{whole.sum()} epochs from {-before:g} to {after:g} {time.units} around events")
+        kept["label"] = ("trial", labels[inside], labelled("1", "label of the event"))
+    return with_history(kept, f"{inside.sum()} epochs from {-before:g} to {after:g} {time.units} around events")
 
 
 def bad_channels(rec: xr.Dataset, *, threshold: float = 5.0) -> xr.Dataset:
     """Which sensors are likely broken: silent, far too loud or quiet, or unlike all their neighbours.
 
     Of each sensor the logarithm of its standard deviation (of differences in time, which see noise rather than drift)
-    and Fisher's z of its greatest correlation with a neighbour are held against the other sensors: bad is what lies
-    more than `threshold` robust standard deviations (1.4826 times the median absolute deviation) from their median, of
-    the correlation only below it. Filter drifts out first, or they are all that correlates.
+    and Fisher's z of its greatest correlation with a neighbour are compared with those of the other sensors: bad is
+    what lies more than `threshold` robust standard deviations (1.4826 times the median absolute deviation) from their
+    median, of the correlation only below it. Filter drifts out first, or they are all that correlates.
 
     Parameters
     ----------
@@ -295,24 +301,24 @@ def bad_channels(rec: xr.Dataset, *, threshold: float = 5.0) -> xr.Dataset:
     unlike[unlike] = _robust_z(np.arctanh(np.clip(correlation[unlike], -0.999999, 0.999999))) < -threshold
     reason[unlike], reason[loud] = "correlation", "amplitude"
     data = {
-        "bad": (dims, (reason != "").reshape(gone.shape), {"units": "1", "long_name": "likely broken"}),
-        "reason": (dims, reason.astype(str).reshape(gone.shape), {"units": "1", "long_name": "why"}),
+        "bad": (dims, (reason != "").reshape(gone.shape), labelled("1", "likely broken")),
+        "reason": (dims, reason.astype(str).reshape(gone.shape), labelled("1", "why")),
         "deviation": (
             dims,
             deviation.reshape(gone.shape),
-            {"units": array.attrs.get("units", "1"), "long_name": "standard deviation of differences in time"},
+            labelled(array.attrs.get("units", "1"), "standard deviation of differences in time"),
         ),
         "correlation": (
             dims,
             correlation.reshape(gone.shape),
-            {"units": "1", "long_name": "greatest correlation with a neighbour"},
+            labelled("1", "greatest correlation with a neighbour"),
         ),
     }
     coords = {name: c for name, c in array.coords.items() if c.ndim and set(c.dims) <= set(dims)}
     return xr.Dataset(data, coords, netcdf_attrs(method="robust z of deviation and correlation", threshold=threshold))
 
 
-def mask_channels(rec: xr.Dataset, bad) -> xr.Dataset:
+def mask_channels(rec: xr.Dataset, bad: np.ndarray | xr.DataArray) -> xr.Dataset:
     """Set the sensors where `bad` is true to NaN, which ``mask="nan"`` then leaves out of every diagnostic.
 
     Parameters
@@ -335,7 +341,7 @@ def _prepared(rec):
     if not isinstance(rec, xr.Dataset):
         raise TypeError(f"rec is a {type(rec).__name__}: a recording (an xarray.Dataset with 'activity') is needed")
     array = activity(rec)
-    return array, time_axis(array)
+    return array, even_axis(array, "time")
 
 
 def _unmoved(rec):
@@ -354,7 +360,7 @@ def _replaced(rec, array, text):
 
 
 def _filtered(array, sections):
-    """The array through `sections` forwards and backwards; lazy blocks overlap until the filter has settled."""
+    """The array through `sections` forwards and backwards; lazy blocks overlap by the settling time of the filter."""
     axis, padding = array.get_axis_num("time"), 3 * (2 * len(sections) + 1)
     settled = max(_settling(sections), padding + 1)
     if array.sizes["time"] <= padding:
@@ -392,7 +398,7 @@ def _robust_z(values):
 
 def _with_neighbours(filled, rated):
     """Greatest correlation of each rated sensor with one of its neighbours, NaN for those that have none."""
-    _, _, where = sites(filled, mask=~rated)
+    where = Space.of(filled, ~rated).sensors()
     values = (filled - filled.mean("time")).data.reshape(-1, rated.size)
     covariance = np.asarray(values.T @ values)
     living = np.flatnonzero(rated.ravel())

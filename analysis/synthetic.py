@@ -12,13 +12,15 @@ Wavenumbers and frequencies are cycles per unit; +k travels to +x (on sheets a p
 recording takes a `seed` (an int or a `numpy.random.Generator`) and says its parameters in its attributes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy.signal import lfilter
 
-from analysis.fields.axes import netcdf_attrs
+from analysis.fields.units import labelled, netcdf_attrs
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def sheet(shape: tuple[int, int], *, dx: float = 1.0, units: str = "1", periodic
     return Layout(("y", "x"), coords, units, "periodic" if periodic else "open")
 
 
-def electrodes(x, y, *, units: str = "1") -> Layout:
+def electrodes(x: ArrayLike, y: ArrayLike, *, units: str = "1") -> Layout:
     """Sensors at the given positions, in no regular order."""
     x, y = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if x.ndim != 1 or x.shape != y.shape:
@@ -88,7 +90,17 @@ def _grid(size, dx):
 # Waves with one frequency ------------------------------------------------------------------------------------------
 
 
-def plane(where, steps, *, wavenumber, frequency, dt=1.0, time_units="1", amplitude=1.0, phase=0.0) -> xr.Dataset:
+def plane(
+    where: Layout,
+    steps: int,
+    *,
+    wavenumber: float | tuple[float, float],
+    frequency: float,
+    dt: float = 1.0,
+    time_units: str = "1",
+    amplitude: float = 1.0,
+    phase: float = 0.0,
+) -> xr.Dataset:
     """A plane wave ``u = A cos(2π(f t − k·x) + φ)``, travelling towards +k.
 
     Parameters
@@ -114,12 +126,29 @@ def plane(where, steps, *, wavenumber, frequency, dt=1.0, time_units="1", amplit
     return _recording(where, u, dt, time_units, wavenumber=wavenumber, frequency=frequency, amplitude=amplitude)
 
 
-def standing(where, steps, *, wavenumber, frequency, dt=1.0, time_units="1") -> xr.Dataset:
+def standing(
+    where: Layout,
+    steps: int,
+    *,
+    wavenumber: float | tuple[float, float],
+    frequency: float,
+    dt: float = 1.0,
+    time_units: str = "1",
+) -> xr.Dataset:
     """A standing wave ``u = 2 cos(2π f t) cos(2π k·x)``: equal plane waves both ways, so D = 0."""
     return mixed(where, steps, ratio=1.0, wavenumber=wavenumber, frequency=frequency, dt=dt, time_units=time_units)
 
 
-def mixed(where, steps, *, ratio, wavenumber, frequency, dt=1.0, time_units="1") -> xr.Dataset:
+def mixed(
+    where: Layout,
+    steps: int,
+    *,
+    ratio: float,
+    wavenumber: float | tuple[float, float],
+    frequency: float,
+    dt: float = 1.0,
+    time_units: str = "1",
+) -> xr.Dataset:
     """A plane wave towards +k and one of amplitude `ratio` = r against it.
 
     The direction index is (1 − r²)/(1 + r²), the travelling index (1 − r)/(1 + r).
@@ -131,7 +160,16 @@ def mixed(where, steps, *, ratio, wavenumber, frequency, dt=1.0, time_units="1")
 
 
 def target(
-    where, steps, *, wavenumber, frequency, centre, decay=np.inf, dt=1.0, time_units="1", amplitude=1.0
+    where: Layout,
+    steps: int,
+    *,
+    wavenumber: float,
+    frequency: float,
+    centre: tuple[float, float],
+    decay: float = np.inf,
+    dt: float = 1.0,
+    time_units: str = "1",
+    amplitude: float = 1.0,
 ) -> xr.Dataset:
     """Rings that leave (k > 0) or reach (k < 0) `centre` = (x, y): ``A cos(2π(f t − k r)) exp(−r²/2 decay²)``."""
     x, y = where.xy()
@@ -141,7 +179,17 @@ def target(
     return _recording(where, u, dt, time_units, wavenumber=wavenumber, frequency=frequency, centre=centre, decay=decay)
 
 
-def rotating(where, steps, *, frequency, centre, arms=1, wavenumber=0.0, dt=1.0, time_units="1") -> xr.Dataset:
+def rotating(
+    where: Layout,
+    steps: int,
+    *,
+    frequency: float,
+    centre: tuple[float, float],
+    arms: int = 1,
+    wavenumber: float = 0.0,
+    dt: float = 1.0,
+    time_units: str = "1",
+) -> xr.Dataset:
     """A wave around `centre` = (x, y): ``cos(2π f t − m θ − 2π k r)``, θ the polar angle, y up.
 
     `arms` = m > 0 turns counter-clockwise; a wavenumber k ≠ 0 makes it a spiral that runs outwards (k > 0).
@@ -177,7 +225,16 @@ def _outer_time(where, steps, dt):
 # Waves with many frequencies ---------------------------------------------------------------------------------------
 
 
-def moving_pattern(where, steps, *, speed, seed, wavelength=8.0, dt=1.0, time_units="1") -> xr.Dataset:
+def moving_pattern(
+    where: Layout,
+    steps: int,
+    *,
+    speed: float,
+    seed: int | np.random.Generator,
+    wavelength: float = 8.0,
+    dt: float = 1.0,
+    time_units: str = "1",
+) -> xr.Dataset:
     """A random smooth pattern that moves rigidly: ``u = g(x − speed t)``, every wavenumber at the same speed.
 
     g is Gaussian with the power spectrum exp(−(k·wavelength)²/2), mean 0 and variance 1. On a ring it comes round
@@ -197,7 +254,15 @@ def moving_pattern(where, steps, *, speed, seed, wavelength=8.0, dt=1.0, time_un
 
 
 def dispersive(
-    where, steps, *, relation, seed, wavenumbers=(0.0, 0.25), direction="right", dt=1.0, time_units="1"
+    where: Layout,
+    steps: int,
+    *,
+    relation: Callable[[np.ndarray], np.ndarray],
+    seed: int | np.random.Generator,
+    wavenumbers: tuple[float, float] = (0.0, 0.25),
+    direction: str = "right",
+    dt: float = 1.0,
+    time_units: str = "1",
 ) -> xr.Dataset:
     """Waves of every wavenumber in a band, each at its own frequency ``f = relation(k)``.
 
@@ -243,14 +308,31 @@ def _one_dimensional(where, name):
 # Noise: fields without a direction ----------------------------------------------------------------------------------
 
 
-def white_noise(where, steps, *, seed, trials=None, channels=None, dt=1.0, time_units="1") -> xr.Dataset:
+def white_noise(
+    where: Layout,
+    steps: int,
+    *,
+    seed: int | np.random.Generator,
+    trials: int | None = None,
+    channels: int | None = None,
+    dt: float = 1.0,
+    time_units: str = "1",
+) -> xr.Dataset:
     """Independent standard normal samples."""
     rng, shape = np.random.default_rng(seed), _noise_shape(where, steps, trials, channels)
     return _noise_recording(where, rng.standard_normal(shape), trials, channels, dt, time_units, seed=seed)
 
 
 def autoregressive_noise(
-    where, steps, *, seed, coefficient=0.9, trials=None, channels=None, dt=1.0, time_units="1"
+    where: Layout,
+    steps: int,
+    *,
+    seed: int | np.random.Generator,
+    coefficient: float = 0.9,
+    trials: int | None = None,
+    channels: int | None = None,
+    dt: float = 1.0,
+    time_units: str = "1",
 ) -> xr.Dataset:
     """First-order autoregressive in time, ``u[t+1] = a u[t] + ε``, |a| < 1, independent positions, variance 1."""
     if not abs(coefficient) < 1:
@@ -264,7 +346,15 @@ def autoregressive_noise(
 
 
 def power_law_noise(
-    where, steps, *, seed, exponent=1.0, trials=None, channels=None, dt=1.0, time_units="1"
+    where: Layout,
+    steps: int,
+    *,
+    seed: int | np.random.Generator,
+    exponent: float = 1.0,
+    trials: int | None = None,
+    channels: int | None = None,
+    dt: float = 1.0,
+    time_units: str = "1",
 ) -> xr.Dataset:
     """Noise with the temporal spectrum 1/f^exponent (exponent 1: "1/f", 2: Brownian), independent positions."""
 
@@ -279,7 +369,16 @@ def power_law_noise(
 
 
 def narrowband_noise(
-    where, steps, *, seed, frequency=0.1, bandwidth=0.02, trials=None, channels=None, dt=1.0, time_units="1"
+    where: Layout,
+    steps: int,
+    *,
+    seed: int | np.random.Generator,
+    frequency: float = 0.1,
+    bandwidth: float = 0.02,
+    trials: int | None = None,
+    channels: int | None = None,
+    dt: float = 1.0,
+    time_units: str = "1",
 ) -> xr.Dataset:
     """Noise with a Gaussian spectral peak at `frequency` (standard deviation `bandwidth`), independent positions."""
 
@@ -294,17 +393,17 @@ def narrowband_noise(
 
 
 def smooth_noise(
-    where,
-    steps,
+    where: Layout,
+    steps: int,
     *,
-    seed,
-    wavelength=8.0,
-    period=8.0,
-    asymmetry=0.0,
-    trials=None,
-    channels=None,
-    dt=1.0,
-    time_units="1",
+    seed: int | np.random.Generator,
+    wavelength: float = 8.0,
+    period: float = 8.0,
+    asymmetry: float = 0.0,
+    trials: int | None = None,
+    channels: int | None = None,
+    dt: float = 1.0,
+    time_units: str = "1",
 ) -> xr.Dataset:
     """A smooth random field, band-limited in space and time, with a chosen balance of the two directions.
 
@@ -336,7 +435,7 @@ def smooth_noise(
     )
 
 
-def with_noise(rec, snr, *, seed) -> xr.Dataset:
+def with_noise(rec: xr.Dataset, snr: float, *, seed: int | np.random.Generator) -> xr.Dataset:
     """`rec` plus white noise; `snr` is the ratio of the standard deviations of signal and noise.
 
     >>> noisy = with_noise(plane(ring(64), 256, wavenumber=5 / 64, frequency=12 / 256), 1.0, seed=0)
@@ -409,15 +508,15 @@ def _seed_attr(seed):
 def _recording(where, values, dt, time_units, *, dims=None, **parameters):
     dims = ("time", *where.dims) if dims is None else dims
     steps = values.shape[dims.index("time")]
-    coords = {"time": ("time", dt * np.arange(steps), {"units": time_units, "long_name": "time"})}
+    coords = {"time": ("time", dt * np.arange(steps), labelled(time_units, "time"))}
     for name in ("trial", "channel"):
         if name in dims:
-            coords[name] = (name, np.arange(values.shape[dims.index(name)]), {"units": "1", "long_name": name})
+            coords[name] = (name, np.arange(values.shape[dims.index(name)]), labelled("1", name))
     for name, (coord_dims, coord_values) in where.coords.items():
         units = "1" if name == "electrode" else where.units
-        coords[name] = (coord_dims, coord_values, {"units": units, "long_name": name})
+        coords[name] = (coord_dims, coord_values, labelled(units, name))
     if "seed" in parameters:
         parameters["seed"] = _seed_attr(parameters["seed"])
     attrs = {"boundary": where.boundary, "source": "analysis.synthetic", **netcdf_attrs(**parameters)}
-    activity = xr.DataArray(values, coords, dims, "activity", {"units": "1", "long_name": "activity"})
+    activity = xr.DataArray(values, coords, dims, "activity", labelled("1", "activity"))
     return activity.to_dataset().assign_attrs(attrs)

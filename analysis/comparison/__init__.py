@@ -1,7 +1,8 @@
 """Comparison: do two recordings hold the same waves?
 
 In come two recordings (of a model and of a brain, say), out comes a Dataset of features, distances and intervals. Begin
-with `compare`; `features` measures each stretch, `common_axes` brings both to the same units, `contrast` and
-`distances` compare, `scaled_spectrum` and `similarity` (CKA, RSA, DSA) stand beside them, `evoked` compares responses
-to inputs, and `report` puts the result into words, tables and figures, from the form that `result` fixes.
+with `compare`; `segments` cuts a recording into the segments of time that results count along the dim ``stretch``,
+`features` measures each of them, `common_axes` brings both sides to the same units, `contrast` and `distances` compare
+them, property by property, `scaled_spectrum` and `similarity` (CKA, RSA, DSA) compare all at once, `evoked` compares
+responses to inputs, and `report` puts the result into words, tables and figures, from the form that `result` fixes.
 """

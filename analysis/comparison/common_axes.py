@@ -1,4 +1,4 @@
-"""Model and recording on the same axes: what their lengths and times are divided by, said aloud.
+"""Model and recording on the same axes: what their lengths and times are divided by, stated explicitly.
 
 =============  ======================================================================================================
 ``normalised`` wavelengths per array length, speeds in array lengths per cycle, frequencies over the spectral peak of
@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.comparison.distances import quantiles, weighted_median
-from analysis.fields.axes import inverse_units, speed_units
+from analysis.fields.units import inverse_units, speed_units
 
 AXES = ("normalised", "fitted", "given", "same")
 POWERS = {  # of length and of time

@@ -1,41 +1,44 @@
-"""A model held against a recording, wave for wave: which properties agree, by how much, and how sure that is."""
+"""A model compared with a recording, wave for wave: which properties agree, by how much, and how sure that is."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
-from analysis.comparison import similarity as whole
 from analysis.comparison.common_axes import AXES, Scales, fitted_scales, normalised, scaled
-from analysis.comparison.contrast import MARGINS, Side, contrast
-from analysis.comparison.features import spectral_peak, stretches, wave_features
+from analysis.comparison.contrast import MARGINS, Criteria, Side, contrast
+from analysis.comparison.features import FeatureOptions, features
 from analysis.comparison.result import comparison_dataset
 from analysis.comparison.scaled_spectrum import stretch_spectra, wavenumbers
-from analysis.direction.surrogates import surrogate
-from analysis.fields.axes import activity, netcdf_attrs, space_dims, time_axis
-from analysis.fields.dead import dead_positions, silenced
+from analysis.comparison.segments import Peak, spectral_peak, stretches
+from analysis.comparison.similarity import WARNING
+from analysis.direction.surrogates import scrambled
+from analysis.fields.band import Band
+from analysis.fields.dead import Mask
+from analysis.fields.field import Field
+from analysis.fields.read import Recording
+from analysis.fields.units import netcdf_attrs
 
 TRIALS = 6  # from as many on, trials are the units that are exchanged, else stretches
 PER_CYCLE, ROWS = 16, 1024  # samples for CKA, RSA and DSA
 
 
 def compare(
-    model,
-    recording,
+    model: Recording,
+    recording: Recording,
     *,
     nulls: Mapping | None = None,
     axes: str = "normalised",
     space_scale: float | None = None,
     time_scale: float | None = None,
-    turn="auto",
+    turn: str | float = "auto",
     cycles: float | None = None,
-    frequencies=None,
-    model_frequencies=None,
-    mask="nan",
+    frequencies: Band | None = None,
+    model_frequencies: Band | None = None,
+    mask: Mask = "nan",
     estimator: str = "radon",
     events: bool = True,
     similarity: bool = True,
@@ -47,10 +50,10 @@ def compare(
 ) -> xr.Dataset:
     """Compare the waves of a model with those of a recording, and either with nulls that give the numbers a scale.
 
-    Both are cut into stretches and measured (see `wave_features`); each property then has two distributions. Their
-    energy coefficient (0 the same, 1 apart) has a p-value by permutation, their centres a ratio, difference or angle
-    with a bootstrap interval; trials are what is exchanged and drawn, or stretches where there are few trials. A
-    property
+    Both are cut into segments of time, called stretches, and measured (see `wave_features`); each property then has two
+    distributions. Their energy coefficient (0 the same, 1 apart) has a p-value by permutation, their centres a ratio,
+    difference or angle with a bootstrap interval; trials are what is exchanged and drawn, or stretches where there are
+    few trials. A property
 
     - ``agrees`` where the interval lies within the margin,
     - ``differs`` where it does not and q < alpha (false discovery rate over properties),
@@ -82,7 +85,7 @@ def compare(
     estimator, events
         As in `wave_features`.
     similarity : bool
-        Whether CKA, RSA and DSA stand beside it; they cannot see direction.
+        Whether to give CKA, RSA and DSA too; they cannot see direction.
     margins : mapping, optional
         What counts as agreement: ``ratio`` (1.1: within a tenth), ``difference`` (0.1), ``angle`` (π/6).
     alpha, confidence, draws, seed
@@ -118,92 +121,104 @@ def compare(
     """
     margins = MARGINS | dict(margins or {})
     _check(axes, space_scale, time_scale, cycles, margins, alpha, draws)
-    rng = np.random.default_rng(seed)
-    settings = {"estimator": estimator, "events": events, "seed": seed}
-    ours = _segmented(model, {"frequencies": model_frequencies, "mask": None, **settings})
-    theirs = _segmented(recording, {"frequencies": frequencies, "mask": mask, **settings})
-    cycles = min(ours.pop("cycles"), theirs.pop("cycles")) if cycles is None else float(cycles)
-    for options in (ours, theirs):
-        options.pop("cycles", None)
-        options["segment"] = cycles / options.pop("peak")
-    theirs = _Measured(recording, theirs)
-    sources = {"model": _Measured(model, ours), "shuffled model": _Measured(_shuffled(model, rng), ours)}
+    rng, by = np.random.default_rng(seed), Criteria(margins, alpha, confidence, draws, seed)
+    of_recording = FeatureOptions(frequencies, estimator, events, seed)
+    of_model = replace(of_recording, frequencies=model_frequencies)
+    ours, theirs = Field.of(model), Field.of(recording, mask)
+    our_peak, their_peak = spectral_peak(ours, model_frequencies), spectral_peak(theirs, frequencies)
+    cycles = min(our_peak.cycles, their_peak.cycles) if cycles is None else float(cycles)
+    segment = cycles / our_peak.frequency
+    measured = _measured(theirs, of_recording, cycles / their_peak.frequency, their_peak)
+    sources = {
+        "model": _measured(ours, of_model, segment, our_peak),
+        "shuffled model": _measured(_shuffled(ours, rng), of_model, segment),
+    }
     for name, rec in (nulls or {}).items():
         if name in (*sources, "recording", "recording halves"):
             raise ValueError(f"nulls holds {name!r}, which is taken: choose another name")
-        sources[name] = _Measured(rec, ours)
-    scales = _scales(axes, sources["model"], theirs, space_scale, time_scale, draws, confidence, rng)
-    turns = _turns(turn, sources["model"], theirs)
-    one_sense = sources["model"].dimension != theirs.dimension
-    kappa = wavenumbers(
-        (theirs.array, theirs.array_length),
-        *((item.array, _unit_length(item, theirs, scales, axes)) for item in sources.values()),
-    )
-    common = {"axes": axes, "kappa": kappa, "one_sense": one_sense}
-    sides = {name: _side(name, item, theirs, scales, turns[0], **common) for name, item in sources.items()}
-    target = _side("recording", theirs, theirs, Scales(), turns[1], **common)
-    options = {"margins": margins, "alpha": alpha, "confidence": confidence, "draws": draws}
-    rows = {name: contrast(side, target, rng, similarity, seed, **options) for name, side in sides.items()}
-    rows["recording halves"] = contrast(*_halves(target), rng, False, seed, **options)
-    result = comparison_dataset(rows, {**sides, "recording": target}, kappa, axes, theirs)
-    parameters = {"estimator": estimator, "frequencies": frequencies, "model_frequencies": model_frequencies}
-    parameters |= {"draws": draws, "alpha": alpha, "confidence": confidence, "seed": seed}
-    parameters |= {f"margin_{name}": value for name, value in margins.items()}
-    return result.assign_attrs(
-        netcdf_attrs(
-            method="comparison of waves", axes=axes, turn=turns[1] if theirs.dimension == 2 else turns[0],
-            space_scale=scales.space, space_scale_interval=list(scales.space_interval),
-            time_scale=scales.time, time_scale_interval=list(scales.time_interval),
-            model_unit=sources["model"].unit_name, recording_unit=theirs.unit_name,
-            model_peak=sources["model"].peak, recording_peak=theirs.peak,
-            model_array_length=sources["model"].array_length, recording_array_length=theirs.array_length,
-            cycles=cycles, model_segment=sources["model"].length, recording_segment=theirs.length,
-            model_source=_source(model), recording_source=_source(recording),
-            similarity_warning=whole.WARNING, **parameters,
-        )
-    )  # fmt: skip
+        sources[name] = _measured(Field.of(rec), of_model, segment)
+    scales = _scales(axes, sources["model"], measured, space_scale, time_scale, by, rng)
+    one_sense = sources["model"].dimension != measured.dimension
+    lengths = [(item.field, _unit_length(item, measured, scales, axes)) for item in sources.values()]
+    kappa = wavenumbers((theirs, measured.array_length), *lengths)
+    common = _Common(axes, scales, kappa, one_sense, measured)
+    turns = _turns(turn, sources["model"], measured)
+    sides = {name: _side(name, item, common, turns[0]) for name, item in sources.items()}
+    target = _side("recording", measured, replace(common, scales=Scales()), turns[1])
+    rows = {name: contrast(side, target, by, rng, similarity=similarity) for name, side in sides.items()}
+    even, odd = _halves(target)
+    rows["recording halves"] = contrast(even, odd, by, rng, similarity=False)
+    result = comparison_dataset(rows, {**sides, "recording": target}, kappa, axes, measured.features)
+    known = _described(sources["model"], measured, common, turns[1] if measured.dimension == 2 else turns[0])
+    known |= {"cycles": cycles, "model_source": _source(model), "recording_source": _source(recording)}
+    known |= {"estimator": estimator, "frequencies": frequencies, "model_frequencies": model_frequencies}
+    known |= {"draws": draws, "alpha": alpha, "confidence": confidence, "seed": seed}
+    known |= {f"margin_{name}": value for name, value in margins.items()}
+    return result.assign_attrs(netcdf_attrs(**known, similarity_warning=WARNING))
 
 
-def _segmented(rec, options):
-    """The options with the spectral peak of a recording and the periods of it that a stretch would have."""
-    mask = dead_positions(activity(rec), options["mask"], rec)
-    peak, _, cycles = spectral_peak(rec, frequencies=options["frequencies"], mask=mask)
-    return options | {"peak": peak, "cycles": cycles}
-
-
+@dataclass(frozen=True, eq=False)
 class _Measured:
     """A recording, its features, and how its stretches group into units."""
 
-    def __init__(self, rec, options):
-        array = activity(rec)
-        self.mask = dead_positions(array, options["mask"], rec)
-        self.array = silenced(array, self.mask)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of stretches that are refused: they are counted
-            self.features = wave_features(self.array, **(options | {"mask": self.mask}))
-        attrs = self.features.attrs
-        self.length, self.peak, self.array_length = attrs["segment"], attrs["peak"], attrs["array_length"]
-        self.dimension = attrs["dimension"]
-        self.cut = stretches(self.array, round(self.length / time_axis(array).step))
-        by_trial = array.sizes.get("trial", 1) >= TRIALS
-        self.unit_name = "trial" if by_trial else "stretch"
-        channels = self.cut.sizes.get("channel", 1)
-        stretch = np.arange(self.features.sizes["stretch"]) // channels
-        self.unit = self.features["trial"].values if by_trial else stretch
+    field: Field
+    features: xr.Dataset
+    cut: Field  # its stretches
+    unit: np.ndarray  # (stretch,)
+    unit_name: str
 
-    def directions(self):
+    @property
+    def length(self) -> float:
+        """Of a stretch."""
+        return self.features.attrs["segment"]
+
+    @property
+    def peak(self) -> float:
+        return self.features.attrs["peak"]
+
+    @property
+    def array_length(self) -> float:
+        return self.features.attrs["array_length"]
+
+    @property
+    def dimension(self) -> int:
+        return self.features.attrs["dimension"]
+
+    @property
+    def directions(self) -> np.ndarray:
+        """Unit vectors (stretch, 2)."""
         return np.column_stack([self.features["direction_x"].values, self.features["direction_y"].values])
 
 
-def _shuffled(model, rng):
+def _measured(field: Field, options: FeatureOptions, segment: float, peak: Peak | None = None) -> _Measured:
+    found = features(field, options, segment=segment, peak=peak)
+    cut = stretches(field, round(found.attrs["segment"] / field.time.step))
+    if field.values.sizes.get("trial", 1) >= TRIALS:
+        return _Measured(field, found, cut, found["trial"].values, "trial")
+    stretch = np.arange(found.sizes["stretch"]) // cut.values.sizes.get("channel", 1)
+    return _Measured(field, found, cut, stretch, "stretch")
+
+
+def _shuffled(model: Field, rng) -> Field:
     """The model with its positions in random order, another one in each trial and channel."""
-    return surrogate(model, "position", seed=rng)
+    return model.with_values(scrambled(model, "position", rng))
 
 
-def _scales(axes, model, recording, space_scale, time_scale, draws, confidence, rng):
+@dataclass(frozen=True, eq=False)
+class _Common:
+    """The axes on which sides are compared."""
+
+    axes: str
+    scales: Scales
+    kappa: np.ndarray
+    one_sense: bool  # only the sense of travel along the axis is compared
+    recording: _Measured
+
+
+def _scales(axes, model, recording, space_scale, time_scale, by: Criteria, rng):
     if axes == "fitted":
-        units = (model.unit, recording.unit)
-        return fitted_scales(model.features, recording.features, units, draws=draws, confidence=confidence, rng=rng)
+        drawn = {"draws": by.draws, "confidence": by.confidence, "rng": rng}
+        return fitted_scales(model.features, recording.features, (model.unit, recording.unit), **drawn)
     if axes == "given":
         return Scales(space_scale, time_scale, (space_scale,) * 2, (time_scale,) * 2)
     if axes == "same":
@@ -226,7 +241,7 @@ def _turns(turn, model, recording):
         turn = "axis" if flat[0] != flat[1] else 0.0
     if turn != "axis":
         return (0.0, float(turn)) if not flat[1] else (0.0 if flat[0] else float(turn), 0.0)
-    return tuple(0.0 if item.dimension == 1 else _main_axis(item.directions()) for item in (model, recording))
+    return tuple(0.0 if item.dimension == 1 else _main_axis(item.directions) for item in (model, recording))
 
 
 def _main_axis(directions):
@@ -235,34 +250,35 @@ def _main_axis(directions):
     return float(np.angle(doubled) / 2)
 
 
-def _unit_length(item, recording, scales, axes):
+def _unit_length(item: _Measured, recording: _Measured, scales: Scales, axes: str) -> float:
     """The length over which spectra count wavelengths, in units of the item's space."""
     return item.array_length if axes == "normalised" else recording.array_length / scales.space
 
 
-def _side(name, item, recording, scales, turn, *, axes, kappa, one_sense):
+def _side(name, item: _Measured, common: _Common, turn) -> Side:
     """Everything on the common axes."""
-    if axes == "normalised":
+    if common.axes == "normalised":
         values, peaks = normalised(item.features), item.features["peak_frequency"].values
     else:
-        values, peaks = scaled(item.features, scales), np.full(len(item.unit), recording.peak * scales.time)
-    x, y = item.directions().T
+        values = scaled(item.features, common.scales)
+        peaks = np.full(len(item.unit), common.recording.peak * common.scales.time)
+    x, y = item.directions.T
     along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-    if one_sense:
+    if common.one_sense:
         along, across = np.sign(along), np.zeros_like(along)
     values["direction"] = np.column_stack([along, across])
-    length = _unit_length(item, recording, scales, axes)
-    spectra = stretch_spectra(item.cut, kappa, length=length, peaks=peaks, mask=item.mask, turn=turn)
+    length = _unit_length(item, common.recording, common.scales, common.axes)
+    spectra = stretch_spectra(item.cut, common.kappa, length=length, peaks=peaks, turn=turn)
     return Side(name, values, item.unit, spectra, _rows(item))
 
 
-def _rows(item):
+def _rows(item: _Measured):
     """The first trial, PER_CYCLE samples in each cycle of the spectral peak: (time, sensor)."""
-    array = item.array.isel(trial=0) if "trial" in item.array.dims else item.array
-    dims = space_dims(array)
-    places = int(np.prod([array.sizes[dim] for dim in dims]))
-    values = array.transpose("time", ..., *dims).values.reshape(array.sizes["time"], -1, places)
-    values = values if item.mask is None else values[..., ~item.mask.ravel()]
+    array, dims = item.field.values, item.field.space.dims
+    array = array.isel(trial=0) if "trial" in array.dims else array
+    values = array.transpose("time", ..., *dims).values
+    values = values.reshape(array.sizes["time"], -1, int(np.prod(item.field.space.shape)))
+    values = values if item.field.dead is None else values[..., ~item.field.dead.ravel()]
     values = values.reshape(len(values), -1)
     time = array.time.values.astype(float) - float(array.time[0])
     wanted = np.arange(0, time[-1], 1 / (PER_CYCLE * item.peak))[:ROWS]
@@ -272,15 +288,34 @@ def _rows(item):
     return values[low] * (1 - share) + values[low + 1] * share
 
 
-def _halves(side):
-    """Every second unit of the recording against the others: what chance alone leaves between two such recordings."""
+def _halves(side: Side) -> tuple[Side, Side]:
+    """Every second unit of the recording, and the others: what chance alone leaves between two such recordings."""
     _, number = np.unique(side.unit, return_inverse=True)
-    parts = []
-    for odd in (0, 1):
-        kept = number % 2 == odd
+
+    def part(kept):
         values = {name: array[kept] for name, array in side.values.items()}
-        parts.append(replace(side, values=values, unit=side.unit[kept], spectra=side.spectra[kept]))
-    return parts
+        return replace(side, values=values, unit=side.unit[kept], spectra=side.spectra[kept])
+
+    return part(number % 2 == 0), part(number % 2 == 1)
+
+
+def _described(model: _Measured, recording: _Measured, common: _Common, turn) -> dict:
+    """The axes and what they rest on, for the attributes."""
+    scales = common.scales
+    sides = {"model": model, "recording": recording}
+    return {
+        "method": "comparison of waves",
+        "axes": common.axes,
+        "turn": turn,
+        "space_scale": scales.space,
+        "space_scale_interval": list(scales.space_interval),
+        "time_scale": scales.time,
+        "time_scale_interval": list(scales.time_interval),
+        **{f"{name}_unit": side.unit_name for name, side in sides.items()},
+        **{f"{name}_peak": side.peak for name, side in sides.items()},
+        **{f"{name}_array_length": side.array_length for name, side in sides.items()},
+        **{f"{name}_segment": side.length for name, side in sides.items()},
+    }
 
 
 def _source(rec):

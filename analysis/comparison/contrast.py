@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import false_discovery_control, wasserstein_distance
 
-from analysis.comparison import similarity as whole
 from analysis.comparison.common_axes import POWERS
 from analysis.comparison.distances import Pair, quantiles, weighted_median
+from analysis.comparison.similarity import cka, dsa, rsa
 
 FEATURES = (
     "speed",
@@ -29,6 +29,17 @@ FEWEST = 4  # values of a property on either side
 
 
 @dataclass(frozen=True)
+class Criteria:
+    """By what two sides are judged: margins of agreement by kind of effect, level, confidence, random draws."""
+
+    margins: dict[str, float]
+    alpha: float = 0.05
+    confidence: float = 0.95
+    draws: int = 999
+    seed: int = 0  # of the starts of DSA
+
+
+@dataclass(frozen=True)
 class Side:
     """What is known of one recording on the common axes, stretch by stretch."""
 
@@ -39,31 +50,31 @@ class Side:
     rows: np.ndarray  # (time, sensor), PER_CYCLE samples per cycle
 
 
-def contrast(side, target, rng, similarity, seed, *, margins, alpha, confidence, draws):
+def contrast(side: Side, target: Side, by: Criteria, rng: np.random.Generator, *, similarity: bool) -> dict:
     """Everything between two sides: arrays over the properties, and single numbers."""
-    rows = [_feature(name, side, target, rng, confidence, draws) for name in FEATURES]
+    rows = [_feature(name, side, target, rng, by) for name in FEATURES]
     columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     known = np.isfinite(columns["p_value"])
     q = np.full(len(rows), np.nan)
     if known.any():
         q[known] = false_discovery_control(columns["p_value"][known])
     columns["q_value"] = q
-    columns["verdict_code"] = _verdicts(columns, margins, alpha)
+    columns["verdict_code"] = _verdicts(columns, by)
     distance = dict.fromkeys(("spectrum_distance", "spectrum_low", "spectrum_high", "spectrum_p_value"), np.nan)
     kept, others = (part.spectra.sum(axis=(1, 2)) > 0 for part in (side, target))
     if min(len(np.unique(side.unit[kept])), len(np.unique(target.unit[others]))) >= 2:
         pair = Pair(side.spectra[kept], target.spectra[others], side.unit[kept], target.unit[others], overlap=True)
-        low, high = pair.interval(pair.weights(draws, rng), confidence)
-        distance = dict(zip(distance, (pair.distance(), low, high, pair.p_value(draws, rng)), strict=True))
+        low, high = pair.interval(pair.weights(by.draws, rng), by.confidence)
+        distance = dict(zip(distance, (pair.distance(), low, high, pair.p_value(by.draws, rng)), strict=True))
     alike = dict.fromkeys(("cka", "rsa", "dsa"), np.nan)
     count = min(len(side.rows), len(target.rows))
     if similarity and count >= ROWS:
         one, other = side.rows[:count], target.rows[:count]
-        alike = {"cka": whole.cka(one, other), "rsa": whole.rsa(one, other), "dsa": whole.dsa(one, other, seed=seed)}
+        alike = {"cka": cka(one, other), "rsa": rsa(one, other), "dsa": dsa(one, other, seed=by.seed)}
     return {**columns, **distance, **alike}
 
 
-def _feature(name, side, target, rng, confidence, draws):
+def _feature(name, side, target, rng, by: Criteria):
     """Distance, p-value and effect of one property."""
     kind = _kind(name)
     row = dict.fromkeys(
@@ -80,14 +91,15 @@ def _feature(name, side, target, rng, confidence, draws):
         row |= {key: np.median(v) if len(v) else np.nan for key, v in (("median", x), ("recording_median", y))}
     if min(len(x), len(y)) < FEWEST:
         return row
-    shown = (lambda values: np.log(values)) if name in POWERS and name != "event_rate" else (lambda values: values)
-    pair = Pair(shown(x), shown(y), side.unit[keep_x], target.unit[keep_y])
+    logarithmic = name in POWERS and name != "event_rate"
+    compared = (np.log(x), np.log(y)) if logarithmic else (x, y)
+    pair = Pair(*compared, side.unit[keep_x], target.unit[keep_y])
     if min(pair.units) < 2:
         return row
-    weights = pair.weights(draws, rng)
-    low, high = pair.interval(weights, confidence)
-    row |= {"energy": pair.distance(), "energy_low": low, "energy_high": high, "p_value": pair.p_value(draws, rng)}
-    row |= _effect(name, x, y, pair, weights, confidence)
+    weights = pair.weights(by.draws, rng)
+    low, high = pair.interval(weights, by.confidence)
+    row |= {"energy": pair.distance(), "energy_low": low, "energy_high": high, "p_value": pair.p_value(by.draws, rng)}
+    row |= _effect(name, x, y, pair, weights, by.confidence)
     if x.ndim == 1:
         row["wasserstein"] = wasserstein_distance(x, y)
     return row
@@ -130,11 +142,11 @@ def _contrast(name, one, other):
     return np.where((cross == 0) & (along == 0), np.nan, angle)  # as many this way as that: no direction to compare
 
 
-def _verdicts(columns, margins, alpha):
+def _verdicts(columns, by: Criteria):
     low, high = columns["effect_low"], columns["effect_high"]
-    bound = np.array([margins[kind] for kind in columns["kind"]])
+    bound = np.array([by.margins[kind] for kind in columns["kind"]])
     lowest = np.where(columns["kind"] == "ratio", 1 / bound, -bound)
     inside = (low >= lowest) & (high <= bound)
-    code = np.where(columns["q_value"] < alpha, VERDICTS.index("differs"), VERDICTS.index("undecided"))
+    code = np.where(columns["q_value"] < by.alpha, VERDICTS.index("differs"), VERDICTS.index("undecided"))
     code = np.where(inside, VERDICTS.index("agrees"), code)
     return np.where(np.isfinite(columns["p_value"]), code, VERDICTS.index("not measured"))

@@ -1,4 +1,4 @@
-"""Two samples of one property held against each other: distance, permutation p-value, bootstrap interval.
+"""Two samples of one property compared: distance, permutation p-value, bootstrap interval.
 
 Rows (stretches) of one *unit* (a trial, or a stretch of its own) belong together: units are exchanged and drawn, never
 rows. With D the distances between rows, ⟨D_xy⟩ their mean over pairs of x and y, and ⟨D_xx⟩, ⟨D_yy⟩ over pairs of
@@ -50,7 +50,8 @@ class Pair:
 
     def weights(self, draws: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """How often each unit of x and of y is drawn in each bootstrap sample, (draw, unit of x), (draw, unit of y)."""
-        return tuple(rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float) for n in self.units)
+        of_x, of_y = (rng.multinomial(n, np.full(n, 1 / n), size=draws).astype(float) for n in self.units)
+        return of_x, of_y
 
     def interval(self, weights, confidence: float) -> tuple[float, float]:
         """The expanded percentile interval of the distance, from the weights of bootstrap samples.
@@ -72,11 +73,11 @@ class Pair:
         return 1 - np.divide(above, below, out=np.ones_like(below), where=below > 0)
 
     def _mean(self, one, other, sample=None):
-        """Mean over pairs of rows of different units; that of the whole `sample` where a unit was drawn alone."""
+        """Mean over pairs of rows of different units; that of the complete `sample` where only one unit was drawn."""
         sums, pairs = (np.einsum("du,du->d", one @ matrix, other) for matrix in (self.sums, self.pairs))
         if sample is not None:
-            whole = (sample @ self.sums @ sample) / (sample @ self.pairs @ sample)
-            sums, pairs = np.where(pairs > 0, sums, whole), np.where(pairs > 0, pairs, 1)
+            complete = (sample @ self.sums @ sample) / (sample @ self.pairs @ sample)
+            sums, pairs = np.where(pairs > 0, sums, complete), np.where(pairs > 0, pairs, 1)
         return sums / pairs
 
 

@@ -6,15 +6,19 @@ cuts both around them; `evoked_latency` measures the delay of the response again
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
 import numpy as np
 import xarray as xr
 from scipy.stats import spearmanr, theilslopes
 
 from analysis.comparison.distances import quantiles
-from analysis.comparison.features import array_length
-from analysis.fields.axes import activity, check_finite, netcdf_attrs, space_dims, speed_units, time_axis
-from analysis.fields.dead import dead_positions
-from analysis.fields.sensors import sites, space_coords
+from analysis.comparison.segments import array_length
+from analysis.fields.dead import Mask
+from analysis.fields.field import Field
+from analysis.fields.read import Recording, check_finite
+from analysis.fields.units import labelled, netcdf_attrs, speed_units
 
 STANDS_OUT = 5.0  # standard deviations of the baseline by which a response must
 FEWEST = 4  # sensors that respond
@@ -44,14 +48,21 @@ def drive_events(rec: xr.Dataset) -> xr.Dataset:
     units = step.attrs.get("units", "1")
     return xr.Dataset(
         {
-            "onset": ("event", onset, {"units": units, "long_name": "time of the first state that has the input"}),
-            "input": ("event", drive[at].argmax(axis=1), {"units": "1", "long_name": "number of the input"}),
+            "onset": ("event", onset, labelled(units, "time of the first state that has the input")),
+            "input": ("event", drive[at].argmax(axis=1), labelled("1", "number of the input")),
         }
     )
 
 
 def evoked_latency(
-    rec, *, source=None, level: float = 0.5, mask=None, draws: int = 199, confidence: float = 0.95, seed=0
+    rec: Recording,
+    *,
+    source: float | Sequence[float] | None = None,
+    level: float = 0.5,
+    mask: Mask = None,
+    draws: int = 199,
+    confidence: float = 0.95,
+    seed: int | np.random.Generator = 0,
 ) -> xr.Dataset:
     r"""Latency of the evoked response at each sensor against its distance from the source, and the speed it gives.
 
@@ -102,9 +113,30 @@ def evoked_latency(
     >>> round(float(found.speed), 6)
     0.5
     """
+    options = LatencyOptions(level, draws, confidence)
+    return latencies(Field.of(rec, mask), options, source=source, seed=seed)
+
+
+@dataclass(frozen=True)
+class LatencyOptions:
+    """How latencies are read and how sure they are; see `evoked_latency`."""
+
+    level: float = 0.5
+    draws: int = 199
+    confidence: float = 0.95
+
+
+def latencies(field: Field, options: LatencyOptions, *, source=None, seed: int | np.random.Generator = 0) -> xr.Dataset:
+    """What `evoked_latency` returns, of a field."""
+    level, draws, confidence = options.level, options.draws, options.confidence
     if not 0 < level < 1:
         raise ValueError(f"level is {level}: a share between 0 and 1 is needed")
-    array, time, where, values = _epochs(rec, mask)
+    channels = field.values.sizes.get("channel", 1)
+    if channels > 1:
+        raise ValueError(f"rec has {channels} channels: select one, rec.isel(channel=0)")
+    field.check_steps(4)
+    field, where = field.without_channel(), field.space.sensors()
+    time, values = _epochs(field)
     at_source = None if source is None else np.atleast_1d(np.asarray(source, dtype=float))
     if at_source is not None and at_source.size != where.dimension:
         raise ValueError(f"source is {source}: {where.dimension} coordinate(s) are needed")
@@ -120,18 +152,27 @@ def evoked_latency(
     drawn = _bootstrap(values, time, level, distance, draws, np.random.default_rng(seed))
     low, high = quantiles(drawn, confidence) if len(drawn) else (np.nan, np.nan)
     return _latency_dataset(
-        array, where, latency, distance, (slowness, low, high), _rank_correlation(distance, latency), at_source,
+        field, latency, distance, (slowness, low, high), _rank_correlation(distance, latency), at_source,
         netcdf_attrs(
             method="onset latency against distance", level=level, draws=draws, confidence=confidence, seed=seed,
-            trials=len(values), array_length=array_length(array),
+            trials=len(values), array_length=array_length(field),
         ),
     )  # fmt: skip
 
 
 def compare_evoked(
-    model, recording, *, time_scale: float | None = None, level: float = 0.5, mask=None, draws: int = 199,
-    confidence: float = 0.95, seed=0, source=None, model_source=None,
-) -> xr.Dataset:  # fmt: skip
+    model: Recording,
+    recording: Recording,
+    *,
+    time_scale: float | None = None,
+    level: float = 0.5,
+    mask: Mask = None,
+    draws: int = 199,
+    confidence: float = 0.95,
+    seed: int = 0,
+    source: float | Sequence[float] | None = None,
+    model_source: float | Sequence[float] | None = None,
+) -> xr.Dataset:
     """Do the waves that the same stimuli start in a model and in a brain spread alike?
 
     Distances are taken in array lengths. The time to cross the array, s·L, is compared: without a `time_scale` it
@@ -160,9 +201,9 @@ def compare_evoked(
     """
     if time_scale is not None and not time_scale > 0:
         raise ValueError(f"time_scale is {time_scale}: a positive number is needed")
-    options = {"level": level, "draws": draws, "confidence": confidence}
-    ours = evoked_latency(model, source=model_source, seed=seed, **options)
-    theirs = evoked_latency(recording, source=source, mask=mask, seed=seed + 1, **options)
+    options = LatencyOptions(level, draws, confidence)
+    ours = latencies(Field.of(model), options, source=model_source, seed=seed)
+    theirs = latencies(Field.of(recording, mask), options, source=source, seed=seed + 1)
     crossing = np.array([_scaled_by_length(side) for side in (ours, theirs)])  # (side, estimate low high)
     one, other = crossing[:, 0]
     known = (crossing[:, 1] > 0).all() and np.isfinite(crossing).all()
@@ -173,47 +214,42 @@ def compare_evoked(
     ratio = one * given / other
     grid, profiles = _profiles(ours, theirs)
     correlation, misfit = _likeness(*profiles)
-    number = {"units": "1"}
     data = {
-        "crossing_time": ("side", crossing[:, 0], number | {"long_name": "time to cross the array, own units"}),
-        "crossing_time_low": ("side", crossing[:, 1], number | {"long_name": "lower end of its interval"}),
-        "crossing_time_high": ("side", crossing[:, 2], number | {"long_name": "upper end of its interval"}),
-        "time_scale": ((), given, number | {"long_name": "the recording's time per model's"}),
-        "time_scale_low": ((), fitted / half, number | {"long_name": "lower end of the fitted scale's interval"}),
-        "time_scale_high": ((), fitted * half, number | {"long_name": "upper end of the fitted scale's interval"}),
-        "crossing_ratio": ((), ratio, number | {"long_name": "crossing time, model over recording at that scale"}),
-        "crossing_ratio_low": ((), ratio / half, number | {"long_name": "lower end of its interval"}),
-        "crossing_ratio_high": ((), ratio * half, number | {"long_name": "upper end of its interval"}),
-        "profile_correlation": ((), correlation, number | {"long_name": "correlation of latencies at equal distances"}),
-        "profile_misfit": ((), misfit, number | {"long_name": "misfit after the best scale, share of the spread"}),
-        "latency": (("side", "distance"), np.stack(profiles), number | {"long_name": "latency, own units of time"}),
+        "crossing_time": ("side", crossing[:, 0], labelled("1", "time to cross the array, own units")),
+        "crossing_time_low": ("side", crossing[:, 1], labelled("1", "lower end of its interval")),
+        "crossing_time_high": ("side", crossing[:, 2], labelled("1", "upper end of its interval")),
+        "time_scale": ((), given, labelled("1", "the recording's time per model's")),
+        "time_scale_low": ((), fitted / half, labelled("1", "lower end of the fitted scale's interval")),
+        "time_scale_high": ((), fitted * half, labelled("1", "upper end of the fitted scale's interval")),
+        "crossing_ratio": ((), ratio, labelled("1", "crossing time, model over recording at that scale")),
+        "crossing_ratio_low": ((), ratio / half, labelled("1", "lower end of its interval")),
+        "crossing_ratio_high": ((), ratio * half, labelled("1", "upper end of its interval")),
+        "profile_correlation": ((), correlation, labelled("1", "correlation of latencies at equal distances")),
+        "profile_misfit": ((), misfit, labelled("1", "misfit after the best scale, share of the spread")),
+        "latency": (("side", "distance"), np.stack(profiles), labelled("1", "latency, own units of time")),
     }
     coords = {
-        "side": ("side", ["model", "recording"], {"units": "1", "long_name": "side"}),
-        "distance": ("distance", grid, {"units": "1", "long_name": "distance from the source, array lengths"}),
+        "side": ("side", ["model", "recording"], labelled("1", "side")),
+        "distance": ("distance", grid, labelled("1", "distance from the source, array lengths")),
     }
-    attrs = netcdf_attrs(method="comparison of evoked latencies", fitted=time_scale is None, seed=seed, **options)
+    attrs = netcdf_attrs(
+        method="comparison of evoked latencies", fitted=time_scale is None, seed=seed, **asdict(options)
+    )
     return xr.Dataset(data, coords, attrs)
 
 
-def _epochs(rec, mask):
-    """Activity, times, sites and values (trial, time, site) of epochs."""
-    array = activity(rec)
-    if array.sizes.get("channel", 1) > 1:
-        raise ValueError(f"rec has {array.sizes['channel']} channels: select one, rec.isel(channel=0)")
-    array = array.squeeze("channel", drop=True) if "channel" in array.dims else array
-    _, _, where = sites(array, mask=dead_positions(array, mask, rec))
-    time = time_axis(array).values
+def _epochs(field: Field):
+    """Times and values (trial, time, site) of epochs."""
+    time = field.time.values
     if not (time[0] < 0 < time[-1]):
         raise ValueError(
             f"time runs from {time[0]:.6g} to {time[-1]:.6g}: epochs around a stimulus at time 0 are needed, as "
             "analysis.preprocess.epochs cuts them"
         )
-    array = array if "trial" in array.dims else array.expand_dims("trial")
-    values = array.transpose("trial", "time", *space_dims(array)).values
-    values = values.reshape(*values.shape[:2], -1)[..., where.alive].astype(float)
+    array = field.ordered if field.trial else field.ordered.expand_dims("trial")
+    values = array.values.reshape(*array.shape[:2], -1)[..., field.space.sensors().alive].astype(float)
     check_finite(values)
-    return array, time, where, values
+    return time, values
 
 
 def _latency(evoked, time, level):
@@ -261,32 +297,32 @@ def _bootstrap(values, time, level, distance, draws, rng):
     return found[np.isfinite(found)]
 
 
-def _latency_dataset(array, where, latency, distance, slowness, rank, source, attrs):
-    time_units = array.time.attrs["units"]
+def _latency_dataset(field: Field, latency, distance, slowness, rank, source, attrs):
+    where, time_units = field.space.sensors(), field.time.units
     per_length = speed_units(time_units, where.units)
     value, low, high = slowness
     fast = [1 / s if s != 0 else np.inf for s in (value, high, low)]
     if low <= 0 <= high:  # the interval of s holds 0
         fast[1:] = -np.inf, np.inf
     data = {
-        "latency": (where.dims, where.spread(latency), {"units": time_units, "long_name": "onset latency"}),
-        "distance": (where.dims, where.spread(distance), {"units": where.units, "long_name": "distance from source"}),
-        "responding": ((), np.isfinite(latency).mean(), {"units": "1", "long_name": "share of sensors that respond"}),
-        "rank_correlation": ((), rank[0], {"units": "1", "long_name": "Spearman's of latency and distance"}),
-        "p_value": ((), rank[1], {"units": "1", "long_name": "p-value of the rank correlation"}),
-        "source_x": ((), source[0], {"units": where.units, "long_name": "x of the source"}),
+        "latency": (where.dims, where.spread(latency), labelled(time_units, "onset latency")),
+        "distance": (where.dims, where.spread(distance), labelled(where.units, "distance from source")),
+        "responding": ((), np.isfinite(latency).mean(), labelled("1", "share of sensors that respond")),
+        "rank_correlation": ((), rank[0], labelled("1", "Spearman's of latency and distance")),
+        "p_value": ((), rank[1], labelled("1", "p-value of the rank correlation")),
+        "source_x": ((), source[0], labelled(where.units, "x of the source")),
         "source_y": (
             (),
             source[-1] if len(source) > 1 else 0.0,
-            {"units": where.units, "long_name": "y of the source"},
+            labelled(where.units, "y of the source"),
         ),
     }
     for name, part in zip(("slowness", "slowness_low", "slowness_high"), (value, low, high), strict=True):
-        data[name] = ((), part, {"units": per_length, "long_name": name.replace("_", " ")})
+        data[name] = ((), part, labelled(per_length, name.replace("_", " ")))
     speed = speed_units(where.units, time_units)
     for name, part in zip(("speed", "speed_low", "speed_high"), fast, strict=True):
-        data[name] = ((), part, {"units": speed, "long_name": name.replace("_", " ")})
-    return xr.Dataset(data, space_coords(array, where), attrs)
+        data[name] = ((), part, labelled(speed, name.replace("_", " ")))
+    return xr.Dataset(data, field.space_coords(), attrs)
 
 
 def _scaled_by_length(found):

@@ -6,13 +6,16 @@ import csv
 import os
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 
 from analysis.comparison.common_axes import POWERS
 from wavefield.files import whole_or_nothing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS = {"model": "#0072B2", "recording": "#D55E00", "shuffled model": "0.6"}
 OTHERS = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -107,7 +110,7 @@ def describe_comparison(result: xr.Dataset, *, comparison: str = "model") -> str
     return "\n".join(lines)
 
 
-def comparison_figure(result: xr.Dataset):
+def comparison_figure(result: xr.Dataset) -> Figure:
     """One page: both spectra, the distribution of every property, distances beside those of the nulls, the verdict.
 
     Parameters
@@ -119,6 +122,8 @@ def comparison_figure(result: xr.Dataset):
     -------
     matplotlib.figure.Figure
     """
+    import matplotlib.pyplot as plt
+
     figure = plt.figure(figsize=(11, 10), layout="constrained")
     top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.1, 1.6, 1.0])
     left, centre, right = top.subplots(1, 3, width_ratios=[1, 1, 1.1])

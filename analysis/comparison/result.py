@@ -8,6 +8,7 @@ import xarray as xr
 from analysis.comparison.common_axes import axis_units, axis_words
 from analysis.comparison.contrast import FEATURES, VERDICTS
 from analysis.comparison.scaled_spectrum import FREQUENCIES
+from analysis.fields.units import labelled
 
 TEXTS = {
     "energy": "energy coefficient of the two distributions (0 the same, 1 apart)",
@@ -34,46 +35,43 @@ TEXTS = {
 }
 
 
-def comparison_dataset(rows, sides, kappa, axes, recording) -> xr.Dataset:
-    """Rows of `analysis.comparison.contrast.contrast` by comparison, and sides by name, as one Dataset."""
+def comparison_dataset(rows, sides, kappa, axes: str, features: xr.Dataset) -> xr.Dataset:
+    """Rows of `analysis.comparison.contrast.contrast` by comparison, and sides by name, as one Dataset.
+
+    `features` are those of the recording, whose units the common axes may have.
+    """
     names = list(rows)
-    data = {}
+    data: dict[str, tuple] = {}
     for key, text in TEXTS.items():
         stacked = np.array([rows[name][key] for name in names])
         dims = ("comparison", "feature")[: stacked.ndim]
-        units = "rad" if key == "dsa" else "1"
+        unit = "rad" if key == "dsa" else "1"
         kept = stacked.astype(np.int16) if stacked.dtype.kind == "i" else stacked
-        data[key] = (dims, kept, {"units": units, "long_name": text})
+        data[key] = (dims, kept, labelled(unit, text))
     data["verdict_code"][2].update(
         flag_values=list(range(len(VERDICTS))), flag_meanings=" ".join(v.replace(" ", "_") for v in VERDICTS)
     )
     words = np.array(VERDICTS)[data["verdict_code"][1]]
-    data["verdict"] = (("comparison", "feature"), words, {"units": "1", "long_name": "what the comparison says"})
+    data["verdict"] = (("comparison", "feature"), words, labelled("1", "what the comparison says"))
     kinds = rows[names[0]]["kind"].astype(str)
-    data["effect_kind"] = ("feature", kinds, {"units": "1", "long_name": "how the centres are compared"})
-    units, shown = axis_units(axes, recording.features), axis_words(axes)
-    data["feature_units"] = (
-        "feature", np.array([units[name] for name in FEATURES]), {"units": "1", "long_name": "units of the common axis"}
-    )  # fmt: skip
-    data["feature_label"] = (
-        "feature", np.array([shown[name] for name in FEATURES]), {"units": "1", "long_name": "label of the common axis"}
-    )  # fmt: skip
+    data["effect_kind"] = ("feature", kinds, labelled("1", "how the centres are compared"))
+    units, shown = axis_units(axes, features), axis_words(axes)
+    for name, texts in (("units", units), ("label", shown)):
+        values = np.array([texts[feature] for feature in FEATURES])
+        data[f"feature_{name}"] = ("feature", values, labelled("1", f"{name} of the common axis"))
     data["samples"] = _samples(sides)
     spectra = np.stack([side.spectra[side.spectra.sum(axis=(1, 2)) > 0].sum(axis=0) for side in sides.values()])
     total = spectra.sum(axis=(1, 2), keepdims=True)
     spectra = np.divide(spectra, total, out=np.zeros_like(spectra), where=total > 0)
-    data["spectrum"] = (
-        ("source", "frequency", "wavenumber"), spectra, {"units": "1", "long_name": "share of the power, mean"}
-    )  # fmt: skip
+    data["spectrum"] = (("source", "frequency", "wavenumber"), spectra, labelled("1", "share of the power, mean"))
+    centres = (FREQUENCIES[1:] + FREQUENCIES[:-1]) / 2
     coords = {
-        "comparison": ("comparison", names, {"units": "1", "long_name": "what is compared with the recording"}),
-        "feature": ("feature", list(FEATURES), {"units": "1", "long_name": "wave property"}),
-        "source": ("source", list(sides), {"units": "1", "long_name": "recording"}),
-        "frequency": (
-            "frequency", (FREQUENCIES[1:] + FREQUENCIES[:-1]) / 2, {"units": "1", "long_name": "frequency over peak"}
-        ),
-        "wavenumber": ("wavenumber", kappa.astype(float), {"units": "1", "long_name": "wavelengths per array length"}),
-    }  # fmt: skip
+        "comparison": ("comparison", names, labelled("1", "what is compared with the recording")),
+        "feature": ("feature", list(FEATURES), labelled("1", "wave property")),
+        "source": ("source", list(sides), labelled("1", "recording")),
+        "frequency": ("frequency", centres, labelled("1", "frequency over peak")),
+        "wavenumber": ("wavenumber", kappa.astype(float), labelled("1", "wavelengths per array length")),
+    }
     return xr.Dataset(data, coords)
 
 
@@ -87,5 +85,5 @@ def _samples(sides):
                 values = side.values[name]
                 values = np.arctan2(values[:, 1], values[:, 0]) if name == "direction" else values
                 samples[number, place, : len(values)] = values
-    attrs = {"units": "1", "long_name": "value in each stretch, in the units of feature_units; directions in rad"}
+    attrs = labelled("1", "value in each stretch, in the units of feature_units; directions in rad")
     return ("source", "feature", "stretch"), samples, attrs

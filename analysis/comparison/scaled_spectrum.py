@@ -11,24 +11,25 @@ import numpy as np
 from scipy import fft
 from scipy.signal import detrend
 
-from analysis.fields.axes import activity
-from analysis.fields.sensors import sites, traces
+from analysis.fields.field import Field
 
 MOST = 8  # wavelengths per array length
 FREQUENCIES = np.arange(0.25, 3.01, 0.25)  # edges, in spectral peaks
 
 
-def wavenumbers(*recordings) -> np.ndarray:
-    """κ that all of the recordings' arrays resolve, pairs of (activity, length)."""
+def wavenumbers(*recordings: tuple[Field, float]) -> np.ndarray:
+    """κ that all of the recordings' arrays resolve, pairs of (field, length)."""
     finest = MOST
-    for array, length in recordings:
-        _, _, where = sites(array, steps=1)
-        finest = min(finest, int(0.5 * length / where.spacing.max() + 1e-6))
+    for field, length in recordings:
+        spacing = field.space.everywhere.sensors().spacing.max()
+        finest = min(finest, int(0.5 * length / spacing + 1e-6))
     return np.arange(-max(finest, 1), max(finest, 1) + 1)
 
 
-def stretch_spectra(cut, kappa, *, length: float, peaks: np.ndarray, mask=None, turn: float = 0.0) -> np.ndarray:
-    """Normalised power (stretch, φ, κ) of what `analysis.comparison.features.stretches` returned.
+def stretch_spectra(
+    cut: Field, kappa: np.ndarray, *, length: float, peaks: np.ndarray, turn: float = 0.0
+) -> np.ndarray:
+    """Normalised power (stretch, φ, κ) of what `analysis.comparison.segments.stretches` returned.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ def stretch_spectra(cut, kappa, *, length: float, peaks: np.ndarray, mask=None, 
     turn : float
         Angle by which the +x of the common axis lies counter-clockwise from the array's.
     """
-    array, time, where = sites(activity(cut), mask=mask)
+    time, where = cut.time, cut.space.sensors()
     x = where.position - where.position.mean(axis=0)
     if where.dimension == 1:
         vectors = kappa[:, None, None] / length  # (κ, 1, 1)
@@ -52,7 +53,7 @@ def stretch_spectra(cut, kappa, *, length: float, peaks: np.ndarray, mask=None, 
     window = np.hanning(time.size + 2)[1:-1, None]
     frequency = fft.rfftfreq(time.size, time.step)
     spectra = np.zeros((len(peaks), len(FREQUENCIES) - 1, len(kappa)))
-    for number, (_, values) in enumerate(traces(array, where)):
+    for number, (_, values) in enumerate(cut.traces()):
         if not np.isfinite(peaks[number]):
             continue
         bins = np.digitize(frequency / peaks[number], FREQUENCIES) - 1

@@ -1,4 +1,4 @@
-"""Similarity of two sets of activity as wholes: CKA, RSA, DSA. **None of them sees which way a wave travels.**
+"""Similarity of two complete sets of activity: CKA, RSA, DSA. **None of them sees which way a wave travels.**
 
 A wave to the right and its mirror image differ by an exchange of sensors, or by a rotation of the modes they span, and
 these measures are made not to see that: they call the two identical. They stand beside a comparison of wave properties
@@ -10,6 +10,7 @@ Rows are times (or conditions) that correspond in both sets; for DSA they need n
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.linalg import expm, expm_frechet
 from scipy.optimize import minimize
 from scipy.spatial.distance import pdist
@@ -21,7 +22,7 @@ TIGHT = {"gtol": 1e-10}
 ROUNDING = 1e-12  # share of the largest value, or of the first mode, below which a mode is rounding
 
 
-def cka(a, b, *, debiased: bool = True) -> float:
+def cka(a: ArrayLike, b: ArrayLike, *, debiased: bool = True) -> float:
     r"""Linear centred kernel alignment of two sets (time, sensor), 1 for the same up to rotation and scale.
 
     .. math:: \mathrm{CKA} = \frac{\mathrm{HSIC}(K, L)}{\sqrt{\mathrm{HSIC}(K, K)\,\mathrm{HSIC}(L, L)}},
@@ -52,7 +53,7 @@ def cka(a, b, *, debiased: bool = True) -> float:
     return float(hsic(a, b) / np.sqrt(norm)) if norm > 0 else np.nan
 
 
-def rsa(a, b) -> float:
+def rsa(a: ArrayLike, b: ArrayLike) -> float:
     """Correlation of the dissimilarities (Euclidean distance) of all pairs of rows in two sets.
 
     Parameters
@@ -71,7 +72,15 @@ def rsa(a, b) -> float:
     return float(np.corrcoef(one, other)[0, 1])
 
 
-def dsa(a, b, *, delays: int = 10, rank: int = 2, starts: int = 5, seed=0) -> float:
+def dsa(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    delays: int = 10,
+    rank: int = 2,
+    starts: int = 5,
+    seed: int | np.random.Generator = 0,
+) -> float:
     r"""Dynamical similarity: the angle between two linear dynamics, the best change of basis taken out.
 
     Each set is embedded with delays, reduced to its `rank` leading modes (whitened), and its step forwards fitted by

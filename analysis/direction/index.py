@@ -10,18 +10,23 @@ import numpy as np
 import xarray as xr
 from scipy import fft
 
-from analysis.fields.axes import activity, check_finite, closing, netcdf_attrs, space_dims, time_axis
-from analysis.fields.dead import dead_positions, fill
-from analysis.spectra.spectrum import (
+from analysis.fields.band import Band, in_band
+from analysis.fields.dead import Mask, fill
+from analysis.fields.field import Field
+from analysis.fields.read import Recording, check_finite, closing
+from analysis.fields.units import labelled, netcdf_attrs
+from analysis.spectra.spectrum import wavenumber_frequency_spectrum
+from analysis.spectra.transform import (
+    Spectral,
     block_chunks,
     plan_transform,
+    spectral_dims,
     tapered_segments,
     tools_of,
-    wavenumber_frequency_spectrum,
 )
 
 
-def direction_index(rec, *, axis="x", band=None, **options) -> xr.Dataset:
+def direction_index(rec: Recording, *, axis: str = "x", band: Band | None = None, **options) -> xr.Dataset:
     r"""Power that travels to +x and to −x, and their balance.
 
     .. math:: D = \frac{R - L}{R + L}, \qquad R = \sum_{0<f<f_N,\; 0<k<k_N} P(k, f), \quad
@@ -57,22 +62,25 @@ def direction_index(rec, *, axis="x", band=None, **options) -> xr.Dataset:
     if isinstance(rec, xr.Dataset) and "power" in rec:
         if options:
             raise TypeError(f"rec is a spectrum already: {sorted(options)} belong to wavenumber_frequency_spectrum")
-        spectrum = rec
-    else:
-        spectrum = wavenumber_frequency_spectrum(rec, **options)
+        return power_balance(rec, axis=axis, band=band)
+    return power_balance(wavenumber_frequency_spectrum(rec, **options), axis=axis, band=band)
+
+
+def power_balance(spectrum: xr.Dataset, *, axis: str = "x", band: Band | None = None) -> xr.Dataset:
+    """What `direction_index` returns, of a spectrum."""
     rightwards, leftwards = sides(spectrum["power"], axis=axis, band=band)
-    dims = [dim for dim in rightwards.dims if dim.startswith(("frequency", "wavenumber"))]
+    dims = spectral_dims(rightwards)
     right, left = rightwards.sum(dims), leftwards.sum(dims)
     both = right + left
     result = xr.Dataset({"index": (right - left) / both.where(both > 0), "right": right, "left": left})
-    result["index"].attrs = {"units": "1", "long_name": "direction index (R − L)/(R + L)"}
+    result["index"].attrs = labelled("1", "direction index (R − L)/(R + L)")
     for name, sign in (("right", "+"), ("left", "−")):
         units = spectrum["power"].attrs.get("units", "1")
-        result[name].attrs = {"units": units, "long_name": f"power travelling to {sign}{axis}, summed over bins"}
+        result[name].attrs = labelled(units, f"power travelling to {sign}{axis}, summed over bins")
     return result.assign_attrs({**spectrum.attrs, **netcdf_attrs(method="direction index", axis=axis, band=band)})
 
 
-def sides(power, *, axis="x", band=None) -> tuple[xr.DataArray, xr.DataArray]:
+def sides(power: xr.DataArray, *, axis: str = "x", band: Band | None = None) -> tuple[xr.DataArray, xr.DataArray]:
     """The two halves of a spectrum bin by bin: power at (k, f) with k > 0 along `axis`, and that at (−k, f).
 
     Both have the coordinates of the first, so that their difference is what the direction is decided by. On grids
@@ -84,22 +92,29 @@ def sides(power, *, axis="x", band=None) -> tuple[xr.DataArray, xr.DataArray]:
     f, size = power["frequency"].values, power.sizes[name]
     count, zero = (size - 1) // 2, size // 2  # k rises from −Nyquist, which even sizes have
     nyquist = power["frequency"].attrs.get("nyquist", f[-1])
-    inside = (f > 0) & (f < nyquist * (1 - 1e-9))
-    if band is not None:
-        inside &= (f >= band[0]) & (f <= band[1])
+    inside = (f > 0) & (f < nyquist * (1 - 1e-9)) & in_band(f, band)
     if not inside.any():
         raise ValueError(f"band is {band}: no frequency of the spectrum, 0 to {f[-1]:.6g} by {f[1]:.6g}, lies in it")
     power = power.isel(frequency=np.flatnonzero(inside))
     right = power.isel({name: zero + np.arange(1, count + 1)})
     left = power.isel({name: zero - np.arange(1, count + 1)})
-    for other in set(right.dims) - {name}:
-        if other.startswith("wavenumber"):
+    space = [dim for dim in spectral_dims(right) if dim != "frequency"]
+    for other in space:
+        if other != name:
             n = power.sizes[other]
             left = left.isel({other: (2 * (n // 2) - np.arange(n)) % n})
-    return right, left.assign_coords({dim: right[dim] for dim in right.dims if dim.startswith("wavenumber")})
+    return right, left.assign_coords({dim: right[dim] for dim in space})
 
 
-def directional_filter(rec, *, axis="x", speeds=None, band=None, detrend=None, mask=None) -> xr.Dataset:
+def directional_filter(
+    rec: Recording,
+    *,
+    axis: str = "x",
+    speeds: tuple[float, float] | None = None,
+    band: Band | None = None,
+    detrend: str | None = None,
+    mask: Mask = None,
+) -> xr.Dataset:
     """The part of the activity that travels to +x, the part that travels to −x, and the rest; they add up to it.
 
     Each part is the inverse transform of its own half of the spectrum, so a plane wave on the bins is returned as it
@@ -111,7 +126,7 @@ def directional_filter(rec, *, axis="x", speeds=None, band=None, detrend=None, m
     rec : xarray.Dataset or xarray.DataArray
         A recording on a ring, a line or a grid.
     axis : {"x", "y"}
-        On grids: the axis whose two directions are told apart.
+        On grids: the axis whose two directions are separated.
     speeds : (float, float), optional
         Keep phase speeds |f|/|k| from the first to the second only.
     band : (float, float), optional
@@ -135,10 +150,14 @@ def directional_filter(rec, *, axis="x", speeds=None, band=None, detrend=None, m
     >>> bool(abs(directional_filter(standing).right - plane.activity).max() < 1e-12)
     True
     """
-    array = activity(rec)
-    plan = plan_transform(
-        array, rec, window="boxcar", space_window="boxcar", detrend=detrend, segment=None, overlap=0.0, mask=mask
-    )
+    return split_directions(Field.of(rec, mask), axis=axis, speeds=speeds, band=band, detrend=detrend)
+
+
+def split_directions(
+    field: Field, *, axis: str = "x", speeds=None, band: Band | None = None, detrend: str | None = None
+) -> xr.Dataset:
+    """What `directional_filter` returns, of a field."""
+    array, plan = field.values, plan_transform(field, Spectral("boxcar", "boxcar", detrend, overlap=0.0))
     keep = _kept_bins(plan, axis, speeds, band)
     if array.chunks is not None:
         array = array.chunk(block_chunks(array, plan.core_dims))
@@ -155,7 +174,7 @@ def directional_filter(rec, *, axis="x", speeds=None, band=None, detrend=None, m
     names = {"right": f"travelling to +{axis}", "left": f"travelling to −{axis}", "rest": "travelling neither way"}
     for part, (name, text) in zip(parts, names.items(), strict=True):
         result[name] = part.transpose(*array.dims)
-        result[name].attrs = {"units": array.attrs.get("units", "1"), "long_name": f"activity {text}"}
+        result[name].attrs = labelled(field.units, f"activity {text}")
     return result.assign_attrs(
         **closing(array),
         **netcdf_attrs(method="directional filter", axis=axis, speeds=speeds, band=band, detrend=detrend),
@@ -173,8 +192,7 @@ def _kept_bins(plan, axis, speeds, band):
     along, its = (grid[-1], plan.space[-1]) if axis == "x" else (grid[1], plan.space[0])
     sign = -np.sign(grid[0]) * np.sign(along)
     keep = (np.abs(grid[0]) < plan.time.nyquist * (1 - 1e-9)) & (np.abs(along) < its.nyquist * (1 - 1e-9))
-    if band is not None:
-        keep = keep & (np.abs(grid[0]) >= band[0]) & (np.abs(grid[0]) <= band[1])
+    keep = keep & in_band(np.abs(grid[0]), band)
     if speeds is not None:
         k = np.sqrt(sum(component**2 for component in grid[1:]))
         keep = keep & (np.abs(grid[0]) >= speeds[0] * k) & (np.abs(grid[0]) <= speeds[1] * k)
@@ -194,7 +212,7 @@ def _split_block(values, plan, keep):
     return right, left, values - right - left
 
 
-def travelling_index(rec, *, modes=3, band=None, mask=None) -> xr.Dataset:
+def travelling_index(rec: Recording, *, modes: int = 3, band: Band | None = None, mask: Mask = None) -> xr.Dataset:
     r"""Travelling or standing? Complex principal components and how far each of them travels.
 
     The analytic signal (time × position, its bins 0 < f < Nyquist) is split into complex modes by a singular value
@@ -236,21 +254,23 @@ def travelling_index(rec, *, modes=3, band=None, mask=None) -> xr.Dataset:
     >>> round(float(travelling_index(rec).mean_index), 4)
     0.3333
     """
-    array = activity(rec)
-    time, space = time_axis(array, minimum=4), space_dims(array)
-    sites = int(np.prod([array.sizes[dim] for dim in space]))
+    return travelling_modes(Field.of(rec, mask), modes=modes, band=band)
+
+
+def travelling_modes(field: Field, *, modes: int = 3, band: Band | None = None) -> xr.Dataset:
+    """What `travelling_index` returns, of a field."""
+    field.check_steps(4)
+    array, time, space = field.values, field.time, field.space.dims
+    sites = int(np.prod(field.space.shape))
     if sites < 2:
         raise ValueError(f"rec has {sites} position: at least 2 are needed to tell travelling from standing")
     if int(modes) != modes or modes < 1:
         raise ValueError(f"modes is {modes}: a positive whole number is needed")
     frequency = fft.rfftfreq(time.size, time.step)
-    inside = (frequency > 0) & (frequency < time.nyquist * (1 - 1e-9))
-    if band is not None:
-        inside &= (frequency >= band[0]) & (frequency <= band[1])
+    inside = (frequency > 0) & (frequency < time.nyquist * (1 - 1e-9)) & in_band(frequency, band)
     if not inside.any():
         raise ValueError(f"band is {band}: no frequency between 0 and {time.nyquist:.6g} lies in it")
-    dead = dead_positions(array, mask, rec)
-    living = np.ones(sites, bool) if dead is None else ~dead.ravel()
+    living = np.ones(sites, bool) if field.dead is None else ~field.dead.ravel()
     modes = int(min(modes, living.sum(), inside.sum()))
     if array.chunks is not None:
         array = array.chunk(block_chunks(array, ["time", *space]))
@@ -274,8 +294,8 @@ def travelling_index(rec, *, modes=3, band=None, mask=None) -> xr.Dataset:
         "mean_index": ("1", "travelling index, mean over modes weighted by their variance"),
     }
     for name, (units, long_name) in texts.items():
-        result[name].attrs = {"units": units, "long_name": long_name}
-    result = result.assign_coords(mode=("mode", np.arange(1, modes + 1), {"units": "1", "long_name": "mode"}))
+        result[name].attrs = labelled(units, long_name)
+    result = result.assign_coords(mode=("mode", np.arange(1, modes + 1), labelled("1", "mode")))
     return result.assign_attrs(netcdf_attrs(method="complex principal components", modes=modes, band=band))
 
 

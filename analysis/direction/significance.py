@@ -5,7 +5,7 @@ null             what a small p-value says
 ===============  ====================================================================================================
 ``swap``         (the default) power prefers one direction more than in a field whose law is the same both ways.
                  Power at +k and −k is exchanged at random in blocks of the spectrum wide enough to be independent.
-``trial``        the same, exchanging the directions of whole trials: exact whatever the spectrum, needs ≥ 6 trials.
+``trial``        the same, exchanging the directions of complete trials: exact whatever the spectrum, needs ≥ 6 trials.
 ``gaussian``     the same for a Gaussian field with narrow lines: the share of either direction in a block of power is
                  drawn from its Beta law. Decides where the power sits in so few blocks that no exchange could (one
                  sine wave); trusts that the field is Gaussian.
@@ -31,7 +31,7 @@ from tqdm import tqdm
 from tqdm.dask import TqdmCallback
 
 from analysis.direction.index import sides
-from analysis.direction.surrogates import SURROGATES, surrogate
+from analysis.direction.surrogates import SURROGATES, scrambled
 from analysis.direction.swap_null import (
     block_sums,
     effective_blocks,
@@ -41,9 +41,12 @@ from analysis.direction.swap_null import (
     taper_correlation,
     widening,
 )
-from analysis.fields.axes import activity, netcdf_attrs
-from analysis.fields.dead import filled
-from analysis.spectra.spectrum import mapped_power, plan_transform
+from analysis.fields.band import Band
+from analysis.fields.dead import Mask, filled
+from analysis.fields.field import Field
+from analysis.fields.read import Recording
+from analysis.fields.units import labelled, netcdf_attrs
+from analysis.spectra.transform import Spectral, Transform, mapped_power, plan_transform, spectral_dims
 
 SYMMETRY_NULLS = ("swap", "trial", "gaussian")
 ROUNDING = 100.0  # machine epsilons: a direction index as small as that is none
@@ -51,19 +54,19 @@ FEW_BLOCKS = 6.0  # 2^(1 − 6) is above 0.03: with fewer, no exchange reaches p
 
 
 def direction_test(
-    rec,
+    rec: Recording,
     *,
-    seed,
-    null="swap",
-    draws=999,
-    axis="x",
-    band=None,
-    window="hann",
-    space_window=None,
-    detrend="linear",
-    segment=None,
-    overlap=0.5,
-    mask=None,
+    seed: int | np.random.Generator,
+    null: str = "swap",
+    draws: int = 999,
+    axis: str = "x",
+    band: Band | None = None,
+    window: str | tuple | float = "hann",
+    space_window: str | tuple | float | None = None,
+    detrend: str | None = "linear",
+    segment: int | None = None,
+    overlap: float = 0.5,
+    mask: Mask = None,
 ) -> xr.Dataset:
     r"""Does the field prefer a direction? Two-sided test of the direction index D = (R − L)/(R + L).
 
@@ -78,7 +81,7 @@ def direction_test(
     draws : int
         Surrogates n; the smallest p is 1/(1 + n).
     axis : {"x", "y"}
-        On grids: the axis whose two directions are told apart (its k, with the other component along).
+        On grids: the axis whose two directions are compared (its k, with the other component along).
     band : (float, float), optional
         Only frequencies from the first to the second.
     window, space_window, detrend, segment, overlap, mask
@@ -100,44 +103,56 @@ def direction_test(
     >>> direction_test(synthetic.smooth_noise(ring, 256, seed=0), seed=1).p_value.item() > 0.05
     True
     """
+    options = Spectral(window, space_window, detrend, segment, overlap)
+    return symmetry_test(Field.of(rec, mask), options, seed=seed, null=null, draws=draws, axis=axis, band=band)
+
+
+def symmetry_test(
+    field: Field,
+    options: Spectral,
+    *,
+    seed: int | np.random.Generator,
+    null: str = "swap",
+    draws: int = 999,
+    axis: str = "x",
+    band: Band | None = None,
+) -> xr.Dataset:
+    """What `direction_test` returns, of a field."""
     _check_draws(draws)
-    array, rng = activity(rec), np.random.default_rng(seed)
-    options = {"window": window, "space_window": space_window, "detrend": detrend, "overlap": overlap, "mask": mask}
-    plan = plan_transform(array, rec, segment=segment, **options)
-    average = [dim for dim in array.dims if dim == "trial"]
+    rng, plan = np.random.default_rng(seed), plan_transform(field, options)
     if null in SURROGATES:
-        array, plan = _without_dead(array, plan)
-        index, null_index = _surrogate_indices(array, plan, null, draws, rng, average, axis, band)
+        index, null_index = _surrogate_indices(*_without_dead(field, plan), null, draws, rng, axis, band)
         blocks = None
     elif null in SYMMETRY_NULLS:
-        index, null_index, blocks = _symmetry_indices(array, plan, null, draws, rng, average, axis, band)
+        index, null_index, blocks = _symmetry_indices(field, plan, null, draws, rng, axis, band)
     else:
         raise ValueError(f"null is {null!r}: one of {(*SYMMETRY_NULLS, *SURROGATES)} is needed")
     observed = abs(index)
-    result = _tested(observed, abs(null_index), ROUNDING * np.finfo(array.dtype).eps)
-    result["index"] = index.assign_attrs(units="1", long_name="direction index (R − L)/(R + L)")
-    result["null_index"] = null_index.assign_attrs(units="1", long_name=f"direction index under null '{null}'")
+    result = _tested(observed, abs(null_index), ROUNDING * np.finfo(field.values.dtype).eps)
+    result["index"] = index.assign_attrs(labelled("1", "direction index (R − L)/(R + L)"))
+    result["null_index"] = null_index.assign_attrs(labelled("1", f"direction index under null '{null}'"))
     if blocks is not None:
-        result["effective_blocks"] = blocks.assign_attrs(units="1", long_name="independent blocks that carry the power")
+        result["effective_blocks"] = blocks.assign_attrs(labelled("1", "independent blocks that carry the power"))
         _warn_of_few(blocks, null)
     parameters = {"segment": plan.segment, "segments": len(plan.starts), "axis": axis, "band": band, "draws": draws}
-    parameters |= {"null": null, "seed": seed, "window": window, "space_window": space_window, "detrend": detrend}
+    parameters |= {"null": null, "seed": seed, "window": options.window}
+    parameters |= {"space_window": options.space_window, "detrend": options.detrend}
     return result.assign_attrs(netcdf_attrs(method="direction-symmetry test of D", **parameters))
 
 
 def structure_test(
-    rec,
+    rec: Recording,
     *,
-    seed,
-    null="both",
-    draws=99,
-    band=None,
-    window="hann",
-    space_window=None,
-    detrend="linear",
-    segment=None,
-    overlap=0.5,
-    mask=None,
+    seed: int | np.random.Generator,
+    null: str = "both",
+    draws: int = 99,
+    band: Band | None = None,
+    window: str | tuple | float = "hann",
+    space_window: str | tuple | float | None = None,
+    detrend: str | None = "linear",
+    segment: int | None = None,
+    overlap: float = 0.5,
+    mask: Mask = None,
 ) -> xr.Dataset:
     """Is there any order in space and time? Tests the largest peak of the spectrum over its mean.
 
@@ -158,24 +173,21 @@ def structure_test(
     _check_draws(draws)
     if null not in SURROGATES:
         raise ValueError(f"null is {null!r}: one of {SURROGATES} is needed")
-    array, rng = activity(rec), np.random.default_rng(seed)
-    options = {"window": window, "space_window": space_window, "detrend": detrend, "overlap": overlap, "mask": mask}
-    plan = plan_transform(array, rec, segment=segment, **options)
-    average = [dim for dim in array.dims if dim == "trial"]
+    rng = np.random.default_rng(seed)
+    field = Field.of(rec, mask)
+    field, plan = _without_dead(field, plan_transform(field, Spectral(window, space_window, detrend, segment, overlap)))
 
-    array, plan = _without_dead(array, plan)
-
-    def peak(activity_):
-        right, left = sides(_computed(mapped_power(activity_, plan, average=average)), band=band)
-        dims = [dim for dim in right.dims if dim.startswith(("frequency", "wavenumber"))]
+    def peak(values):
+        right, left = sides(_computed(mapped_power(values, plan, average=field.trial)), band=band)
+        dims = spectral_dims(right)
         mean = (right.mean(dims) + left.mean(dims)) / 2
         return np.maximum(right.max(dims), left.max(dims)) / mean.where(mean > 0)
 
-    observed = peak(array)
-    null_peak = _drawn(lambda: peak(surrogate(array, null, seed=rng)), draws)
+    observed = peak(field.values)
+    null_peak = _drawn(lambda: peak(scrambled(field, null, rng)), draws)
     result = _tested(observed, null_peak)
-    result["peak"] = observed.assign_attrs(units="1", long_name="largest spectral peak over the mean power")
-    result["null_peak"] = null_peak.assign_attrs(units="1", long_name=f"largest peak under null '{null}'")
+    result["peak"] = observed.assign_attrs(labelled("1", "largest spectral peak over the mean power"))
+    result["null_peak"] = null_peak.assign_attrs(labelled("1", f"largest peak under null '{null}'"))
     parameters = {"null": null, "draws": draws, "band": band, "window": window, "segment": plan.segment, "seed": seed}
     return result.assign_attrs(netcdf_attrs(method="peak over mean power", **parameters))
 
@@ -183,16 +195,17 @@ def structure_test(
 # Indices, observed and under a null ----------------------------------------------------------------------------------
 
 
-def _symmetry_indices(array, plan, null, draws, rng, average, axis, band):
+def _symmetry_indices(field: Field, plan: Transform, null, draws, rng, axis, band):
     """D, D under the null, and effective blocks, for each channel (and whatever else is not averaged)."""
     if null == "gaussian" and len(plan.starts) > 1:
-        raise ValueError("null='gaussian' needs the spectrum of the whole record: leave segment at None")
+        raise ValueError("null='gaussian' needs the spectrum of the complete record: leave segment at None")
     if null == "trial":
-        if array.sizes.get("trial", 1) < FEW_BLOCKS:
-            raise ValueError(f"null='trial' needs at least 6 trials: the recording has {array.sizes.get('trial', 1)}")
-        average = []
-    right, left = sides(_computed(mapped_power(array, plan, average=average)), axis=axis, band=band)
-    core = [dim for dim in right.dims if dim.startswith(("frequency", "wavenumber"))]
+        trials = field.values.sizes.get("trial", 1)
+        if trials < FEW_BLOCKS:
+            raise ValueError(f"null='trial' needs at least 6 trials: the recording has {trials}")
+    average = [] if null == "trial" else field.trial
+    right, left = sides(_computed(mapped_power(field.values, plan, average=average)), axis=axis, band=band)
+    core = spectral_dims(right)
     if null == "trial":
         total, per_trial = (right + left).sum(core), (right - left).sum(core)
         right, left, core = (total + per_trial) / 2, (total - per_trial) / 2, ["trial"]
@@ -239,7 +252,7 @@ def _symmetry_null(right, left, null, correlations, draws, rng):
     null_index = np.full((*batch, draws), np.nan)
     rho = tuple(np.ones(1) if correlation is None else correlation for correlation in correlations)
     narrowest = [1 if correlation is None else max(2, correlation.size) for correlation in correlations]
-    if null != "trial":  # lines stand in frequency: keep them whole
+    if null != "trial":  # lines stand in frequency: do not cut them
         narrowest[0] = max(2, 2 * rho[0].size - 2)
     for at in np.ndindex(batch):
         power, difference = right[at] + left[at], right[at] - left[at]
@@ -258,22 +271,22 @@ def _symmetry_null(right, left, null, correlations, draws, rng):
     return index, null_index, blocks
 
 
-def _surrogate_indices(array, plan, null, draws, rng, average, axis, band):
-    def index(activity_):
-        right, left = sides(_computed(mapped_power(activity_, plan, average=average)), axis=axis, band=band)
-        dims = [dim for dim in right.dims if dim.startswith(("frequency", "wavenumber"))]
+def _surrogate_indices(field: Field, plan: Transform, null, draws, rng, axis, band):
+    def index(values):
+        right, left = sides(_computed(mapped_power(values, plan, average=field.trial)), axis=axis, band=band)
+        dims = spectral_dims(right)
         right, left = right.sum(dims), left.sum(dims)
         both = right + left
         return (right - left) / both.where(both > 0)
 
-    return index(array), _drawn(lambda: index(surrogate(array, null, seed=rng)), draws)
+    return index(field.values), _drawn(lambda: index(scrambled(field, null, rng)), draws)
 
 
-def _without_dead(array, plan):
+def _without_dead(field: Field, plan: Transform) -> tuple[Field, Transform]:
     """Dead positions filled beforehand, so that a shuffle meets no NaN."""
     if plan.dead is None:
-        return array, plan
-    return filled(array, plan.dead, plan.space), replace(plan, dead=None)
+        return field, plan
+    return field.with_values(filled(field.values, plan.dead, plan.space), dead=None), replace(plan, dead=None)
 
 
 def _drawn(draw, draws):

@@ -19,12 +19,14 @@ import numpy as np
 import xarray as xr
 from scipy import fft
 
-from analysis.fields.axes import activity, check_finite, netcdf_attrs, space_dims
+from analysis.fields.field import Field
+from analysis.fields.read import Recording, check_finite
+from analysis.fields.units import netcdf_attrs
 
 SURROGATES = ("position", "time", "both", "shift", "phase")
 
 
-def surrogate(rec, null, *, seed) -> xr.DataArray:
+def surrogate(rec: Recording, null: str, *, seed: int | np.random.Generator) -> xr.DataArray:
     """One surrogate of the activity, each trial and channel by its own random draw.
 
     Parameters
@@ -48,18 +50,22 @@ def surrogate(rec, null, *, seed) -> xr.DataArray:
     >>> bool((np.sort(shuffled, axis=1) == np.sort(rec.activity, axis=1)).all())
     True
     """
+    shuffled = scrambled(Field.of(rec), null, np.random.default_rng(seed))
+    return shuffled.assign_attrs(netcdf_attrs(surrogate_seed=seed))
+
+
+def scrambled(field: Field, null: str, rng: np.random.Generator) -> xr.DataArray:
+    """The values of a surrogate, in the order of those of `field`."""
     if null not in SURROGATES:
         raise ValueError(f"null is {null!r}: one of {SURROGATES} is needed")
-    array, rng = activity(rec), np.random.default_rng(seed)
-    space = space_dims(array)
-    order = [*[dim for dim in array.dims if dim not in ("time", *space)], "time", *space]
-    values = array.transpose(*order).values
+    array = field.ordered
+    values = array.values
     check_finite(values)
-    steps = values.shape[len(order) - 1 - len(space)]
-    flat = values.reshape(-1, steps, int(np.prod(values.shape[len(order) - len(space) :])))
-    scrambled = np.stack([_scramble(one, null, rng) for one in flat]).reshape(values.shape)
-    result = array.transpose(*order).copy(data=scrambled.astype(values.dtype, copy=False)).transpose(*array.dims)
-    return result.assign_attrs(netcdf_attrs(surrogate=null, surrogate_seed=seed))
+    positions = int(np.prod(field.space.shape))
+    flat = values.reshape(-1, array.sizes["time"], positions)
+    shuffled = np.stack([_scramble(one, null, rng) for one in flat]).reshape(values.shape)
+    result = array.copy(data=shuffled.astype(values.dtype, copy=False)).transpose(*field.values.dims)
+    return result.assign_attrs(netcdf_attrs(surrogate=null, surrogate_seed=rng))
 
 
 def _scramble(values, null, rng):

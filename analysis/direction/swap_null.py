@@ -2,8 +2,8 @@
 
 Where the field is direction-symmetric, power at (k, f) and at (−k, f) may be exchanged without changing its law. Bins
 are not independent, though: a taper correlates neighbours, and a narrow line leaks into them. Exchanging bin by bin
-then makes the null too narrow (a Hann window alone: 15–20 % of white noise rejected at 5 %). So whole blocks are
-exchanged, and
+then makes the null too narrow (a Hann window alone: 15–20 % of white noise rejected at 5 %). So blocks of bins
+are exchanged, and
 
 - their edges lie where the total power R + L is low (a quantity that no exchange alters),
 - they are as large as leaves `ENOUGH` effective blocks: few are needed for a fine test, and larger ones keep more of
@@ -51,7 +51,7 @@ def partition(power: np.ndarray, narrowest: tuple[int, ...], *, enough: float = 
 
 def valley_edges(power: np.ndarray, width: int) -> np.ndarray:
     """First indices of blocks at least `width` wide along one axis, cut at the lowest `power` first."""
-    cuts = []
+    cuts: list[int] = []
     for cut in np.argsort(power[1:], kind="stable") + 1:
         if all(abs(cut - other) >= width for other in (0, power.size, *cuts)):
             cuts.append(int(cut))

@@ -1,5 +1,5 @@
-"""Events: stretches of time in which a wave is there.
+"""Events: the segments of time in which a wave is there.
 
-In comes a recording, out comes a table of events that hold against surrogates. Begin with `detection`; `clusters` forms
-and tests the clusters of times.
+In comes a recording, out comes a table of events that are more massive than chance allows. Begin with `detection`;
+`clusters` forms the clusters of times and places, and draws those of chance.
 """

@@ -1,4 +1,4 @@
-"""Runs of travelling activity in space and time, and surrogates in which nothing travels.
+"""Clusters of travelling activity in space and time, and surrogates in which nothing travels.
 
 The statistic is the phase-gradient directionality over one period and a neighbourhood M of each place,
 
@@ -31,10 +31,10 @@ class Places:
 
 
 def places(where: Sites, radius: float | None) -> Places:
-    """The whole array as one place (no radius), or one place per site with all sites within `radius`."""
+    """The complete array as one place (no radius), or one place per site with all sites within `radius`."""
     if radius is None:
-        nobody = np.zeros(0, dtype=int)
-        return Places(csr_array(np.ones((1, where.count))), nobody, nobody)
+        none = np.zeros(0, dtype=int)
+        return Places(csr_array(np.ones((1, where.count))), none, none)
     step = where.shortest(where.position[:, None] - where.position[None])
     near = np.linalg.norm(step, axis=-1) <= radius * (1 + 1e-9)
     return Places(csr_array(near.astype(float)), where.first, where.second)
@@ -66,7 +66,7 @@ def _over_period(values):
 def clusters(statistic: np.ndarray, level: float, around: Places, shortest: int):
     """Masses and labels of the clusters of `statistic` (time, place) above `level` that last `shortest` samples.
 
-    Labels (time, place) count from 1; 0 is no cluster.
+    Labels (time, place) count from 1; 0 is not a cluster.
     """
     above = statistic > level
     label = np.zeros(above.shape, dtype=int)

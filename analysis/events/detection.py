@@ -1,7 +1,7 @@
 """When and where waves occur: onset, duration, place, direction and speed of each event, and how many chance gives.
 
-Averages over a recording hide that waves come and go. `wave_events` looks for stretches in which the phase gradients
-of a band agree on a direction for longer, and more strongly, than in surrogates where nothing travels.
+Averages over a recording hide that waves come and go. `wave_events` searches for segments of time in which the phase
+gradients of a band agree on a direction for longer, and more strongly, than in surrogates where nothing travels.
 """
 
 import numpy as np
@@ -17,8 +17,12 @@ from analysis.events.clusters import (
     symmetric_surrogate,
     vectors,
 )
-from analysis.fields.axes import inverse_units, netcdf_attrs, speed_units
-from analysis.fields.sensors import Sites, batch_coords, neighbour_sums, sites, traces
+from analysis.fields.band import Band, check_band
+from analysis.fields.dead import Mask
+from analysis.fields.field import Field
+from analysis.fields.read import Recording
+from analysis.fields.sensors import Sites, neighbour_sums
+from analysis.fields.units import inverse_units, labelled, netcdf_attrs, speed_units
 from analysis.velocity.phase_gradient import mean_frequency, mean_wavenumber
 
 LEVEL = 0.8  # quantile of the null's directionality above which clusters form
@@ -26,16 +30,16 @@ SURROGATES = {"symmetric": symmetric_surrogate, "permuted": permuted_surrogate}
 
 
 def wave_events(
-    rec,
+    rec: Recording,
     *,
-    band,
-    seed,
-    null="symmetric",
-    false_events=0.05,
-    surrogates=200,
-    radius=None,
-    shortest=None,
-    mask=None,
+    band: Band,
+    seed: int | np.random.Generator,
+    null: str = "symmetric",
+    false_events: float = 0.05,
+    surrogates: int = 200,
+    radius: float | None = None,
+    shortest: float | None = None,
+    mask: Mask = None,
 ) -> xr.Dataset:
     """Find the waves of a frequency band, one by one.
 
@@ -61,8 +65,8 @@ def wave_events(
     surrogates : int
         How many; at least 10/false_events make the threshold reliable to a third.
     radius : float, optional
-        Look for waves in the neighbourhood of each sensor, within this distance. By default the whole array takes part
-        in each event.
+        Search for waves in the neighbourhood of each sensor, within this distance. By default the complete array takes
+        part in each event.
     shortest : float, optional
         Least duration in units of time; one period of the centre of the band by default.
     mask : None, "nan" or boolean array
@@ -90,6 +94,30 @@ def wave_events(
     >>> wave_events(quiet, band=(0.05, 0.15), seed=2).sizes["event"]
     0
     """
+    return events(
+        Field.of(rec, mask),
+        band=band,
+        seed=seed,
+        null=null,
+        false_events=false_events,
+        surrogates=surrogates,
+        radius=radius,
+        shortest=shortest,
+    )
+
+
+def events(
+    field: Field,
+    *,
+    band: Band,
+    seed: int | np.random.Generator,
+    null: str = "symmetric",
+    false_events: float = 0.05,
+    surrogates: int = 200,
+    radius: float | None = None,
+    shortest: float | None = None,
+) -> xr.Dataset:
+    """What `wave_events` returns, of a field."""
     if null not in SURROGATES:
         raise ValueError(f"null is {null!r}: one of {sorted(SURROGATES)} is needed")
     if not false_events > 0:
@@ -101,8 +129,9 @@ def wave_events(
     for name, value in (("radius", radius), ("shortest", shortest)):
         if value is not None and not value > 0:
             raise ValueError(f"{name} is {value}: a positive number is needed, or None for the default")
-    array, time, where = sites(rec, mask=mask, minimum=3)
-    lowest, highest = _checked_band(band, time)
+    field.check_steps(4)
+    time, where = field.time, field.space.sensors(3)
+    lowest, highest = check_band(band, time, filtered=True)
     centre = (lowest + highest) / 2
     stride = max(1, round(1 / (PER_PERIOD * centre * time.step)))
     trim = int(np.ceil(1 / ((highest - lowest) * time.step)))
@@ -116,7 +145,7 @@ def wave_events(
     sections = butter(4, [lowest, highest], "bandpass", fs=1 / time.step, output="sos")
     times = time.values[trim : time.size - trim : stride]
     rows = []
-    for index, values in traces(array, where):
+    for index, values in field.traces():
         z = hilbert(sosfiltfilt(sections, values, axis=0), axis=0)[trim : time.size - trim : stride]
         rows += [
             {"index": index, **row}
@@ -126,17 +155,7 @@ def wave_events(
         band=(lowest, highest), seed=seed, null=null, false_events=false_events, surrogates=int(surrogates),
         radius=radius, shortest=shortest, trim=trim * time.step,
     )  # fmt: skip
-    return _event_dataset(rows, array, time, where, {"method": "phase-gradient clusters", **parameters})
-
-
-def _checked_band(band, time):
-    lowest, highest = (float(edge) for edge in band)
-    if not 0 < lowest < highest < time.nyquist:
-        raise ValueError(
-            f"band is {tuple(band)}: 0 < lowest < highest < {time.nyquist:.6g} {inverse_units(time.units)} (half the "
-            "sampling rate) is needed"
-        )
-    return lowest, highest
+    return _event_dataset(rows, field, where, {"method": "phase-gradient clusters", **parameters})
 
 
 def _events(z, times, where: Sites, rng, surrogate, radius, shortest, false_events, surrogates):
@@ -213,15 +232,15 @@ def _centre(weight, where: Sites):
     return np.where(where.closed, where.within(around), straight)
 
 
-def _event_dataset(rows, array, time, where: Sites, attrs):
+def _event_dataset(rows, field: Field, where: Sites, attrs):
     """One variable per property over the dim event."""
-    batch = list(batch_coords(array, where))
+    array, time, batch = field.values, field.time, list(field.batch_coords())
     rows = sorted(rows, key=lambda row: (row["index"], row["onset"]))
     k = np.array([row["wavenumber"] for row in rows]).reshape(len(rows), where.dimension)
     size = np.linalg.norm(k, axis=1)
 
     def column(name, units, long_name):
-        return "event", np.array([row[name] for row in rows], dtype=float), {"units": units, "long_name": long_name}
+        return "event", np.array([row[name] for row in rows], dtype=float), labelled(units, long_name)
 
     data = {
         "onset": column("onset", time.units, "first sample of the event"),
@@ -236,20 +255,19 @@ def _event_dataset(rows, array, time, where: Sites, attrs):
     frequency = data["frequency"][1]
     signed = frequency / np.where(k[:, 0] == 0, np.nan, k[:, 0]) if where.dimension == 1 else None
     speed = frequency / np.where(size == 0, np.nan, size) if signed is None else signed
-    data["speed"] = ("event", speed, {"units": speed_units(where.units, time.units), "long_name": "phase speed"})
+    data["speed"] = ("event", speed, labelled(speed_units(where.units, time.units), "phase speed"))
     wavelength = 1 / np.where(size == 0, np.nan, size)
-    data["wavelength"] = ("event", wavelength, {"units": where.units, "long_name": "wavelength"})
+    data["wavelength"] = ("event", wavelength, labelled(where.units, "wavelength"))
     if where.dimension == 2:
         angle = np.arctan2(k[:, 1], k[:, 0])
-        data["direction"] = ("event", angle, {"units": "rad", "long_name": "direction, counter-clockwise from +x"})
+        data["direction"] = ("event", angle, labelled("rad", "direction, counter-clockwise from +x"))
     centre = np.array([row["centre"] for row in rows]).reshape(len(rows), where.dimension)
     for name, values in zip(("x", "y"), centre.T, strict=False):
-        data[f"centre_{name}"] = ("event", values, {"units": where.units, "long_name": f"{name} of the event's centre"})
+        data[f"centre_{name}"] = ("event", values, labelled(where.units, f"{name} of the event's centre"))
     maps = np.array([row["participation"] for row in rows]).reshape(len(rows), *where.shape)
-    described = {"units": "1", "long_name": "agreement of each sensor with the event's direction"}
-    data["participation"] = (("event", *where.dims), maps, described)
+    text = labelled("1", "agreement of each sensor with the event's direction")
+    data["participation"] = (("event", *where.dims), maps, text)
     for d, name in enumerate(batch):
         labels = np.asarray(array.coords[name].values if name in array.coords else np.arange(array.sizes[name]))
-        data[name] = ("event", labels[[row["index"][d] for row in rows]], {"units": "1", "long_name": name})
-    coords = {name: c for name, c in array.coords.items() if c.ndim and set(c.dims) <= set(where.dims)}
-    return xr.Dataset(data, coords, attrs)
+        data[name] = ("event", labels[[row["index"][d] for row in rows]], labelled("1", name))
+    return xr.Dataset(data, field.space_coords(), attrs)

@@ -5,8 +5,10 @@ import xarray as xr
 
 from analysis.fields.axes import space_dims
 
+Mask = str | np.ndarray | xr.DataArray | None  # "nan", or True = dead over the space dims
 
-def dead_positions(array, mask, rec=None) -> np.ndarray | None:
+
+def dead_positions(array: xr.DataArray, mask: Mask, rec=None) -> np.ndarray | None:
     """Which positions are dead, True = dead, in the order of `array`; None where nothing is masked.
 
     Parameters
@@ -37,13 +39,13 @@ def dead_positions(array, mask, rec=None) -> np.ndarray | None:
         dead = mask.transpose(*dims).values if isinstance(mask, xr.DataArray) else np.asarray(mask)
         if dead.dtype != bool or dead.shape != shape:
             raise ValueError(f"mask has dtype {dead.dtype} and shape {dead.shape}: boolean and {shape} are needed")
-        dead = np.flip(dead, [axis for axis, dim in enumerate(dims) if runs_down(dim, mask, rec)])
+        dead = np.flip(dead, tuple(axis for axis, dim in enumerate(dims) if runs_down(dim, mask, rec)))
     if dead.size - dead.sum() < 2:
         raise ValueError(f"mask leaves {dead.size - dead.sum()} of {dead.size} positions: at least 2 must live")
     return dead if dead.any() else None
 
 
-def runs_down(dim, *holders):
+def runs_down(dim: str, *holders) -> bool:
     """Whether the coordinate of the first that has one decreases."""
     for holder in holders:
         if dim in getattr(holder, "coords", ()):
@@ -72,7 +74,7 @@ def fill_weights(dead: np.ndarray, periodic: tuple[bool, ...]) -> np.ndarray:
     return np.linalg.solve(laplacian[np.ix_(gone, gone)], neighbours[np.ix_(gone, ~gone)])
 
 
-def silenced(array, dead):
+def silenced(array: xr.DataArray, dead: np.ndarray | None) -> xr.DataArray:
     """The array with zeros at the positions `dead` (None: as it is); a NaN elsewhere stays, to be refused later."""
     return array if dead is None else array.where(~xr.DataArray(dead, dims=space_dims(array)), 0.0)
 
@@ -85,8 +87,8 @@ def fill(values: np.ndarray, dead: np.ndarray, weights: np.ndarray) -> np.ndarra
     return flat.reshape(values.shape)
 
 
-def filled(array, dead, axes):
-    """The whole `array` with the positions `dead` filled, for what needs every sample at once."""
+def filled(array: xr.DataArray, dead: np.ndarray, axes) -> xr.DataArray:
+    """The complete `array` in memory, with the positions `dead` filled."""
     dims = [axis.dim for axis in axes]
     weights = fill_weights(dead, tuple(axis.periodic for axis in axes))
     values = array.transpose(..., *dims)

@@ -9,8 +9,11 @@ import xarray as xr
 from scipy.sparse import csr_array
 from scipy.spatial import Delaunay, cKDTree
 
-from analysis.fields.axes import activity, electrode_positions
-from analysis.fields.dead import dead_positions
+from analysis.fields.axes import space_dims
+from analysis.fields.dead import Mask, dead_positions
+from analysis.fields.read import activity
+from analysis.fields.sensors import electrode_positions
+from analysis.fields.units import labelled
 from wavefield.recordings.recording import with_history
 
 ON_NODE = 0.02  # of the spacing: as far as an electrode may lie from its node
@@ -34,7 +37,7 @@ class Grid:
         return nodes.reshape(*values.shape[:-1], self.y.size, self.x.size)
 
 
-def grid_electrodes(rec: xr.Dataset, *, spacing: float | None = None, mask="nan") -> xr.Dataset:
+def grid_electrodes(rec: xr.Dataset, *, spacing: float | None = None, mask: Mask = "nan") -> xr.Dataset:
     """A recording from scattered electrodes on a regular grid (dims ``y, x``).
 
     Electrodes that lie on the nodes of a grid are put there as they are. Otherwise nodes inside the array get the
@@ -59,7 +62,7 @@ def grid_electrodes(rec: xr.Dataset, *, spacing: float | None = None, mask="nan"
     Raises
     ------
     ValueError
-        Where there is no dim ``electrode``, or all usable electrodes lie on one line or share their places.
+        Where there is no dim ``electrode``, or all usable electrodes lie on one line or share their positions.
 
     Examples
     --------
@@ -72,7 +75,7 @@ def grid_electrodes(rec: xr.Dataset, *, spacing: float | None = None, mask="nan"
     array = activity(rec)
     if "electrode" not in array.dims:
         raise ValueError(f"rec has the dims {array.dims}: only recordings from electrodes are put on a grid")
-    position, units = electrode_positions(array)
+    position, units = electrode_positions(array, space_dims(array))
     dead = dead_positions(array, mask)
     grid = grid_of(position, alive=np.ones(len(position), bool) if dead is None else ~dead, spacing=spacing)
     values = xr.apply_ufunc(
@@ -86,9 +89,7 @@ def grid_electrodes(rec: xr.Dataset, *, spacing: float | None = None, mask="nan"
         keep_attrs=True,
     ).rename("activity")
     values = values.drop_vars(["x", "y", "electrode"], errors="ignore")
-    coords = {
-        name: (name, points, {"units": units, "long_name": name}) for name, points in (("y", grid.y), ("x", grid.x))
-    }
+    coords = {name: (name, points, labelled(units, name)) for name, points in (("y", grid.y), ("x", grid.x))}
     kept = rec.drop_dims("electrode")
     return with_history(kept.assign(activity=values.assign_coords(coords)), grid.text)
 

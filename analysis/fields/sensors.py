@@ -1,31 +1,19 @@
-"""The places a recording was taken at, whatever their layout: positions, neighbours, and which of them are dead.
+"""The sensors of a recording, whatever their layout: positions, neighbours, and which of them are alive.
 
-Phase methods need no regular grid, only to know which places are neighbours and how far apart. `sites` reads that out
-of a line, ring, sheet or electrode array; `traces` hands over the activity as plain ``(time, site)`` blocks, one per
-trial and channel.
+Phase methods need no regular grid, only to know which sensors are neighbours and how far apart. `sites_of` reads that
+out of the coordinates of a line, ring, sheet or electrode array.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import xarray as xr
 from scipy.sparse import csr_array
 from scipy.spatial import Delaunay, QhullError, cKDTree
-from tqdm import tqdm
 
-from analysis.fields.axes import (
-    Axis,
-    activity,
-    check_finite,
-    electrode_positions,
-    even_axis,
-    is_periodic,
-    space_dims,
-    time_axis,
-)
-from analysis.fields.dead import dead_positions
+from analysis.fields.axes import Axis, common_units, is_periodic
 
 SLIVER = 1.5  # Delaunay edges longer than this many median edges join no neighbours: they run along the hull
 
@@ -86,92 +74,55 @@ class Sites:
         return out.reshape(*values.shape[:-1], *self.shape)
 
 
-def sites(rec, *, mask=None, minimum: int = 2, steps: int = 4) -> tuple[xr.DataArray, Axis, Sites]:
-    """The activity of a recording (dims ``…, time, *space``), its time axis and its sites.
-
-    Parameters
-    ----------
-    mask : None, "nan" or array_like of bool
-        Which sensors are dead and to be left out: none; those that hold a NaN anywhere; those that are True
-        (shaped like the space dims).
+def sites_of(labels: xr.Dataset, dims, shape, dead: np.ndarray | None, axis_of: Callable[[str], Axis]) -> Sites:
+    """The sites of an array with these space dims, `labels` its coordinates; `axis_of` gives the axes that close.
 
     Raises
     ------
     ValueError
-        Uneven time, fewer than `steps` samples, fewer than `minimum` living sensors, a mask of another shape, a sheet
-        of one row, electrodes that all lie on a line.
+        Sensors that share a position, NaN among the positions, electrodes that all lie on a line.
     """
-    array = activity(rec)
-    dims = space_dims(array)
-    time = time_axis(array, minimum=steps)
-    array = array.transpose(*(dim for dim in array.dims if dim not in ("time", *dims)), "time", *dims)
-    shape = tuple(array.sizes[dim] for dim in dims)
-    dead = dead_positions(array, mask, rec)
     alive = np.ones(np.prod(shape), dtype=bool) if dead is None else ~dead.ravel()
-    if alive.sum() < minimum:
-        raise ValueError(
-            f"{alive.sum()} of {alive.size} sensors along {dims} are usable: at least {minimum} are needed to see a "
-            "wave pass; loosen the mask or record more positions"
-        )
-    if len(dims) == 2 and min(shape) < 2:
-        raise ValueError(f"the sheet has shape {shape}: a single row is a line; name its axis 'position'")
-    position, units = electrode_positions(array)
-    if dims == ("electrode",) and not {"units"} <= array.x.attrs.keys() & array.y.attrs.keys():
-        warnings.warn("x(electrode) or y(electrode) has no units: taken as '1'; set rec.x.attrs['units']", stacklevel=3)
+    position, units = electrode_positions(labels, dims)
+    if dims == ("electrode",) and not {"units"} <= labels.x.attrs.keys() & labels.y.attrs.keys():
+        warnings.warn("x(electrode) or y(electrode) has no units: taken as '1'; set rec.x.attrs['units']", stacklevel=6)
     _check_positions(position, dims)
     if dims == ("electrode",):
         first, second, displacement = _electrode_pairs(position, alive)
     else:
-        first, second, displacement = _grid_pairs(array, dims, shape)
-    if len(dims) == 1 and dims[0] == "position":
+        first, second, displacement = _grid_pairs(labels, dims, shape, axis_of)
+    if dims == ("position",):
         position, displacement = position[:, :1], displacement[:, :1]
     both = alive[first] & alive[second]
     renumber = np.cumsum(alive) - 1
     if dims == ("electrode",):
         spacing = np.full(2, np.median(cKDTree(position[alive]).query(position[alive], k=2)[0][:, 1]))
+        period = np.full(2, np.inf)
     else:
         spacing = np.array([np.median(along[along > 0]) if along.any() else np.inf for along in np.abs(displacement).T])
-    found = Sites(
+        period = np.array([axis_of(dim).length if is_periodic(labels, dim) else np.inf for dim in reversed(dims)])
+    return Sites(
         dims, shape, alive, position[alive], units, renumber[first[both]], renumber[second[both]], displacement[both],
-        spacing, _period(array, dims),
+        spacing, period,
     )  # fmt: skip
-    return array, time, found
 
 
-def _period(array, dims):
-    """Circumference along x (and y) of rings and closed sheets, inf along open axes."""
-    if dims == ("electrode",):
-        return np.full(2, np.inf)
-    return np.array([even_axis(array, dim).length if is_periodic(array, dim) else np.inf for dim in reversed(dims)])
-
-
-def traces(array: xr.DataArray, where: Sites):
-    """Yield ``(index, values)`` for each trial and channel: values (time, site), float64 and finite."""
-    batch = array.dims[: array.ndim - 1 - len(where.dims)]
-    indices = list(product(*(range(array.sizes[dim]) for dim in batch)))
-    for index in tqdm(indices, desc="trials and channels", disable=None, delay=2, leave=False):
-        block = array.isel(dict(zip(batch, index, strict=True))).values
-        block = block.reshape(block.shape[0], -1)[:, where.alive].astype(np.float64)
-        check_finite(block)
-        yield index, block
-
-
-def batch_coords(array: xr.DataArray, where: Sites) -> dict:
-    """Coordinates of the dims that stay (trial, channel), counted where absent, as a Dataset takes them."""
-    batch = array.dims[: array.ndim - 1 - len(where.dims)]
-    return {
-        dim: array.coords[dim] if dim in array.coords else (dim, np.arange(array.sizes[dim]), {"units": "1"})
-        for dim in batch
-    }
-
-
-def space_coords(array: xr.DataArray, where: Sites) -> dict:
-    """Every coordinate that lies on the space dims alone."""
-    return {
-        name: coord
-        for name, coord in array.coords.items()
-        if coord.ndim and set(coord.dims) <= set(where.dims)
-    }  # fmt: skip
+def electrode_positions(labels, dims: tuple[str, ...]) -> tuple[np.ndarray, str]:
+    """Positions of the sensors, shape (sensors, 2) as (x, y), and their units; for grids in C order of (y, x)."""
+    if dims == ("position",):
+        x = labels.coords["position"]
+        return np.column_stack([x.values, np.zeros(x.size)]).astype(float), x.attrs["units"]
+    if dims == ("y", "x"):
+        y, x = np.meshgrid(labels.coords["y"].values, labels.coords["x"].values, indexing="ij")
+        return np.column_stack([x.ravel(), y.ravel()]).astype(float), common_units(labels, dims)
+    missing = [name for name in ("x", "y") if name not in labels.coords]
+    if missing:
+        raise ValueError(
+            f"an electrode array needs coordinates x(electrode) and y(electrode): {missing} missing; "
+            "add them with rec.assign_coords(x=('electrode', …), y=('electrode', …))"
+        )
+    x, y = labels.coords["x"], labels.coords["y"]
+    return np.column_stack([x.values, y.values]).astype(float), common_units(labels, ("x", "y"))
 
 
 def _check_positions(position, dims):
@@ -181,18 +132,18 @@ def _check_positions(position, dims):
         raise ValueError(f"two sensors along {dims} share one position: average them or drop one")
 
 
-def _grid_pairs(array, dims, shape):
+def _grid_pairs(labels, dims, shape, axis_of):
     """Neighbours along each axis of a line or sheet, the seam included where it is closed."""
     index = np.arange(np.prod(shape)).reshape(shape)
     firsts, seconds, displacements = [], [], []
     for axis, dim in enumerate(dims):
         if shape[axis] < 2:
             continue
-        coordinate = array.coords[dim].values.astype(float)
+        coordinate = labels.coords[dim].values.astype(float)
         step = np.diff(coordinate)
         first, second = np.take(index, range(shape[axis] - 1), axis), np.take(index, range(1, shape[axis]), axis)
-        if is_periodic(array, dim) and shape[axis] > 2:
-            step = np.append(step, even_axis(array, dim).step)
+        if is_periodic(labels, dim) and shape[axis] > 2:
+            step = np.append(step, axis_of(dim).step)
             first, second = index, np.roll(index, -1, axis)
         along = np.zeros((*first.shape, 2))
         along[..., 1 if dim == "y" else 0] = np.moveaxis(
@@ -258,6 +209,6 @@ def site_gradient(where: Sites) -> tuple[csr_array, ...]:
 
 
 def _arms(where: Sites):
-    """Each pair seen from either end: site, pair and displacement; displacement and difference both turn round."""
+    """Each pair from either end: site, pair and displacement; displacement and difference both turn round."""
     ends = np.concatenate([where.first, where.second])
     return ends, np.tile(np.arange(len(where.first)), 2), np.tile(where.displacement, (2, 1))

@@ -1,5 +1,5 @@
 """Phase: analytic signals, spatial phase gradients and patterns.
 
-In comes a recording, out come phases and their gradients (`signal`), rotations, sources and singularities (`patterns`)
-and current source densities (`current_sources`).
+In comes a recording, out come phases and their gradients (`signal`), and what those show: rotations, sources and
+singularities (`patterns`). Begin with `signal`.
 """

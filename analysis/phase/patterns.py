@@ -9,12 +9,14 @@ import xarray as xr
 from scipy.spatial import Delaunay
 from scipy.stats import chi2
 
-from analysis.fields.axes import activity, electrode_positions, even_axis, netcdf_attrs, space_dims
 from analysis.fields.dead import dead_positions
-from analysis.fields.sensors import Sites, site_gradient, sites
+from analysis.fields.field import Space
+from analysis.fields.read import activity
+from analysis.fields.sensors import Sites, electrode_positions, site_gradient
+from analysis.fields.units import labelled, netcdf_attrs
 
 
-def phase_distance_correlation(phase, centre) -> xr.Dataset:
+def phase_distance_correlation(phase: xr.Dataset, centre: float | tuple[float, float]) -> xr.Dataset:
     """Circular–linear correlation of phase with distance from `centre`: is this a wave out of, or into, that point?
 
     .. math:: ρ^2 = \\frac{r_{cx}^2 + r_{sx}^2 - 2 r_{cx} r_{sx} r_{cs}}{1 - r_{cs}^2}, \\qquad
@@ -40,13 +42,14 @@ def phase_distance_correlation(phase, centre) -> xr.Dataset:
     ----------
     Zar 1999, Biostatistical Analysis, equation 27.47; Muller et al. 2018, Nat. Rev. Neurosci. 19.
     """
-    angles, where = _phase_map(phase)
+    angles, space = _phase_map(phase)
+    where = space.sensors(4)
     distance = np.linalg.norm(where.shortest(where.position - _point(centre, where)), axis=1)
     rho, p_value = _over_sites(lambda values: _circular_linear(values, distance), angles, where, outputs=2)
     return _correlation(rho, p_value, "circular–linear correlation of phase and distance", "phase–distance", centre)
 
 
-def rotation_correlation(phase, centre) -> xr.Dataset:
+def rotation_correlation(phase: xr.Dataset, centre: tuple[float, float]) -> xr.Dataset:
     """Circular–circular correlation of phase with the angle about `centre`: does the wave turn round that point?
 
     .. math:: ρ = \\frac{\\sum_{i<j} \\sin(φ_j - φ_i)\\sin(θ_i - θ_j)}
@@ -71,14 +74,15 @@ def rotation_correlation(phase, centre) -> xr.Dataset:
     ----------
     Fisher and Lee 1983, Biometrika 70 (the T-linear association, which needs no mean direction).
     """
-    angles, where = _phase_map(phase, two_dimensional="rotation_correlation")
+    angles, space = _phase_map(phase, two_dimensional="rotation_correlation")
+    where = space.sensors(4)
     offset = where.shortest(where.position - _point(centre, where))
     polar = np.arctan2(offset[:, 1], offset[:, 0])
     rho, p_value = _over_sites(lambda values: _circular_circular(-values, polar), angles, where, outputs=2)
     return _correlation(rho, p_value, "circular correlation of phase and polar angle", "rotation", centre)
 
 
-def divergence_and_curl(gradient) -> xr.Dataset:
+def divergence_and_curl(gradient: xr.Dataset) -> xr.Dataset:
     """Divergence and curl of the wavenumber vector: where waves begin, and about what they turn.
 
     .. math:: ∇·k = ∂_x k_x + ∂_y k_y, \\qquad (∇×k)_z = ∂_x k_y - ∂_y k_x
@@ -103,7 +107,7 @@ def divergence_and_curl(gradient) -> xr.Dataset:
     if "wavenumber_y" not in gradient:
         raise ValueError("gradient has no wavenumber_y: divergence and curl need two dimensions of space")
     kx, ky = (activity(gradient, name) for name in ("wavenumber_x", "wavenumber_y"))
-    _, _, where = sites(kx.fillna(0.0), mask=dead_positions(kx, "nan"), steps=1)
+    where = Space.of(kx, dead_positions(kx, "nan")).sensors()
     operators = site_gradient(where)
     dims = where.dims
 
@@ -139,13 +143,13 @@ def divergence_and_curl(gradient) -> xr.Dataset:
         "centre_y": (where.units, "y of the strongest curl"),
     }
     data = {
-        name: field.assign_attrs(units=units, long_name=long_name)
+        name: field.assign_attrs(labelled(units, long_name))
         for (name, (units, long_name)), field in zip(described.items(), found, strict=True)
     }
     return xr.Dataset(data, attrs={**gradient.attrs, "method": "divergence and curl"}).transpose(*kx.dims)
 
 
-def singularities(phase) -> xr.Dataset:
+def singularities(phase: xr.Dataset) -> xr.Dataset:
     """Phase singularities by winding number: the centres of rotating and spiral waves.
 
     .. math:: w = \\frac{1}{2π} \\sum_{loop} \\arg e^{i(φ_{n+1} - φ_n)} \\in \\{-1, 0, 1\\}
@@ -178,8 +182,9 @@ def singularities(phase) -> xr.Dataset:
     >>> int(winding.sum("x_cell").sum("y_cell")[0]), int(winding.sel(x_cell=2.5, y_cell=2.5)[0])
     (1, 1)
     """
-    angles, where = _phase_map(phase, two_dimensional="singularities")
-    loops, coords, cell_dims, cell_shape = _loops(angles, where)
+    angles, space = _phase_map(phase, two_dimensional="singularities")
+    where = space.sensors(4)
+    loops, coords, cell_dims, cell_shape = _loops(space, where)
 
     def count(values):
         around = np.concatenate([values[..., loops], values[..., loops[:, :1]]], axis=-1)  # (…, cell, corner)
@@ -196,7 +201,7 @@ def singularities(phase) -> xr.Dataset:
         output_dtypes=[np.int8],
         dask_gufunc_kwargs={"output_sizes": dict(zip(cell_dims, cell_shape, strict=True))},
     )
-    attrs = {"units": "1", "long_name": "winding number, counter-clockwise"}
+    attrs = labelled("1", "winding number, counter-clockwise")
     return xr.Dataset({"winding": winding.assign_attrs(attrs)}, attrs={"method": "winding number"}).assign_coords(
         coords
     )
@@ -206,14 +211,14 @@ def singularities(phase) -> xr.Dataset:
 
 
 def _phase_map(phase, *, two_dimensional: str = ""):
-    """Phases and the living sites of a phase Dataset."""
+    """The phases of a phase Dataset, and where they were taken."""
     if not isinstance(phase, xr.Dataset) or "phase" not in phase:
         raise TypeError("phase must be the Dataset that analytic_signal or generalized_phase returns")
     angles = activity(phase, "phase")  # axes increase
-    if two_dimensional and len(space_dims(angles)) == 1 and "electrode" not in angles.dims:
-        raise ValueError(f"{two_dimensional} needs two dimensions of space; this recording has {space_dims(angles)}")
-    _, _, where = sites(angles.fillna(0.0), mask=dead_positions(angles, "nan"), minimum=4, steps=1)
-    return angles, where
+    space = Space.of(angles, dead_positions(angles, "nan"))
+    if two_dimensional and space.dims == ("position",):
+        raise ValueError(f"{two_dimensional} needs two dimensions of space; this recording has {space.dims}")
+    return angles, space
 
 
 def _point(centre, where: Sites):
@@ -273,8 +278,8 @@ def _circular_circular(a, b):
 
 def _correlation(rho, p_value, long_name, method, centre):
     data = {
-        "rho": rho.assign_attrs(units="1", long_name=long_name),
-        "p_value": p_value.assign_attrs(units="1", long_name="p-value for independent sensors"),
+        "rho": rho.assign_attrs(labelled("1", long_name)),
+        "p_value": p_value.assign_attrs(labelled("1", "p-value for independent sensors")),
     }
     return xr.Dataset(data, attrs={"method": f"{method} correlation", **netcdf_attrs(centre=centre)})
 
@@ -297,10 +302,10 @@ def _strongest(field, where: Sites):
     return where.within(first + np.sum(step * shared[..., None], axis=-2) / shared.sum(axis=-1)[..., None])
 
 
-def _loops(angles, where: Sites):
+def _loops(space: Space, where: Sites):
     """Corners of every loop counter-clockwise, (cell, corner) in C order of the space dims, and their coordinates."""
     if where.dims == ("electrode",):
-        position, _ = electrode_positions(angles)
+        position, _ = electrode_positions(space.labels, space.dims)
         living = np.flatnonzero(where.alive)
         corners = living[Delaunay(position[living], qhull_options="QJ Pp").simplices]
         (a, b, c) = np.moveaxis(position[corners], 1, 0)
@@ -309,13 +314,13 @@ def _loops(angles, where: Sites):
         centres = position[corners].mean(axis=1)
         coords = {name: ("triangle", centres[:, d], {"units": where.units}) for d, name in enumerate("xy")}
         return corners, coords, ("triangle",), (len(corners),)
-    closed = [even_axis(angles, dim).periodic for dim in ("y", "x")]
+    closed = [space.axis(dim).periodic for dim in ("y", "x")]
     index = np.arange(np.prod(where.shape)).reshape(where.shape)
     rows, columns = (size if wraps else size - 1 for size, wraps in zip(where.shape, closed, strict=True))
     up, right = np.roll(index, -1, 0), np.roll(index, -1, 1)
     corners = np.stack([index, right, np.roll(right, -1, 0), up], axis=-1)[:rows, :columns].reshape(-1, 4)
     coords = {}
     for dim, count in (("y", rows), ("x", columns)):
-        axis = even_axis(angles, dim)
+        axis = space.axis(dim)
         coords[f"{dim}_cell"] = (f"{dim}_cell", axis.values[:count] + axis.step / 2, {"units": axis.units})
     return corners, coords, ("y_cell", "x_cell"), (rows, columns)

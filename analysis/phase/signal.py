@@ -4,7 +4,7 @@ A wave u = A cos(φ) that travels along +x has a phase that falls along x, φ = 
 given as the wavenumber *vector* k = −∇φ/2π (cycles per unit), which points where the wave goes.
 
 `analytic_signal` or `generalized_phase` turn a recording into phases; `phase_gradient` turns phases into maps.
-Everything is lazy for dask arrays (time and space each in one chunk where they are needed whole).
+Everything is lazy for dask arrays (time and space each in one chunk where a method needs all of it).
 """
 
 import warnings
@@ -16,24 +16,21 @@ from scipy.interpolate import PchipInterpolator
 from scipy.signal import butter, sosfiltfilt
 from scipy.sparse import csr_array
 
-from analysis.fields.axes import (
-    activity,
-    check_finite,
-    closing,
-    inverse_units,
-    netcdf_attrs,
-    space_dims,
-    speed_units,
-    time_axis,
-)
-from analysis.fields.dead import dead_positions
-from analysis.fields.sensors import Sites, site_gradient, sites
+from analysis.fields.axes import space_dims
+from analysis.fields.band import Band, check_band
+from analysis.fields.dead import Mask, dead_positions
+from analysis.fields.field import Field, Space
+from analysis.fields.read import Recording, activity, check_finite, closing
+from analysis.fields.sensors import Sites, site_gradient
+from analysis.fields.units import inverse_units, labelled, netcdf_attrs, speed_units
 
 FILTER_ORDER = 4
 STEEP = 0.45  # mean difference of neighbours, in π, that is warned of: noise has 0.5
 
 
-def analytic_signal(rec, *, band=None, trim=None, mask=None) -> xr.Dataset:
+def analytic_signal(
+    rec: Recording, *, band: Band | None = None, trim: float | None = None, mask: Mask = None
+) -> xr.Dataset:
     """Amplitude, phase and instantaneous frequency from the analytic signal z = u + i H(u).
 
     .. math:: z = A e^{iφ}, \\qquad f_n = \\arg(z_{n+1} z_n^* + z_n z_{n-1}^*) / 2π\\,dt
@@ -69,13 +66,25 @@ def analytic_signal(rec, *, band=None, trim=None, mask=None) -> xr.Dataset:
     >>> bool(abs(analytic_signal(rec, trim=0).frequency - 0.1).max() < 1e-12)
     True
     """
-    array, time, dead = _prepared(rec, mask)
-    signal = _along_time(_analytic, array, time, band=band)
-    return _phase_dataset(signal, array, time, dead, band, trim, method="analytic signal")
+    return analytic_phase(Field.of(rec, mask), band=band, trim=trim)
 
 
-def generalized_phase(rec, *, lowest=0.0, band=None, extend=3, trim=None, mask=None) -> xr.Dataset:
-    """Phase of a wideband signal: the analytic signal's, with stretches of too low frequency bridged over.
+def analytic_phase(field: Field, *, band: Band | None = None, trim: float | None = None) -> xr.Dataset:
+    """What `analytic_signal` returns, of a field."""
+    signal = _along_time(_analytic, field, band=band)
+    return _phase_dataset(signal, field, band, trim, method="analytic signal")
+
+
+def generalized_phase(
+    rec: Recording,
+    *,
+    lowest: float = 0.0,
+    band: Band | None = None,
+    extend: int = 3,
+    trim: float | None = None,
+    mask: Mask = None,
+) -> xr.Dataset:
+    """Phase of a wideband signal: the analytic signal's, with segments of too low frequency bridged over.
 
     Where the instantaneous frequency falls below `lowest` (low-frequency intrusions, phase running backwards) the
     phase is discarded, from the start of each such run over `extend` times its length (never beyond the record), and
@@ -104,13 +113,12 @@ def generalized_phase(rec, *, lowest=0.0, band=None, extend=3, trim=None, mask=N
         raise ValueError(f"extend is {extend}: a whole number of at least 1 is needed")
     if not lowest >= 0:
         raise ValueError(f"lowest is {lowest}: a frequency of at least 0 is needed")
-    array, time, dead = _prepared(rec, mask)
-    signal = _along_time(_bridged, array, time, band=band, lowest=float(lowest), extend=int(extend))
-    parameters = {"lowest": float(lowest), "extend": int(extend)}
-    return _phase_dataset(signal, array, time, dead, band, trim, method="generalized phase", **parameters)
+    field, parameters = Field.of(rec, mask), {"lowest": float(lowest), "extend": int(extend)}
+    signal = _along_time(_bridged, field, band=band, **parameters)
+    return _phase_dataset(signal, field, band, trim, method="generalized phase", **parameters)
 
 
-def phase_gradient(phase) -> xr.Dataset:
+def phase_gradient(phase: xr.Dataset) -> xr.Dataset:
     """Wavenumber vector, direction, wavelength and speed at each place and time, from differences of neighbours.
 
     At each sensor the plane through the phase differences to its neighbours is fitted,
@@ -148,8 +156,21 @@ def phase_gradient(phase) -> xr.Dataset:
     (1.570796, 1.0)
     """
     angles = _phases(phase)
-    dead = dead_positions(angles, "nan")
-    array, time, where = sites(angles.fillna(0.0), mask=dead, steps=1)
+    maps = gradient_maps(phase, angles, Space.of(angles, dead_positions(angles, "nan")).sensors())
+    steepness = maps["steepness"]
+    if steepness.chunks is None and float(steepness.mean()) > STEEP:
+        warnings.warn(
+            f"neighbours differ by {float(steepness.mean()):.2f} π on average, about a quarter of a cycle: this is "
+            "noise, or waves near the limit of the spacing; band-pass the recording or space the sensors more densely",
+            stacklevel=2,
+        )
+    return maps
+
+
+def gradient_maps(phase: xr.Dataset, angles: xr.DataArray, where: Sites) -> xr.Dataset:
+    """What `phase_gradient` returns, of the `angles` of `phase` at the sensors `where`."""
+    batch = [dim for dim in angles.dims if dim not in ("time", *where.dims)]
+    array = angles.fillna(0.0).transpose(*batch, "time", *where.dims)
     dims = where.dims
     components = ["wavenumber_x", "wavenumber_y"][: where.dimension]
     operators = site_gradient(where)
@@ -164,32 +185,26 @@ def phase_gradient(phase) -> xr.Dataset:
     )
     *vectors, steepness = results
     data = dict(zip(components, vectors, strict=True))
-    per_length = inverse_units(where.units)
+    per_length, time_units = inverse_units(where.units), angles.coords["time"].attrs["units"]
     for name, vector in data.items():
-        vector.attrs = {"units": per_length, "long_name": f"{name[-1]} component of the wavenumber vector"}
+        vector.attrs = labelled(per_length, f"{name[-1]} component of the wavenumber vector")
     k = data["wavenumber_x"] if where.dimension == 1 else np.hypot(data["wavenumber_x"], data["wavenumber_y"])
-    data["wavenumber"] = abs(k).assign_attrs(units=per_length, long_name="wavenumber")
-    data["wavelength"] = (1 / abs(k).where(k != 0)).assign_attrs(units=where.units, long_name="wavelength")
+    data["wavenumber"] = abs(k).assign_attrs(labelled(per_length, "wavenumber"))
+    data["wavelength"] = (1 / abs(k).where(k != 0)).assign_attrs(labelled(where.units, "wavelength"))
     if where.dimension == 2:
         angle = np.arctan2(data["wavenumber_y"], data["wavenumber_x"])
-        data["direction"] = angle.assign_attrs(units="rad", long_name="direction of travel, counter-clockwise from +x")
+        data["direction"] = angle.assign_attrs(labelled("rad", "direction of travel, counter-clockwise from +x"))
     speed = phase["frequency"] / k.where(k != 0)
-    data["speed"] = speed.assign_attrs(units=speed_units(where.units, time.units), long_name="phase speed")
+    data["speed"] = speed.assign_attrs(labelled(speed_units(where.units, time_units), "phase speed"))
     data["frequency"] = phase["frequency"]
-    data["steepness"] = steepness.assign_attrs(units="1", long_name="mean phase difference of neighbours, in π")
-    if not array.chunks and float(steepness.mean()) > STEEP:
-        warnings.warn(
-            f"neighbours differ by {float(steepness.mean()):.2f} π on average, about a quarter of a cycle: this is "
-            "noise, or waves near the limit of the spacing; band-pass the recording or space the sensors more densely",
-            stacklevel=2,
-        )
+    data["steepness"] = steepness.assign_attrs(labelled("1", "mean phase difference of neighbours, in π"))
     attrs = {key: value for key, value in phase.attrs.items() if key != "method"}
     attrs |= {"method": "phase gradient", "phase_method": phase.attrs.get("method", "")}
     return xr.Dataset(data, attrs=attrs).transpose(*angles.dims)
 
 
-def phase_gradient_directionality(gradient) -> xr.Dataset:
-    """How far the whole array agrees on a direction, PGD = |⟨k⟩| / ⟨|k|⟩, between 0 and 1, at each time.
+def phase_gradient_directionality(gradient: xr.Dataset) -> xr.Dataset:
+    """How far the array as one agrees on a direction, PGD = |⟨k⟩| / ⟨|k|⟩, between 0 and 1, at each time.
 
     1 for a plane wave, about 1/√n for n sensors of noise, 0 for a wave around or out of the centre.
 
@@ -215,7 +230,7 @@ def phase_gradient_directionality(gradient) -> xr.Dataset:
         "pgd": (size / typical.where(typical > 0)).assign_attrs(units="1", long_name="phase gradient directionality")
     }
     if len(means) == 2:
-        attrs = {"units": "rad", "long_name": "direction of the mean wavenumber vector, counter-clockwise from +x"}
+        attrs = labelled("rad", "direction of the mean wavenumber vector, counter-clockwise from +x")
         data["direction"] = np.arctan2(means[1], means[0]).assign_attrs(attrs)
     return xr.Dataset(data, attrs={**gradient.attrs, "method": "phase gradient directionality"})
 
@@ -223,29 +238,14 @@ def phase_gradient_directionality(gradient) -> xr.Dataset:
 # Signals -----------------------------------------------------------------------------------------------------------
 
 
-def _prepared(rec, mask):
-    """Activity with dead sensors at zero, its time axis, and which sensors are dead (None: none)."""
-    array = activity(rec)
-    time = time_axis(array, minimum=4)
-    dead = dead_positions(array, mask, rec)
-    if dead is not None:
-        dead = xr.DataArray(dead, dims=space_dims(array))
-        array = array.where(~dead, 0.0)
-    return array, time, dead
-
-
-def _along_time(kernel, array, time, *, band, **options):
+def _along_time(kernel, field: Field, *, band, **options):
     """Run a kernel over the last axis, time, which dask holds in one chunk."""
-    sections = None
+    field.check_steps(4)
+    time, sections = field.time, None
     if band is not None:
-        lowest, highest = (float(edge) for edge in band)
-        if not 0 < lowest < highest < time.nyquist:
-            raise ValueError(
-                f"band is {tuple(band)}: 0 < lowest < highest < {time.nyquist:.6g} {inverse_units(time.units)} (half "
-                "the sampling rate) is needed"
-            )
-        sections = butter(FILTER_ORDER, [lowest, highest], "bandpass", fs=1 / time.step, output="sos")
-    array = array.drop_attrs(deep=False)  # whether space closes is told by the result alone, not by each variable
+        band = check_band(band, time, filtered=True)
+        sections = butter(FILTER_ORDER, band, "bandpass", fs=1 / time.step, output="sos")
+    array = field.values.drop_attrs(deep=False)  # the result says whether space closes, not each of its variables
     return xr.apply_ufunc(
         kernel,
         array.chunk({"time": -1}) if array.chunks else array,
@@ -310,8 +310,8 @@ def _extended(slow, extend):
 def _bridge(phase, bad):
     """`phase` with the samples `bad` interpolated, wrapped to (−π, π].
 
-    Across a gap the phase advances by whole cycles more than its two ends show, as many as bring it nearest to the
-    advance at the median rate of what was kept.
+    Across a gap the phase advances by an integer number of cycles more than its two ends show, the one that brings it
+    nearest to the advance at the median rate of what was kept.
     """
     good = np.flatnonzero(~bad)
     gap = np.diff(good)
@@ -327,7 +327,8 @@ def _bridge(phase, bad):
     return np.angle(np.exp(1j * out))
 
 
-def _phase_dataset(signal, array, time, dead, band, trim, *, method, **parameters):
+def _phase_dataset(signal, field: Field, band, trim, *, method, **parameters):
+    time, dims = field.time, field.values.dims
     amplitude, phase, frequency, flags = signal
     if trim is None:
         trim = 1 / (band[1] - band[0]) if band is not None else time.length / 10
@@ -338,21 +339,21 @@ def _phase_dataset(signal, array, time, dead, band, trim, *, method, **parameter
             "left; record longer, widen the band, or give a smaller trim"
         )
     data = {
-        "amplitude": amplitude.assign_attrs(units=array.attrs.get("units", "1"), long_name="amplitude"),
-        "phase": phase.assign_attrs(units="rad", long_name="phase"),
-        "frequency": frequency.assign_attrs(units=inverse_units(time.units), long_name="instantaneous frequency"),
+        "amplitude": amplitude.assign_attrs(labelled(field.units, "amplitude")),
+        "phase": phase.assign_attrs(labelled("rad", "phase")),
+        "frequency": frequency.assign_attrs(labelled(inverse_units(time.units), "instantaneous frequency")),
     }
-    if dead is not None:
-        data = {name: variable.where(~dead) for name, variable in data.items()}
+    if field.dead is not None:
+        alive = xr.DataArray(~field.dead, dims=field.space.dims)
+        data = {name: variable.where(alive) for name, variable in data.items()}
     if method == "generalized phase":
-        data["interpolated"] = flags.assign_attrs(units="1", long_name="1 where the phase was interpolated")
+        data["interpolated"] = flags.assign_attrs(labelled("1", "1 where the phase was interpolated"))
     attrs = {
         "method": method,
-        **closing(array),
+        **closing(field.values),
         **netcdf_attrs(band=band, trim=trim, filter_order=FILTER_ORDER, **parameters),
     }
-    whole = xr.Dataset(data, attrs=attrs).transpose(*array.dims)
-    return whole.isel(time=slice(drop, time.size - drop))
+    return xr.Dataset(data, attrs=attrs).transpose(*dims).isel(time=slice(drop, time.size - drop))
 
 
 # Gradients ---------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from analysis.readers.positions import load_positions
 from analysis.readers.series import Choices, Series, to_recording
 
 
-def read_arrays(path: str | os.PathLike, *, rate, series: str | None = None, **choices) -> xr.Dataset:
+def read_arrays(path: str | os.PathLike, *, rate: float | str, series: str | None = None, **choices) -> xr.Dataset:
     """A recording from an array (time × electrode, or electrode × time) of numbers.
 
     Parameters
@@ -86,7 +86,7 @@ def array_series(path: str | os.PathLike, name: str | None, *, rate, choices: Ch
     return series, choices
 
 
-def _variables(path) -> tuple[Mapping, callable]:
+def _variables(path: Path) -> tuple[Mapping, Callable[[], None]]:
     """Arrays by name, and how to close the file."""
     ending = path.suffix.lower()
     try:
@@ -103,7 +103,7 @@ def _variables(path) -> tuple[Mapping, callable]:
             found = loadmat(path).items()
             return {name: value for name, value in found if not name.startswith("__")}, lambda: None
     except Exception as error:  # damage shows in whatever way the parsers of others trip over it
-        raise ValueError(f"{path} is no {ending} file, or is damaged or cut off: {error}") from error
+        raise ValueError(f"{path} is not a {ending} file, or is damaged or cut off: {error}") from error
     raise ValueError(f"{path}: .mat, .npz and .npy are read as arrays")
 
 
@@ -146,7 +146,9 @@ def _rate(where, variables, rate):
     try:
         values = np.unique(np.asarray(float(rate) if found is None else found, dtype=float))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}: rate={rate!r} is no number and no variable among {', '.join(variables)}") from error
+        raise ValueError(
+            f"{where}: rate={rate!r} is neither a number nor a variable among {', '.join(variables)}"
+        ) from error
     if values.size > 1:
         raise ValueError(f"{where} mixes the sampling rates {values.tolist()} Hz: split the array, one rate each")
     if values.size == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.readers.arrays import array_series
@@ -25,12 +26,12 @@ def import_recording(
     *,
     series: str | None = None,
     reader: str | None = None,
-    rate=None,
+    rate: float | str | None = None,
     segment: int | None = None,
     units: str | None = None,
     positions=None,
     position_units: str | None = None,
-    dead=(),
+    dead: Sequence[int] = (),
     grid: bool = False,
     spacing: float | None = None,
     start: float | None = None,
@@ -52,7 +53,7 @@ def import_recording(
     rate : float or str, optional
         Of arrays: samples per second, or the variable that says it.
     segment : int, optional
-        Of Neo: which stretch.
+        Of Neo: which segment.
     units : str, optional
         Of the values, where the file does not say or is wrong. Voltages become uV, all others stay as they are.
     positions : array, path or str, optional
@@ -68,7 +69,7 @@ def import_recording(
     spacing : float, optional
         Of the grid, mm.
     start, stop : float, optional
-        Stretch to import, in seconds of the file.
+        Segment to import, in seconds of the file.
     overwrite : bool
         Whether the partial file of an interrupted import may be replaced.
 

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from analysis.readers.extra import need
-from analysis.readers.series import Choices, Series, to_recording
+from analysis.readers.series import Choices, Series, need, to_recording
 
 KINDS = ("eeg", "ecog", "seeg", "dbs", "mag", "grad")
-SI = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T m-1"}  # what MNE hands over
+SI = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T m-1"}  # what MNE returns
 
 
 def read_mne(path: str | os.PathLike, *, series: str | None = None, **choices) -> xr.Dataset:
@@ -28,7 +27,7 @@ def read_mne(path: str | os.PathLike, *, series: str | None = None, **choices) -
     **choices
         As in `analysis.readers.import_recording`. Without positions of your own those of the file are taken, which
         are three-dimensional: they are projected onto the plane that fits them best. Over a patch of cortex that keeps
-        distances, over a whole head it does not.
+        distances, over a complete head it does not.
 
     Returns
     -------
@@ -88,7 +87,7 @@ def _opened(path):
     mne = need("mne", "mne", "reading FIF, EDF and BrainVision files")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of names and filters that are nobody's concern here
+            warnings.simplefilter("ignore")  # of names and filters, which do not matter here
             return mne.io.read_raw(str(path), preload=False, verbose="error")
     except (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
-        raise ValueError(f"{path} is of no format that MNE reads, or is damaged or cut off: {error}") from error
+        raise ValueError(f"{path} is not of a format that MNE reads, or is damaged or cut off: {error}") from error

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from analysis.fields.axes import activity, electrode_positions, space_dims, time_axis
-from analysis.fields.dead import dead_positions
-from analysis.readers.extra import need
-from analysis.readers.series import Choices, Series, to_recording
+from analysis.fields.axes import even_axis, space_dims
+from analysis.fields.dead import Mask, dead_positions
+from analysis.fields.read import activity
+from analysis.fields.sensors import electrode_positions
+from analysis.readers.series import Choices, Series, need, to_recording
 from analysis.readers.units import length_factor, voltage_factor
 from wavefield.files import whole_or_nothing
 
@@ -36,7 +37,7 @@ def read_nwb(path: str | os.PathLike, *, series: str | None = None, **choices) -
     ----------
     path : path
     series : str, optional
-        Name of the series, of the container it lies in (``LFP``), or its whole place in the file
+        Name of the series, of the container it lies in (``LFP``), or its complete place in the file
         (``processing/ecephys/LFP/ElectricalSeries``). Not needed where there is only one.
     **choices
         As in `analysis.readers.import_recording`.
@@ -190,7 +191,7 @@ def _table_positions(table, rows):
         if {*names[:2]} <= {*table.colnames}:
             columns = [np.asarray(table[name].data[:], dtype=float)[rows] for name in names if name in table.colnames]
             positions = np.column_stack(columns)
-            positions = positions[:, np.isfinite(positions).any(axis=0)]  # a third that nobody filled in
+            positions = positions[:, np.isfinite(positions).any(axis=0)]  # a third may be empty
             if positions.shape[1] >= 2 and np.ptp(positions[np.isfinite(positions).all(axis=1)], axis=0).any():
                 return positions
     return None
@@ -215,7 +216,7 @@ def write_nwb(
     session_start: datetime | None = None,
     description: str = "recording written by wavefield",
     identifier: str | None = None,
-    mask="nan",
+    mask: Mask = "nan",
 ) -> Path:
     """Write a recording to an NWB file, as an electrical series under ``processing/ecephys/LFP``.
 
@@ -243,7 +244,7 @@ def write_nwb(
     Raises
     ------
     ValueError
-        Trials, several channels, uneven time, units that are no voltages or no lengths.
+        Trials, several channels, uneven time, units that are not voltages or not lengths.
     """
     pynwb = need("pynwb", "nwb", "writing NWB files")
     path = Path(path)
@@ -259,13 +260,14 @@ def write_nwb(
             f"activity has units {array.attrs.get('units')!r}: electrical series hold voltages; say which with "
             "rec.activity.attrs['units'] = 'uV'"
         )
-    time = time_axis(array)
+    time = even_axis(array, "time")
     seconds = {"s": 1.0, "ms": 1e-3}.get(time.units)
     if seconds is None:
         raise ValueError(f"time has units {time.units!r}: s or ms are needed; rec.assign_coords(time=…) rescales it")
-    positions, units = electrode_positions(array)
+    positions, units = electrode_positions(array, space_dims(array))
     microns = positions * length_factor(units, "rec") * 1e3
-    bad = _bad_sites(array, mask, rec)
+    dead = dead_positions(array, mask, rec)
+    bad = np.zeros(len(positions), dtype=bool) if dead is None else dead.ravel()
     session = {
         "session_description": description,
         "identifier": identifier or path.stem,
@@ -289,12 +291,6 @@ def write_nwb(
     with whole_or_nothing(path) as scratch, pynwb.NWBHDF5IO(str(scratch), "w") as io:
         io.write(content)
     return path
-
-
-def _bad_sites(array, mask, rec):
-    dead = dead_positions(array, mask, rec)
-    count = int(np.prod([array.sizes[dim] for dim in array.dims if dim != "time"]))
-    return np.zeros(count, dtype=bool) if dead is None else dead.ravel()
 
 
 def _electrode_region(content, microns, bad):

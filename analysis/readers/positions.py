@@ -1,4 +1,4 @@
-"""Electrode positions: read from a file, laid into a plane, and put in the order of a line, an array or a grid."""
+"""Electrode positions: read from a file, projected onto a plane, and ordered along a line, in an array or on a grid."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Arrangement:
 def load_positions(positions, where: str, electrodes: tuple[int, ...]) -> np.ndarray:
     """Positions (electrode, 1 to 3) from an array or from a ``.csv`` or ``.npy`` file, with or without a header.
 
-    Rows and columns are exchanged where only that makes the number of places one of `electrodes`.
+    Rows and columns are exchanged where only that makes the number of positions one of `electrodes`.
     """
     if isinstance(positions, str | Path):
         positions = _read_positions(Path(positions))
     try:
         array = np.asarray(positions, dtype=float)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{where}: positions hold something that is no number: {error}") from error
+        raise ValueError(f"{where}: positions hold something that is not a number: {error}") from error
     array = array[:, None] if array.ndim == 1 else array
     if array.ndim == 2 and array.shape[0] not in electrodes and array.shape[1] in electrodes:
         array = array.T
@@ -60,7 +60,7 @@ def _read_positions(path: Path) -> np.ndarray:
             rows = [[row[column] for column in wanted] for row in rows[1:]]
         return np.array(rows, dtype=float)
     except (ValueError, IndexError, EOFError, csv.Error) as error:
-        raise ValueError(f"{path} holds no table of numbers with the columns x, y: {error}") from error
+        raise ValueError(f"{path} does not hold a table of numbers with the columns x, y: {error}") from error
 
 
 def _is_number(text: str) -> bool:

@@ -1,14 +1,16 @@
 """A series of samples as a file holds it, and the two things made of it: a lazy recording, or a recording on disk.
 
-Readers know formats; what follows is the same for all of them and happens here: cutting out a stretch, arranging
+Readers know formats; what follows is the same for all of them and happens here: cutting out a segment, arranging
 columns in space, masking dead electrodes, naming units, and streaming to disk in blocks.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 
 import dask.array as da
 import numpy as np
@@ -63,11 +65,20 @@ class Choices:
     stop: float | None = None
 
 
+def need(module: str, extra: str, what: str) -> ModuleType:
+    """Import an optional library, or say how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        library = module.partition(".")[0]
+        raise ImportError(f"{what} needs {library}: pip install 'wavefield[{extra}]' ({error})") from error
+
+
 def even_interval(times: np.ndarray, where: str) -> float:
     """The sampling interval of time stamps, which must be even."""
     if times.size < 2 or not np.isfinite(times).all():
         raise ValueError(
-            f"{where}: {times.size} time stamps, or NaN among them: nothing to tell the sampling rate from"
+            f"{where}: {times.size} time stamps, or NaN among them: the sampling rate cannot be read from them"
         )
     steps = np.diff(times)
     usual = float(np.median(steps))
@@ -76,13 +87,13 @@ def even_interval(times: np.ndarray, where: str) -> float:
         place = times[uneven[0]] if uneven.size else times[0]
         raise ValueError(
             f"{where}: its time stamps are not even: {uneven.size} steps differ from the usual {usual:.6g} s, first "
-            f"after {place:.6g} s; import the stretches between gaps with start=…, stop=… (--start, --stop)"
+            f"after {place:.6g} s; import the segments between gaps with start=…, stop=… (--start, --stop)"
         )
     return float((times[-1] - times[0]) / (times.size - 1))
 
 
 def prepared(series: Series, choices: Choices) -> tuple[Series, Arrangement]:
-    """The stretch that is wanted, in the units of recordings, and the space its columns make up."""
+    """The segment that is wanted, in the units of recordings, and the space its columns make up."""
     if series.samples == 0 or series.columns == 0:
         raise ValueError(
             f"{series.where} is empty, {series.samples} samples of {series.columns} electrodes: choose another series"
@@ -117,7 +128,7 @@ def _cut(series, start, stop):
 
 
 def _cut_stamps(series, start, stop):
-    """As `_cut`, for samples with a time each; in the stretch that is left they must be even."""
+    """As `_cut`, for samples with a time each; in the segment that is left they must be even."""
     stamps = series.stamps
     first = 0 if start is None else int(np.searchsorted(stamps, start, "left"))
     last = stamps.size if stop is None else int(np.searchsorted(stamps, stop, "left"))
@@ -148,8 +159,8 @@ def _arrangement(series, choices):
     factor = length_factor(choices.position_units or units or "", series.where)
     dead = np.zeros(series.columns, dtype=bool) if series.dead is None else np.array(series.dead, dtype=bool)
     for number in choices.dead:
-        whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
-        if not whole or not 0 <= number < series.columns:
+        integer = isinstance(number, int | np.integer) and not isinstance(number, bool)
+        if not integer or not 0 <= number < series.columns:
             raise ValueError(
                 f"{series.where}: dead={number}: numbers of electrodes are needed, from 0 to {series.columns - 1}"
             )
@@ -192,7 +203,7 @@ def to_disk(series: Series, choices: Choices, path, *, overwrite: bool = False) 
 
 
 def _rows(series, space):
-    """Rows per block: a whole number of the file's chunks, as many as fit `BLOCK_BYTES`, and at least one."""
+    """Rows per block: complete chunks of the file, as many as fit `BLOCK_BYTES`, and at least one."""
     row = max(int(np.prod(space.shape)), series.columns) * series.dtype.itemsize
     chunks = max(1, BLOCK_BYTES // (row * series.chunk))
     return min(series.samples, chunks * series.chunk)

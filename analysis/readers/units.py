@@ -14,7 +14,7 @@ METRES = {
     "mm": 1.0, "millimeter": 1.0, "millimeters": 1.0, "millimetre": 1.0, "millimetres": 1.0,
     "um": 1e-3, "micrometer": 1e-3, "micrometers": 1e-3, "micron": 1e-3, "microns": 1e-3,
 }  # fmt: skip
-KEPT = ("T", "T m-1")  # of the files' own units, those that are no voltages and still say all
+KEPT = ("T", "T m-1")  # of the files' own units, those that are not voltages and are complete
 
 
 def activity_units(found: str | None, given: str | None, where: str) -> tuple[float, str]:
@@ -36,8 +36,8 @@ def activity_units(found: str | None, given: str | None, where: str) -> tuple[fl
     if given or text in KEPT:
         return 1.0, text
     raise ValueError(
-        f"{where}: the units of the values are {found!r}, which says nothing; name them with units='uV' (--units uV), "
-        "or units='1' where they have none"
+        f"{where}: the units of the values are {found!r}, which is not a unit of voltage; name them with "
+        "units='uV' (--units uV), or units='1' where they have none"
     )
 
 

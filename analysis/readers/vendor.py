@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from analysis.readers.extra import need
-from analysis.readers.series import Choices, Series, to_recording
+from analysis.readers.series import Choices, Series, need, to_recording
 
 
 def read_neo(
@@ -24,7 +23,7 @@ def read_neo(
     series : str, optional
         Name or id of the stream. Not needed where there is only one.
     segment : int, optional
-        Which stretch, where the recording was interrupted.
+        Which segment, where the recording was interrupted.
     **choices
         As in `analysis.readers.import_recording`. These formats rarely hold positions: give them.
 
@@ -58,7 +57,7 @@ def neo_series(path: str | os.PathLike, name: str | None = None, segment: int | 
         raise ValueError(f"{where} comes in {raw.block_count()} blocks: export one of them to a file of its own")
     count = raw.segment_count(0)
     if count > 1 and segment is None:
-        raise ValueError(f"{where} comes in {count} stretches; choose one with segment=0 (--segment 0)")
+        raise ValueError(f"{where} comes in {count} segments; choose one with segment=0 (--segment 0)")
     segment = segment or 0
     if not 0 <= segment < count:
         raise ValueError(f"{where}: segment={segment}: it has {count}, numbered from 0")
@@ -80,7 +79,7 @@ def _opened(path):
         except Exception as error:  # each reader fails in its own way on files that are another's
             problems.append(f"{reader.__name__}: {type(error).__name__} {error}")
     tried = "; ".join(problems) or f"no reader knows the ending {path.suffix!r}"
-    raise ValueError(f"{path} is of no format that neo reads, or is damaged or cut off ({tried})")
+    raise ValueError(f"{path} is not of a format that neo reads, or is damaged or cut off ({tried})")
 
 
 def _chosen(path, raw, streams, name):

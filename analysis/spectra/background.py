@@ -5,29 +5,34 @@ to that of shuffled copies shows where there is structure, whether or not it tra
 wave-RNN hidden states is here beside `ridge_power`, which follows a line of constant *speed*.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from scipy import fft
 
-from analysis.fields.axes import activity, check_finite, netcdf_attrs, space_axes, speed_units, time_axis
-from analysis.spectra.spectrum import mapped_power, plan_transform
+from analysis.fields.dead import Mask
+from analysis.fields.field import Field
+from analysis.fields.read import Recording, check_finite
+from analysis.fields.units import labelled, netcdf_attrs, speed_units
+from analysis.spectra.transform import Spectral, mapped_power, plan_transform
 
 SHUFFLES = ("both", "space", "time", "either")
 
 
 def background_normalised_spectrum(
-    rec,
+    rec: Recording,
     *,
-    seed,
-    shuffle="both",
-    copies=10,
-    window="hann",
-    space_window=None,
-    detrend="linear",
-    segment=None,
-    overlap=0.5,
-    average=(),
-    mask=None,
+    seed: int | np.random.Generator,
+    shuffle: str = "both",
+    copies: int = 10,
+    window: str | tuple | float = "hann",
+    space_window: str | tuple | float | None = None,
+    detrend: str | None = "linear",
+    segment: int | None = None,
+    overlap: float = 0.5,
+    average: str | Sequence[str] = (),
+    mask: Mask = None,
 ) -> xr.Dataset:
     """The wavenumber–frequency spectrum divided by the mean spectrum of shuffled copies of the recording.
 
@@ -56,17 +61,9 @@ def background_normalised_spectrum(
         raise ValueError(f"shuffle is {shuffle!r}: one of {SHUFFLES} is needed")
     if int(copies) != copies or copies < 1:
         raise ValueError(f"copies is {copies}: a positive whole number is needed")
-    array, rng = activity(rec), np.random.default_rng(seed)
-    plan = plan_transform(
-        array,
-        rec,
-        window=window,
-        space_window=space_window,
-        detrend=detrend,
-        segment=segment,
-        overlap=overlap,
-        mask=mask,
-    )
+    field, rng = Field.of(rec, mask), np.random.default_rng(seed)
+    plan = plan_transform(field, Spectral(window, space_window, detrend, segment, overlap))
+    array = field.values
     power = mapped_power(array, plan, average=average)
     positions = int(np.prod([axis.size for axis in plan.space]))
     kinds = ("space", "time") if shuffle == "either" else (shuffle,)
@@ -76,9 +73,9 @@ def background_normalised_spectrum(
             order = _orders(rng, kind, plan.segment, positions)
             background = background + mapped_power(array, plan, average=average, order=order) / (copies * len(kinds))
     result = xr.Dataset({"ratio": power / background, "power": power, "background": background})
-    result["ratio"].attrs = {"units": "1", "long_name": "power over that of shuffled copies"}
+    result["ratio"].attrs = labelled("1", "power over that of shuffled copies")
     for name in ("power", "background"):
-        result[name].attrs = {"units": "1", "long_name": f"{name}, arbitrary units"}
+        result[name].attrs = labelled("1", f"{name}, arbitrary units")
     parameters = {"shuffle": shuffle, "copies": copies, "window": window, "segment": plan.segment, "detrend": detrend}
     return result.assign_attrs(netcdf_attrs(method="background-normalised spectrum", seed=seed, **parameters))
 
@@ -89,8 +86,8 @@ def _orders(rng, kind, steps, positions):
     return in_time, in_space
 
 
-def ridge_power(spectrum, speed) -> xr.DataArray:
-    """Mean of a spectrum along the line f = speed · k, over the mean of the whole spectrum.
+def ridge_power(spectrum: Recording, speed: float | Sequence[float]) -> xr.DataArray:
+    """Mean of a spectrum along the line f = speed · k, over the mean of the spectrum.
 
     1 for a spectrum without structure, large where what travels does so at this speed. Each wavenumber (k = 0 and
     Nyquist left out) is read at the frequency speed · k, interpolated between bins; k whose line leaves the band
@@ -138,7 +135,7 @@ def _speed_units(power):
     return speed_units(space.removesuffix("-1"), {"Hz": "s", "kHz": "ms"}.get(time, time.removesuffix("-1")))
 
 
-def diagonal_power(rec, *, seed) -> xr.Dataset:
+def diagonal_power(rec: Recording, *, seed: int | np.random.Generator) -> xr.Dataset:
     """The published "diagonal power" of wave-RNN hidden states, beside the same with the shuffle it describes.
 
     ``trace( |fft2(u)| / |fft2(shuffled u)| )`` for each trial and channel, without detrending or window.
@@ -165,8 +162,8 @@ def diagonal_power(rec, *, seed) -> xr.Dataset:
     ----------
     Keller et al. (2024), "Traveling waves encode the recent past and enhance sequence learning", and its code.
     """
-    array, rng = activity(rec), np.random.default_rng(seed)
-    time, (space, *more) = time_axis(array), space_axes(array)
+    field, rng = Field.of(rec), np.random.default_rng(seed)
+    array, time, (space, *more) = field.values, field.time, field.space.axes()
     if more:
         raise ValueError(f"rec has dims {array.dims}: the diagonal power is defined on one space axis")
     in_time, in_space = rng.permutation(time.size), rng.permutation(space.size)
@@ -189,7 +186,7 @@ def diagonal_power(rec, *, seed) -> xr.Dataset:
             dask="parallelized",
             output_dtypes=[array.dtype],
         )
-        results[name].attrs = {"units": "1", "long_name": f"diagonal power, {name}"}
+        results[name].attrs = labelled("1", f"diagonal power, {name}")
     speed = -(space.length / time.length)
     return xr.Dataset(results).assign_attrs(
         netcdf_attrs(method="diagonal power (published)", seed=seed, diagonal_speed=speed)

@@ -17,6 +17,7 @@ from scipy.ndimage import label, maximum
 from scipy.signal import detrend
 from scipy.signal.windows import hann
 
+from analysis.fields.band import in_band
 from analysis.fields.sensors import Sites
 from analysis.velocity.stacking import smoothing_window
 
@@ -36,7 +37,7 @@ class Coarse:
     status: str
     slowness: np.ndarray
     frequency: float
-    trials: int  # slownesses that could have been told apart
+    trials: int  # slownesses that are distinguishable
 
 
 def scan(values: np.ndarray, dt: float, where: Sites, *, band=None, slowest: float | None = None) -> Coarse:
@@ -77,8 +78,7 @@ def _coherent_bins(values, dt, where, band):
     chance = SIGNIFICANT * np.sqrt(np.sum(window**2) / len(where.first))
     weight = np.where(coherence > min(chance, 0.9), coherence**2, 0.0) / (smooth + 1e-2 * smooth.max())
     weight[0] = 0.0
-    if band is not None:
-        weight[(frequency < band[0]) | (frequency > band[1])] = 0.0
+    weight[~in_band(frequency, band)] = 0.0
     order = np.argsort(weight * total)[::-1]
     share = np.cumsum((weight * total)[order])
     kept = np.sort(order[: min(MOST_BINS, 1 + np.searchsorted(share, MOST_POWER * share[-1]))])

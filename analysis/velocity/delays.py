@@ -15,8 +15,8 @@ import numpy as np
 
 from analysis.fields.sensors import Sites
 from analysis.velocity.coarse_scan import scan
-from analysis.velocity.estimate import Estimate
 from analysis.velocity.intervals import long_run_covariance
+from analysis.velocity.result import Estimate
 from analysis.velocity.stacking import Apertures, coherence, cut_apertures, filtered
 
 ROUNDS = 4
@@ -97,6 +97,6 @@ def _within(apertures, values, weight):
 
 
 def _across_apertures(apertures, where, delay, slowness):
-    """Delays against the centre of the whole array; apertures are joined along the plane."""
+    """Delays against the centre of the array; apertures are joined along the plane."""
     full = delay + (where.centred - apertures.position) @ slowness
     return np.where(apertures.member.any(axis=1), full, np.nan)

@@ -1,9 +1,10 @@
 """How fast and which way: velocity from stacking (Radon), from delays and from phase gradients, each with an interval.
 
-Three estimators on rings, lines, sheets and irregular electrode arrays; the fourth, the ridge of the spectrum, is in
-`analysis.velocity.dispersion`. Each trial and channel gives one estimate, in the form that `analysis.velocity.result`
-fixes. What an estimator cannot know it refuses (a status, speed NaN, a warning with the remedy): noise without a wave,
-two velocities that explain the data alike, phases of a broadband signal.
+Three estimators on rings, lines, sheets and irregular electrode arrays; the fourth, the ridge of the spectrum, needs a
+regular grid and is in `analysis.velocity.ridge`. `ESTIMATORS` names all four. Each trial and channel gives one
+estimate, in the form that `analysis.velocity.result` fixes. What an estimator cannot know it refuses (a status, speed
+NaN, a warning with the remedy): noise without a wave, two velocities that explain the data alike, phases of a broadband
+signal.
 
 A wave that is spatially aliased, c/f < 2 dx, looks exactly like a slower or opposite one if it has a single frequency,
 and nothing in the data tells. Every result therefore carries ``speed_alias``, the speed it would have one alias
@@ -21,19 +22,30 @@ import numpy as np
 import xarray as xr
 from scipy.signal import detrend
 
-from analysis.fields.axes import inverse_units
-from analysis.fields.sensors import Sites, batch_coords, sites, space_coords, traces
+from analysis.fields.band import Band, check_band
+from analysis.fields.dead import Mask
+from analysis.fields.field import Field
+from analysis.fields.read import Recording
+from analysis.fields.sensors import Sites
+from analysis.fields.units import inverse_units, labelled
 from analysis.velocity.delays import delays
-from analysis.velocity.estimate import Estimate
 from analysis.velocity.intervals import Velocity, velocity
 from analysis.velocity.phase_gradient import gradient
 from analysis.velocity.radon import radon
-from analysis.velocity.result import STATUS, velocity_dataset
+from analysis.velocity.result import STATUS, Estimate, check_confidence, velocity_dataset
+from analysis.velocity.ridge import ridge_speed
 
 SILENT = 1e-5  # share of the largest value below which changes in time are rounding (of float32)
 
 
-def radon_velocity(rec, *, band=None, slowest=None, mask=None, confidence=0.95) -> xr.Dataset:
+def radon_velocity(
+    rec: Recording,
+    *,
+    band: Band | None = None,
+    slowest: float | None = None,
+    mask: Mask = None,
+    confidence: float = 0.95,
+) -> xr.Dataset:
     """Velocity of the plane wave along whose lines the activity adds up most strongly.
 
     The slowness p (1/speed, pointing where the wave goes) maximises the power of the stack over pairs of sensors,
@@ -88,11 +100,17 @@ def radon_velocity(rec, *, band=None, slowest=None, mask=None, confidence=0.95) 
     >>> round(float(radon_velocity(rec).speed), 2)
     17.0
     """
-    _check_speed(slowest)
-    return _measure(rec, "Radon", partial(radon, slowest=slowest), band, mask, confidence, slowest=slowest)
+    return radon_speed(Field.of(rec, mask), band=band, slowest=slowest, confidence=confidence)
 
 
-def delay_velocity(rec, *, band=None, slowest=None, mask=None, confidence=0.95) -> xr.Dataset:
+def delay_velocity(
+    rec: Recording,
+    *,
+    band: Band | None = None,
+    slowest: float | None = None,
+    mask: Mask = None,
+    confidence: float = 0.95,
+) -> xr.Dataset:
     """Velocity from the plane through the delays of all sensors, measured by cross-correlation.
 
     Each sensor is correlated with the mean of all others, which are aligned by their own delays; the plane
@@ -129,14 +147,20 @@ def delay_velocity(rec, *, band=None, slowest=None, mask=None, confidence=0.95) 
     >>> round(float(delay_velocity(rec).speed), 3)
     -0.5
     """
-    _check_speed(slowest)
-    return _measure(rec, "delay plane", partial(delays, slowest=slowest), band, mask, confidence, slowest=slowest)
+    return delay_speed(Field.of(rec, mask), band=band, slowest=slowest, confidence=confidence)
 
 
-def phase_gradient_velocity(rec, *, band=None, slowest=None, mask=None, confidence=0.95) -> xr.Dataset:
+def phase_gradient_velocity(
+    rec: Recording,
+    *,
+    band: Band | None = None,
+    slowest: float | None = None,
+    mask: Mask = None,
+    confidence: float = 0.95,
+) -> xr.Dataset:
     """Velocity f/k from the phase differences of neighbouring sensors and samples.
 
-    Amplitude-weighted means over the whole record of the gradient of the phase, k = −∇φ/2π, and of its rate,
+    Amplitude-weighted means over the record of the gradient of the phase, k = −∇φ/2π, and of its rate,
     f = ∂φ/∂t / 2π; where and when they differ is shown by `analysis.phase_gradient`. Only a narrow band has a
     phase: at least 60 % of the power must lie within a factor of 1.5 of the strongest frequency, otherwise the
     estimate is refused (white noise of the signal's strength gave three times the true speed in published code).
@@ -171,24 +195,52 @@ def phase_gradient_velocity(rec, *, band=None, slowest=None, mask=None, confiden
     >>> round(float(phase_gradient_velocity(rec).speed), 3)
     1.0
     """
-    _check_speed(slowest)
-    return _measure(rec, "phase gradient", gradient, band, mask, confidence, slowest=slowest, alias_refused=True)
+    return phase_gradient_speed(Field.of(rec, mask), band=band, slowest=slowest, confidence=confidence)
 
 
-def _measure(rec, method, estimate: Callable[..., Estimate], band, mask, confidence, *, slowest, alias_refused=False):
+# The same of a field --------------------------------------------------------------------------------------------------
+
+
+def radon_speed(field: Field, *, band=None, slowest=None, confidence=0.95) -> xr.Dataset:
+    """What `radon_velocity` returns, of a field."""
+    return _measure(field, "Radon", partial(radon, slowest=slowest), band, slowest, confidence)
+
+
+def delay_speed(field: Field, *, band=None, slowest=None, confidence=0.95) -> xr.Dataset:
+    """What `delay_velocity` returns, of a field."""
+    return _measure(field, "delay plane", partial(delays, slowest=slowest), band, slowest, confidence)
+
+
+def phase_gradient_speed(field: Field, *, band=None, slowest=None, confidence=0.95) -> xr.Dataset:
+    """What `phase_gradient_velocity` returns, of a field."""
+
+    def estimate(values, dt, where, *, band):
+        found = gradient(values, dt, where, band=band)
+        too_slow = slowest is not None and abs(_alias(found, where)) >= slowest
+        return Estimate("aliased", frequency=found.frequency) if too_slow else found
+
+    return _measure(field, "phase gradient", estimate, band, slowest, confidence)
+
+
+ESTIMATORS: dict[str, Callable[..., xr.Dataset]] = {  # each takes a field, band=… and confidence=…
+    "ridge": ridge_speed,
+    "radon": radon_speed,
+    "delay": delay_speed,
+    "phase gradient": phase_gradient_speed,
+}
+ANY_LAYOUT = ("radon", "delay", "phase gradient")  # those that take electrodes without a grid, too
+
+
+def _measure(field: Field, method, estimate: Callable[..., Estimate], band, slowest, confidence):
     """Run one estimator over trials and channels and put its answers into the common form."""
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: a number between 0 and 1 is needed, such as 0.95")
-    array, time, where = sites(rec, mask=mask)
-    band = _checked_band(band, time)
-    found = {}
-    for index, values in traces(array, where):
-        found[index] = _one(values, time.step, where, estimate, band)
-        if alias_refused and slowest is not None and abs(_alias(found[index], where)) >= slowest:
-            found[index] = Estimate("aliased", frequency=found[index].frequency)
-    batch = batch_coords(array, where)
-    shape = tuple(array.sizes[dim] for dim in batch)
-    return _dataset(found, batch, shape, array, time, where, method, confidence, band=band, slowest=slowest)
+    if slowest is not None and not slowest > 0:
+        raise ValueError(f"slowest is {slowest}: a positive speed is needed")
+    check_confidence(confidence)
+    field.check_steps(4)
+    time, where = field.time, field.space.sensors()
+    band = None if band is None else check_band(band, time)
+    found = {index: _one(values, time.step, where, estimate, band) for index, values in field.traces()}
+    return _dataset(found, field, where, method, confidence, band=band, slowest=slowest)
 
 
 def _one(values, dt, where, estimate, band):
@@ -197,7 +249,9 @@ def _one(values, dt, where, estimate, band):
     return estimate(values - values.mean(axis=0), dt, where, band=band)
 
 
-def _dataset(found, batch, shape, array, time, where: Sites, method, confidence, *, band, slowest):
+def _dataset(found, field: Field, where: Sites, method, confidence, *, band, slowest):
+    time, batch = field.time, field.batch_coords()
+    shape = tuple(field.values.sizes[dim] for dim in batch)
     units = (where.units, time.units)
     velocities = {i: _velocity(estimate, confidence) for i, estimate in found.items()}
 
@@ -208,7 +262,7 @@ def _dataset(found, batch, shape, array, time, where: Sites, method, confidence,
         return values
 
     def extra(value_of, unit, long_name):
-        return tuple(batch), collect(value_of, found), {"units": unit, "long_name": long_name}
+        return tuple(batch), collect(value_of, found), labelled(unit, long_name)
 
     extras = {
         "frequency": extra(lambda e: e.frequency, inverse_units(time.units), "mean frequency of what travels"),
@@ -220,45 +274,46 @@ def _dataset(found, batch, shape, array, time, where: Sites, method, confidence,
         for index, estimate in found.items():
             if estimate.delay is not None:
                 delay[index] = where.spread(estimate.delay)
-        attrs = {"units": time.units, "long_name": "delay against the centre of the array"}
-        extras["delay"] = ((*batch, *where.dims), delay, attrs)
+        text = labelled(time.units, "delay against the centre of the array")
+        extras["delay"] = ((*batch, *where.dims), delay, text)
         extras["r_squared"] = extra(lambda e: e.r_squared, "1", "share of the delays' variance in their plane")
-    fields = ("speed", "low", "high")
+    parts = ["speed", "low", "high"]
     if where.dimension == 2:
-        fields += ("direction", "direction_low", "direction_high")
+        parts += ["direction", "direction_low", "direction_high"]
     result = velocity_dataset(
         batch,
-        **{name: collect(lambda v, name=name: getattr(v, name), velocities) for name in fields},
+        **{name: collect(lambda v, name=name: getattr(v, name), velocities) for name in parts},
         status=collect(lambda v: STATUS.index(v.status), velocities),
         units=units,
         method=method,
         confidence=confidence,
         cautions=_cautions(found, velocities, where),
+        stacklevel=6,
         extra=extras,
         band=band,
         slowest=slowest,
     )
     alias = collect(lambda e: _alias(e, where), found)
-    attrs = {"units": result.speed.attrs["units"], "long_name": "speed if the wave is spatially aliased once"}
-    result["speed_alias"] = (tuple(batch), alias, attrs)
-    return result.assign_coords(space_coords(array, where)) if method == "delay plane" else result
+    text = labelled(result.speed.attrs["units"], "speed if the wave is spatially aliased once")
+    result["speed_alias"] = (tuple(batch), alias, text)
+    return result.assign_coords(field.space_coords()) if method == "delay plane" else result
 
 
 def _velocity(estimate: Estimate, confidence) -> Velocity:
-    if estimate.status != "ok":
+    if estimate.slowness is None or estimate.covariance is None:
         return Velocity(estimate.status)
     return velocity(estimate.slowness, estimate.covariance, confidence)
 
 
-def _wavelength(estimate):
-    if estimate.status != "ok":
+def _wavelength(estimate: Estimate):
+    if estimate.slowness is None:
         return np.nan
     return 1 / (estimate.frequency * np.linalg.norm(estimate.slowness))
 
 
-def _alias(estimate, where):
-    """Speed of the nearest wave that neighbours cannot tell from this one: the largest k moved by 1/spacing."""
-    if estimate.status != "ok":
+def _alias(estimate: Estimate, where: Sites):
+    """Speed of the nearest wave that neighbours cannot distinguish from this one: the largest k moved by 1/spacing."""
+    if estimate.slowness is None:
         return np.nan
     k = estimate.frequency * estimate.slowness
     d = int(np.argmax(np.abs(k) * where.spacing))
@@ -274,8 +329,8 @@ def _cautions(found, velocities, where):
     if long:
         yield (
             f"{_count(long, found)}: fewer than one wavelength on the array of {where.extent:.4g} "
-            f"{where.units}: standing and opposite waves are not told apart from it; use a larger array, or read the "
-            "interval with that in mind"
+            f"{where.units}: it cannot be distinguished from standing or opposite waves; use a larger "
+            "array, or read the interval with that in mind"
         )
     fast = sum(not np.isfinite(velocities[i].high) for i in stands)
     if fast:
@@ -287,20 +342,3 @@ def _cautions(found, velocities, where):
 
 def _count(some, found):
     return f"{some} of {len(found)} estimates" if len(found) > 1 else "the estimate"
-
-
-def _checked_band(band, time):
-    if band is None:
-        return None
-    lowest, highest = (float(edge) for edge in band)
-    if not 0 <= lowest < highest <= time.nyquist:
-        raise ValueError(
-            f"band is {tuple(band)}: 0 ≤ lowest < highest ≤ {time.nyquist:.6g} {inverse_units(time.units)} (half the "
-            "sampling rate) is needed"
-        )
-    return lowest, highest
-
-
-def _check_speed(slowest):
-    if slowest is not None and not slowest > 0:
-        raise ValueError(f"slowest is {slowest}: a positive speed is needed")

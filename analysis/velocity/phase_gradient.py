@@ -16,8 +16,8 @@ from scipy.signal import detrend
 from scipy.signal.windows import hann
 
 from analysis.fields.sensors import Sites
-from analysis.velocity.estimate import Estimate
 from analysis.velocity.intervals import long_run_covariance
+from analysis.velocity.result import Estimate
 
 NARROW = (1.5, 0.6)  # within a factor 1.5 of the peak frequency must lie this share of the power
 SIGNIFICANT = 3.0  # standard errors by which neighbours must be coherent

@@ -1,4 +1,4 @@
-"""What every velocity estimator returns, so that their answers can be laid side by side.
+"""What every velocity estimator finds and returns, so that their answers can be compared.
 
 One Dataset over the dims that were not measured away (``trial``, ``channel``), with
 
@@ -14,11 +14,13 @@ and the attributes ``method``, ``confidence``, ``warnings`` (one text, empty whe
 """
 
 import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from analysis.fields.axes import netcdf_attrs, speed_units
+from analysis.fields.units import labelled, netcdf_attrs, speed_units
 
 STATUS = ("ok", "silent", "no_wave", "aliased", "ambiguous", "broadband", "too_short")
 
@@ -31,6 +33,29 @@ REMEDIES = {
     "broadband": "the phase of a broadband signal says nothing; give band=(lowest, highest) around its frequency",
     "too_short": "the record is too short for the wave to cross even two sensors' distance within it; record longer",
 }
+
+
+class DoubtfulEstimate(UserWarning):
+    """An estimate of a wave was refused, or stands with a reservation; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Slowness s = k/f of one trial and channel, with its covariance, or the status that says why there is none."""
+
+    status: str = "ok"
+    slowness: np.ndarray | None = None  # (D,)
+    covariance: np.ndarray | None = None  # (D, D)
+    frequency: float = np.nan  # mean frequency of what travels
+    explained: float = np.nan  # share of the power that travels as the plane wave found
+    delay: np.ndarray | None = None  # (site,)
+    r_squared: float = np.nan
+
+
+def check_confidence(confidence: float) -> None:
+    """Raise ValueError unless `confidence` is a probability."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}: a number between 0 and 1 is needed, such as 0.95")
 
 
 def velocity_dataset(
@@ -46,7 +71,8 @@ def velocity_dataset(
     direction=None,
     direction_low=None,
     direction_high=None,
-    cautions: tuple[str, ...] = (),
+    cautions: Iterable[str] = (),
+    stacklevel: int = 4,
     extra: dict | None = None,
     **parameters,
 ) -> xr.Dataset:
@@ -62,8 +88,10 @@ def velocity_dataset(
         ``ok`` becomes NaN.
     units : (str, str)
         Units of space and of time.
-    cautions : tuple of str
+    cautions : iterable of str
         Warnings that refuse nothing; those about refused estimates are written here.
+    stacklevel : int
+        Of the warnings, so that they point at the call of the public function.
     extra : dict
         Further variables, ``name: (dims, values, attrs)``.
     **parameters
@@ -76,7 +104,7 @@ def velocity_dataset(
     percent = f"{100 * confidence:g} %"
 
     def variable(values, unit, long_name):
-        return dims, np.where(refused, np.nan, np.asarray(values, dtype=float)), {"units": unit, "long_name": long_name}
+        return dims, np.where(refused, np.nan, np.asarray(values, dtype=float)), labelled(unit, long_name)
 
     data = {
         "speed": variable(speed, per_unit, "speed"),
@@ -88,10 +116,10 @@ def velocity_dataset(
         data["direction_low"] = variable(direction_low, "rad", f"direction, clockwise end of the {percent} interval")
         data["direction_high"] = variable(direction_high, "rad", f"direction, other end of the {percent} interval")
     flags = {"flag_values": list(range(len(STATUS))), "flag_meanings": " ".join(STATUS)}
-    data["status"] = (dims, status, {"units": "1", "long_name": "why an estimate was refused", **flags})
+    data["status"] = (dims, status, labelled("1", "why an estimate was refused") | flags)
     texts = (*_refusals(status, method), *cautions)
     for text in texts:
-        warnings.warn(text, stacklevel=3)
+        warnings.warn(text, DoubtfulEstimate, stacklevel=stacklevel)
     attrs = {"method": method, "confidence": confidence, "warnings": "; ".join(texts)}
     return xr.Dataset({**data, **(extra or {})}, batch, {**attrs, **netcdf_attrs(**parameters)})
 

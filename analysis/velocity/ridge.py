@@ -1,193 +1,187 @@
-"""Centroid of the ridge of a wavenumber–frequency spectrum, and how far noise can have moved it.
+"""The ridge estimate: the speed of the centroid of a spectrum's ridge, trial by trial and channel by channel."""
 
-If the field moves rigidly, u(x, t) = g(x − v t), then whatever g and whatever the window, ∂u/∂t = −v ∂u/∂x makes
-
-    v = Σ P(k, f) f / Σ P(k, f) k
-
-exact: the sums run over one direction's half of the spectrum, where they are the mean frequency and wavenumber of its
-analytic signal. The position of single peaks has no such property (two waves within one bin pull it aside). The sums
-are cut to the bins that stand above the noise, and to the width of the window around them.
-
-Noise n adds 2 Re(U* n) to the power. Σ P · (k − s f), which is zero at the true slowness s = 1/v, then has the
-variance 2 Σ_{x,t} w² σ² |y|², where y is the transform back of (k − s f) U: so the window correlates the bins.
-"""
-
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 
 import numpy as np
-from scipy import fft, ndimage
+import xarray as xr
+from scipy import stats
 
-FALSE_BINS = 0.001  # bins of pure noise, on average, that are taken for the ridge
-WEAKEST = 1e-2  # of the strongest bin: below lie side lobes, and the skirts of waves that decay
-REACH = 2  # bins to either side over which a tapered line spreads
-BOTH_WAYS = 0.5  # of the stronger direction's power: from here on the weaker one is a wave, too
-NOISE_SPAN = 17  # frequency bins from which the noise floor is taken
-QUIET = 6.0  # times the noise: one bin of noise in 400 is stronger
-BROAD = 0.1  # of Nyquist: a ridge that spreads so far in k shows whether it starts at the origin
-STILL = 1.5  # cycles per record: below lies what a window leaves of a field that stands still
-CYCLES = 2  # in the record, below which the line of a wavenumber reaches past f = 0
-COARSE = 0.4  # of Nyquist: five positions per wavelength
+from analysis.fields.band import Band
+from analysis.fields.dead import Mask
+from analysis.fields.field import Field
+from analysis.fields.read import Recording, check_finite
+from analysis.fields.units import inverse_units, labelled, speed_units
+from analysis.spectra.transform import Spectral, Transform, block_chunks, plan_transform, tapered_segments, tools_of
+from analysis.velocity.result import STATUS, check_confidence, velocity_dataset
+from analysis.velocity.ridge_centroid import ridge_centroid
 
-
-@dataclass(frozen=True)
-class Ridge:
-    """Slowness s = k/f with its covariance, centroids, share of the power; D is the number of space axes."""
-
-    status: str
-    slowness: np.ndarray  # (D,)
-    covariance: np.ndarray  # (D, D)
-    frequency: float
-    wavenumber: np.ndarray  # (D,)
-    explained: float
-    coarse: bool = False  # a narrow ridge at a wavelength of less than five positions: aliasing cannot be told
-
-    @classmethod
-    def refused(cls, status, dims):
-        unknown = np.full(dims, np.nan)
-        return cls(status, unknown, np.full((dims, dims), np.nan), np.nan, unknown, np.nan)
+SIDES = {None: 0, "right": 1, "left": -1}
+ONE_PLANE = Spectral(detrend="plane", overlap=0.0)
 
 
-def ridge_centroid(tapered, taper, time, space, *, side, band) -> Ridge:
-    """Centroid of one direction's ridge in the spectrum of `tapered` (time, *space), which is detrended and · `taper`.
+def ridge_velocity(
+    rec: Recording,
+    *,
+    side: str | None = None,
+    band: Band | None = None,
+    confidence: float = 0.95,
+    window: str | tuple | float = "hann",
+    space_window: str | tuple | float | None = None,
+    detrend: str | None = "plane",
+    mask: Mask = None,
+) -> xr.Dataset:
+    r"""Speed of the ridge of the wavenumber–frequency spectrum, with a confidence interval.
 
-    `side` is +1 or −1 for waves to +x or −x, 0 for the stronger of the two.
+    .. math:: v = \frac{\sum P(k, f)\, f}{\sum P(k, f)\, k}
+
+    over the bins of one direction that stand above the noise, the noise subtracted. For anything that moves rigidly
+    this is exact, whatever its shape and the window; for a dispersive wave it is the mean phase speed, weighted by
+    power. The interval is for white noise in time and space, as strong as the quiet bins at the same frequency say; it
+    does not know of other waves or of smooth noise.
+
+    Parameters
+    ----------
+    rec : xarray.Dataset or xarray.DataArray
+        A recording on a ring, a line or a grid. One estimate for each trial and channel.
+    side : {None, "right", "left"}
+        The direction of +x or of −x; None takes the stronger one and refuses where the other has half its power.
+    band : (float, float), optional
+        Only frequencies from the first to the second.
+    confidence : float
+        Of the interval.
+    window, space_window, detrend, mask
+        As in `wavenumber_frequency_spectrum`. One plane is removed by default: a straight line from every position
+        would bend the wave itself. What stands still is left out with the lowest frequency bin.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``speed``, ``speed_low``, ``speed_high`` (signed on lines and rings; a magnitude with ``direction`` on grids)
+        and ``status``, as every velocity estimator gives them; ``frequency`` and ``wavenumber`` of the centroid,
+        ``explained`` (share of the power), and on lines and rings ``alias_speed``: the next speed that would give the
+        same samples.
+
+        Refused are: nothing above the noise (``no_wave``), waves both ways (``ambiguous``), a broad ridge whose line
+        misses the origin by more than half an alias (``aliased``), less than one wavelength on an open axis or less
+        than one period (``too_short``). A narrow ridge at fewer than five positions per wavelength is given with a
+        warning: aliasing cannot be excluded from the samples alone.
+
+    Examples
+    --------
+    >>> from analysis import synthetic
+    >>> rec = synthetic.moving_pattern(synthetic.ring(256), 784, speed=1.0, seed=0)
+    >>> round(float(ridge_velocity(rec).speed), 6)
+    1.0
     """
-    spectrum = _transform(tapered)  # (f ≥ 0, *k)
-    f = fft.rfftfreq(time.size, time.step)
-    k = [fft.fftfreq(axis.size, axis.step) for axis in space]
-    grid = np.meshgrid(f, *k, indexing="ij", sparse=True)
-    inside = _inside(grid, time, space, band)
-    power = np.abs(spectrum) ** 2
-    if not np.any(power[inside] > 0):
-        return Ridge.refused("silent", len(space))
-    noise = _noise_floor(power, inside, grid[-1])
-    threshold = np.maximum(noise * np.log(inside.sum() / FALSE_BINS), WEAKEST * power[inside].max())
-    strong = inside & (power > threshold)
-    if not strong.any():
-        return Ridge.refused("no_wave", len(space))
-    excess = power - noise
-    ahead, behind = _halves(excess, strong, grid[1:], side)
-    if not ahead.any():
-        return Ridge.refused("no_wave", len(space))
-    if not side and excess[behind].sum() > BOTH_WAYS * excess[ahead].sum():
-        return Ridge.refused("ambiguous", len(space))
-    seen = (spectrum, excess, noise, taper, grid, time, space, power[inside].sum())
-    found = _centroid(ahead, *seen)
-    lasting = ahead & _turns_often(found, grid, time)
-    return _centroid(lasting, *seen) if lasting.any() and not lasting[ahead].all() else found
+    options = Spectral(window, space_window, detrend, segment=None, overlap=0.0)
+    return ridge_speed(Field.of(rec, mask), options, side=side, band=band, confidence=confidence)
 
 
-def _turns_often(found, grid, time):
-    """Bins whose wavenumber, at the speed found, goes through `CYCLES` in the record: slower ones reach past f = 0."""
-    size = np.linalg.norm(found.wavenumber)
-    along = sum(component * mean / size for component, mean in zip(grid[1:], found.wavenumber, strict=True))
-    return along * found.frequency / size * time.length >= CYCLES
-
-
-def _centroid(ahead, spectrum, excess, noise, taper, grid, time, space, inside_power):
-    weight = np.where(_widened(ahead, space) & (grid[0] > 0), excess, 0.0)
-    total = weight.sum()
-    k = grid[1:]
-    if len(space) == 1:  # the widened ridge may reach past Nyquist
-        sign = np.sign((weight * k[0]).sum())
-        k = [np.where(sign * k[0] < -0.5 * space[0].nyquist, k[0] + 2 * sign * space[0].nyquist, k[0])]
-    frequency = float((weight * grid[0]).sum() / total)
-    wavenumber = np.array([float((weight * component).sum() / total) for component in k])
-    slowness = wavenumber / frequency
-    seen = (weight != 0) * np.sqrt(noise) * spectrum
-    pulls = [_back(seen * (ki - si * grid[0]), taper.shape[0]) for ki, si in zip(k, slowness, strict=True)]
-    squared = taper**2 / np.sum(taper**2)
-    covariance = np.array([[2 * np.sum(squared * (a.conj() * b).real) for b in pulls] for a in pulls])
-    found = Ridge(
-        "ok", slowness, covariance / (total * frequency) ** 2, frequency, wavenumber, float(total / inside_power)
+def ridge_speed(
+    field: Field,
+    options: Spectral = ONE_PLANE,
+    *,
+    side: str | None = None,
+    band: Band | None = None,
+    confidence: float = 0.95,
+) -> xr.Dataset:
+    """What `ridge_velocity` returns, of a field."""
+    if side not in SIDES:
+        raise ValueError(f"side is {side!r}: None, 'right' or 'left' is needed")
+    check_confidence(confidence)
+    plan, array = plan_transform(field, options), field.values
+    if array.chunks is not None or array.nbytes > 2**28:
+        array = array.chunk(block_chunks(array, plan.core_dims))
+    axes = ("axis", "axis_too")  # (y, x) on grids
+    parts: dict[str, tuple[str, ...]] = {"status": (), "frequency": (), "explained": (), "coarse": ()}
+    parts |= {"slowness": axes[:1], "wavenumber": axes[:1], "covariance": axes}
+    found = xr.apply_ufunc(
+        _ridge_block,
+        array,
+        input_core_dims=[plan.core_dims],
+        output_core_dims=list(parts.values()),
+        kwargs={"plan": plan, "side": SIDES[side], "band": band},
+        dask="parallelized",
+        output_dtypes=[np.float64] * len(parts),
+        dask_gufunc_kwargs={"output_sizes": dict.fromkeys(axes, len(plan.space))},
     )
-    size = float(np.linalg.norm(wavenumber))
-    wavelengths = [size * axis.length for axis in space if not axis.periodic]
-    if (wavelengths and max(wavelengths) < 1) or frequency * time.length < 1:
-        return replace(found, status="too_short")
-    if len(space) > 1:
-        shares = [abs(ki) / axis.nyquist for ki, axis in zip(wavenumber, space, strict=True)]
-        return replace(found, coarse=max(shares) > COARSE)
-    return _against_aliasing(found, weight, k[0], grid[0], time, space[0])
+    ridges = xr.Dataset(dict(zip(parts, found, strict=True))).compute()
+    return velocity_dataset(
+        **_speeds(ridges, array, plan, confidence),
+        method="ridge",
+        confidence=confidence,
+        side=side,
+        band=band,
+        window=options.window,
+        detrend=options.detrend,
+    )
 
 
-def _against_aliasing(found, weight, k, f, time, space):
-    """Does the line of the ridge start at the origin, or at a neighbour of it that sampling cannot tell apart?"""
-    k_mean, f_mean, total = found.wavenumber[0], found.frequency, weight.sum()
-    lobe = 0.0 if space.periodic else 1 / (3 * space.length**2)  # variance of a Hann window's line
-    spread = float((weight * (k - k_mean) ** 2).sum() / total) - lobe
-    if spread < (BROAD * space.nyquist) ** 2:
-        return replace(found, coarse=abs(k_mean) > COARSE * space.nyquist)
-    slope = float((weight * (k - k_mean) * (f - f_mean)).sum() / total) / spread
-    offset = abs(f_mean - slope * k_mean)
-    neighbour = min(2 * abs(slope) * space.nyquist, 2 * time.nyquist)
-    return replace(found, status="aliased") if offset > neighbour / 2 else found
+def _ridge_block(values, plan, side, band):
+    """Status, frequency, explained, coarse, slowness, wavenumber and covariance of every trial and channel."""
+    dims = len(plan.space)
+    batch = values.shape[: values.ndim - 1 - dims]
+    tools = tools_of(plan, np.float64)
+    taper = tools.taper.reshape(plan.segment, *plan.space_taper.shape)
+    numbers = [np.empty(batch) for _ in range(4)]
+    vectors = np.empty((*batch, dims)), np.empty((*batch, dims)), np.empty((*batch, dims, dims))
+    for at in np.ndindex(batch):
+        (tapered,) = tapered_segments(values[at].astype(float), plan, tools, (0,))
+        check_finite(tapered)
+        ridge = ridge_centroid(tapered, taper, plan.time, plan.space, side=side, band=band)
+        of_one = STATUS.index(ridge.status), ridge.frequency, ridge.explained, ridge.coarse
+        for into, value in zip(numbers, of_one, strict=True):
+            into[at] = value
+        for into, value in zip(vectors, (ridge.slowness, ridge.wavenumber, ridge.covariance), strict=True):
+            into[at] = value
+    return *numbers, *vectors
 
 
-def _transform(values):
-    """U = Σ u exp(−2πi(f t − k x)) on f ≥ 0 and k as `fftfreq` orders it."""
-    space = tuple(range(1, values.ndim))
-    return fft.ifftn(fft.rfft(values, axis=0), axes=space, norm="forward")
+def _speeds(ridges, array, plan: Transform, confidence) -> dict:
+    """Slowness and covariance turned into speeds with bounds, and what goes with them."""
+    names = ridges["status"].dims
+    batch = {dim: array.coords[dim] if dim in array.coords else np.arange(array.sizes[dim]) for dim in names}
+    status, frequency, slowness, wavenumber, covariance = (
+        ridges[name].values for name in ("status", "frequency", "slowness", "wavenumber", "covariance")
+    )
+    space, time = plan.space[-1].units, plan.time.units
+    extra = {
+        "frequency": (names, frequency, labelled(inverse_units(time), "mean frequency of the ridge")),
+        "explained": (names, ridges["explained"].values, labelled("1", "share of the power in the ridge")),
+    }
+    per_length = labelled(inverse_units(space), "mean wavenumber of the ridge")
+    width = stats.norm.ppf(0.5 + confidence / 2)
+    size = np.linalg.norm(slowness, axis=-1)
+    unit = slowness / size[..., None]
+    error = width * np.sqrt(np.einsum("...i,...ij,...j", unit, covariance, unit))
+    sure = size > error
+    slow, fast = 1 / (size + error), np.where(sure, 1 / np.where(sure, size - error, 1.0), np.inf)
+    if len(plan.space) == 1:
+        sign = np.sign(slowness[..., 0])
+        low = np.where(sure, np.where(sign > 0, slow, -fast), -np.inf)
+        high = np.where(sure, np.where(sign > 0, fast, -slow), np.inf)
+        alias = frequency / (wavenumber[..., 0] - 2 * sign * plan.space[0].nyquist)
+        extra["wavenumber"] = (names, wavenumber[..., 0], per_length)
+        text = labelled(speed_units(space, time), "nearest speed that would give the same samples")
+        extra["alias_speed"] = (names, alias, text)
+        speeds = {"speed": sign / size, "low": low, "high": high}
+    else:  # (y, x) → (x, y)
+        across = np.stack([-unit[..., 1], unit[..., 0]], axis=-1)
+        turn = width * np.sqrt(np.einsum("...i,...ij,...j", across, covariance, across)) / size
+        turn = np.where(sure & (turn < np.pi), turn, np.inf)
+        angle = np.arctan2(slowness[..., 0], slowness[..., 1])
+        extra["wavenumber"] = (names, np.linalg.norm(wavenumber, axis=-1), per_length)
+        speeds = {"speed": 1 / size, "low": slow, "high": fast, "direction": angle}
+        speeds |= {"direction_low": angle - turn, "direction_high": angle + turn}
+    cautions = tuple(_cautions(status, ridges["coarse"].values))
+    return {"batch": batch, **speeds, "status": status, "units": (space, time), "cautions": cautions, "extra": extra}
 
 
-def _back(spectrum, steps):
-    """Σ of `spectrum` · exp(2πi(f t − k x)) over k and f ≥ 0, at every sample."""
-    space = tuple(range(1, spectrum.ndim))
-    return fft.fftn(fft.ifft(spectrum, n=steps, axis=0, norm="forward"), axes=space)
-
-
-def _inside(grid, time, space, band):
-    """Bins that belong to a direction: k not 0, f and k not Nyquist, f within `band` and not still."""
-    f = grid[0]
-    inside = (f > STILL / time.length) & (f < time.nyquist * (1 - 1e-9))
-    if band is not None:
-        inside = inside & (f >= band[0]) & (f <= band[1])
-    for component, axis in zip(grid[1:], space, strict=True):
-        inside = inside & (np.abs(component) < axis.nyquist * (1 - 1e-9))
-    return inside & (sum(component**2 for component in grid[1:]) > 0)
-
-
-def _noise_floor(power, inside, kx):
-    """Mean noise power at each frequency: over neighbouring frequencies, in the quieter half of the wavenumbers.
-
-    A first guess from medians says which bins are noise (below `QUIET` times it); their mean is then taken.
-    """
-    steps = min(NOISE_SPAN, power.shape[0])
-    across = tuple(range(1, power.ndim))
-    floors = []
-    for side in (kx > 0, kx < 0):
-        half = inside & side
-        medians = np.median(power[:, half.any(axis=0)], axis=1) / np.log(2)  # of an exponential law
-        rough = ndimage.median_filter(medians, size=steps, mode="nearest").reshape(-1, *[1] * len(across))
-        quiet = half & (power < QUIET * rough)
-        total = ndimage.uniform_filter1d(np.sum(power, axis=across, where=quiet), steps, mode="constant")
-        count = ndimage.uniform_filter1d(quiet.sum(axis=across).astype(float), steps, mode="constant")
-        floors.append(np.where(count > 0, total / np.maximum(count, 1e-9), np.inf))
-    floor = np.minimum(*floors) / (1 - QUIET / np.expm1(QUIET))  # mean of an exponential law below QUIET
-    floor[~np.isfinite(floor)] = 0.0
-    return np.maximum(floor, np.finfo(float).eps ** 2 * power.max()).reshape(-1, *[1] * len(across))
-
-
-def _halves(excess, strong, k, side):
-    """Strong bins ahead and behind: by the sign of k_x, or of k along the strongest bin's where `side` is 0."""
-    if side:
-        along = side * k[-1]
-    else:
-        peak = np.unravel_index(np.argmax(np.where(strong, excess, -np.inf)), excess.shape)
-        along = sum(component * component.ravel()[i] for component, i in zip(k, peak[1:], strict=True))
-    return strong & (along > 0), strong & (along < 0)
-
-
-def _widened(mask, space):
-    """`mask` grown by the reach of a window: over frequency, and around along open axes."""
-    grown = mask.copy()
-    for lag in range(1, REACH + 1):
-        grown[lag:] |= mask[:-lag]
-        grown[:-lag] |= mask[lag:]
-    for number, axis in enumerate(space, start=1):
-        if axis.periodic:
-            continue
-        mask = grown.copy()
-        for lag in range(1, min(REACH, (axis.size - 1) // 4) + 1):
-            grown |= np.roll(mask, lag, number) | np.roll(mask, -lag, number)
-    return grown
+def _cautions(status, coarse) -> Iterator[str]:
+    if (count := int(np.sum(coarse > 0))) > 0:
+        yield (
+            f"ridge: {count} of {coarse.size} waves have fewer than five positions per wavelength and a band too "
+            "narrow to exclude spatial aliasing; compare alias_speed, or sample space more densely"
+        )
+    if (count := int(np.sum(status == STATUS.index("too_short")))) > 0:
+        yield f"ridge: {count} of {status.size} waves fit less than once into the array or the record"

@@ -23,6 +23,8 @@ from scipy.signal import detrend
 from scipy.signal.windows import hann
 from scipy.special import gammainccinv
 
+from analysis.fields.band import in_band
+
 SMOOTHING = 15  # frequency bins over which the coherent spectrum is averaged
 FALSE_ALARM = 0.001  # chance that noise between independent sensors is taken for coherent anywhere
 FLOOR = 1e-3  # least noise, as a share of the strongest frequency's power
@@ -55,11 +57,11 @@ class Apertures:
     def aligned(self, delay: np.ndarray) -> np.ndarray:
         """Traces u_i(t + delay_i), shape (samples, site); `delay` in units of time."""
         shift = delay / self.dt
-        whole = np.floor(shift).astype(int)
+        samples = np.floor(shift).astype(int)
         taps = np.arange(-2, 4)
-        weight = _spline(shift - whole - taps[:, None])  # (6, site)
+        weight = _spline(shift - samples - taps[:, None])  # (6, site)
         out = np.zeros((self.samples, len(shift)))
-        for site, start in enumerate(self.first + whole):
+        for site, start in enumerate(self.first + samples):
             segment = self.coefficients[start : start + self.samples + 5, site]
             out[:, site] = np.correlate(segment, weight[:, site], "valid")
         return out
@@ -84,7 +86,7 @@ def cut_apertures(values: np.ndarray, position: np.ndarray, dt: float, slowness:
         corner = np.floor((position - position.min(axis=0)) / np.maximum(size, 1e-300) * (1 - 1e-9)).astype(int)
         tiles = np.unique(corner, axis=0, return_inverse=True)[1].ravel()
     member = np.eye(tiles.max() + 1)[tiles]
-    member = member * (member.sum(axis=0) > 1)  # a sensor alone compares with nobody
+    member = member * (member.sum(axis=0) > 1)  # a single sensor has none to be compared with
     member = member[:, member.any(axis=0)]
     if allowed <= 0 or member.size == 0:
         return None
@@ -139,8 +141,7 @@ def coherence(apertures: Apertures, traces: np.ndarray, *, band=None, trials: in
     level = gammainccinv(sensors.size / width, chance) * width / sensors.size - 1
     counts = coherent > total * level * sensors.sum() / pairs
     frequency = rfftfreq(len(traces), apertures.dt)
-    if band is not None:
-        counts &= (frequency >= band[0]) & (frequency <= band[1])
+    counts &= in_band(frequency, band)
     found = np.maximum(shared * counts, 0.0)
     if not found[1:].any():  # what hardly changes within the recording is at frequency 0, and travels nowhere
         return None

@@ -1,4 +1,4 @@
-"""Eigenvalues of a trained recurrence held against those of the system that it learned.
+"""Eigenvalues of a trained recurrence compared with those of the system that it learned.
 
 Eigenvalues do not depend on the basis: if the network is a wave with the boundary Φ, its persisting eigenvalues are
 those of Φ. With |λ| > 1 a tanh network saturates into a limit cycle, so that the published comparison looks at angles
@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 
-from analysis.working_memory.recovery import check_found
+from analysis.fields.units import labelled
+from analysis.working_memory.recovery import Theory, check_found
 
 
-def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
+def compare_spectra(found: xr.Dataset | ArrayLike, system: Theory, *, threshold: float = 0.9) -> xr.Dataset:
     """Pair the persisting eigenvalues of a recurrence with those of a linear system, and say how far apart they are.
 
     The pairing is the best of all: it minimises Σ |ln λ − ln μ|, whose imaginary part is the angle between the two and
@@ -71,28 +73,26 @@ def compare_spectra(found, system, *, threshold: float = 0.9) -> xr.Dataset:
     rows, columns = linear_sum_assignment(np.abs(_apart(theory[:, None], learned)))
     theory_paired, learned_paired = theory[rows], learned[columns]
     apart = _apart(theory_paired, learned_paired)
-    radians = {"units": "rad"}
     pairs = {
-        "theory_angle": (np.angle(theory_paired), "angle of the eigenvalue of theory", radians),
-        "theory_modulus": (np.abs(theory_paired), "modulus of the eigenvalue of theory", {}),
-        "learned_angle": (np.angle(learned_paired), "angle of the learned eigenvalue", radians),
-        "learned_modulus": (np.abs(learned_paired), "modulus of the learned eigenvalue", {}),
-        "angle_error": (apart.imag, "angle from theory to the learned eigenvalue", radians),
-        "modulus_error": (np.abs(learned_paired) - np.abs(theory_paired), "difference of the moduli", {}),
+        "theory_angle": (np.angle(theory_paired), "angle of the eigenvalue of theory", "rad"),
+        "theory_modulus": (np.abs(theory_paired), "modulus of the eigenvalue of theory", "1"),
+        "learned_angle": (np.angle(learned_paired), "angle of the learned eigenvalue", "rad"),
+        "learned_modulus": (np.abs(learned_paired), "modulus of the learned eigenvalue", "1"),
+        "angle_error": (apart.imag, "angle from theory to the learned eigenvalue", "rad"),
+        "modulus_error": (np.abs(learned_paired) - np.abs(theory_paired), "difference of the moduli", "1"),
     }
     angles, moduli = np.abs(pairs["angle_error"][0]), np.abs(pairs["modulus_error"][0])
     numbers = {
-        "mean_angle_error": (_mean(angles), "mean angle between paired eigenvalues", radians),
-        "largest_angle_error": (angles.max() if angles.size else np.nan, "largest angle of a pair", radians),
-        "mean_modulus_error": (_mean(moduli), "mean difference of paired moduli", {}),
-        "greedy_angle_error": (_greedy(values, everything), "mean angle of the published greedy pairing", radians),
-        "unmatched_theory": (theory.size - rows.size, "eigenvalues of theory without a partner", {}),
-        "unmatched_learned": (learned.size - rows.size, "learned eigenvalues without a partner", {}),
+        "mean_angle_error": (_mean(angles), "mean angle between paired eigenvalues", "rad"),
+        "largest_angle_error": (angles.max() if angles.size else np.nan, "largest angle of a pair", "rad"),
+        "mean_modulus_error": (_mean(moduli), "mean difference of paired moduli", "1"),
+        "greedy_angle_error": (_greedy(values, everything), "mean angle of the published greedy pairing", "rad"),
+        "unmatched_theory": (theory.size - rows.size, "eigenvalues of theory without a partner", "1"),
+        "unmatched_learned": (learned.size - rows.size, "learned eigenvalues without a partner", "1"),
     }
-    described = lambda text, units: {"units": "1", "long_name": text} | units  # noqa: E731
     return xr.Dataset(
-        {name: ("pair", array, described(text, units)) for name, (array, text, units) in pairs.items()}
-        | {name: ((), value, described(text, units)) for name, (value, text, units) in numbers.items()},
+        {name: ("pair", array, labelled(units, text)) for name, (array, text, units) in pairs.items()}
+        | {name: ((), value, labelled(units, text)) for name, (value, text, units) in numbers.items()},
         attrs={"method": "assignment of least total |ln λ − ln μ|", "threshold": float(threshold)},
     )
 
@@ -102,8 +102,9 @@ def _greedy(theory, learned):
     theory, learned = theory[np.abs(theory) > 0.9], learned[np.abs(learned) > 0.9]
     if theory.size != learned.size or theory.size == 0:
         return np.nan
-    unit = lambda values: np.stack([values.real, values.imag], axis=-1) / np.abs(values)[:, None]  # noqa: E731
-    apart = np.arccos(np.clip(unit(theory) @ unit(learned).T, -1, 1))
+    units = (np.stack([values.real, values.imag], axis=-1) / np.abs(values)[:, None] for values in (theory, learned))
+    theory_units, learned_units = units
+    apart = np.arccos(np.clip(theory_units @ learned_units.T, -1, 1))
     left, total = np.ones(learned.size, bool), 0.0
     for row in apart:
         nearest = np.flatnonzero(left)[np.argmin(row[left])]
@@ -122,7 +123,7 @@ def _mean(values):
     return values.mean() if values.size else np.nan
 
 
-def eigenvalues_of(given, name: str) -> np.ndarray:
+def eigenvalues_of(given: Theory, name: str) -> np.ndarray:
     """Return the eigenvalues of a linear system of `wavefield.history` or of a matrix, or those that are given.
 
     Raises

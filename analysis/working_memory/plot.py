@@ -1,22 +1,30 @@
-"""Pictures of working memory on a wave: spectrum, recurrence in the wave basis, travelling states, gradients."""
+"""Pictures of working memory on a wave: spectrum, recurrence in the wave basis, travelling states, gradients.
+
+Matplotlib is imported when something is drawn.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.colors import SymLogNorm
+from numpy.typing import ArrayLike
 
+from analysis.plot import new_axes
 from analysis.working_memory.eigenvalues import eigenvalues_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 THEORY, LEARNED, FADING = "#D55E00", "#0072B2", "0.7"
 _BOUNDS = {"bound_product": (":", "bound of a product"), "bound_wave": ("--", "bound of waves")}  # style, label
 SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
-def unit_circle(found: xr.Dataset, theory=None, *, ax=None):
+def unit_circle(found: xr.Dataset, theory=None, *, ax: Axes | None = None) -> Axes:
     """Eigenvalues of a recurrence on the complex plane, those of the theory crosses, with their numbers.
 
     Parameters
@@ -26,7 +34,7 @@ def unit_circle(found: xr.Dataset, theory=None, *, ax=None):
     theory : linear system of `wavefield.history`, array_like, optional
         Φ or its eigenvalues likewise. Drawn are those of modulus above 0.5: what a map forgets stands at 0.
     """
-    ax = plt.subplots(figsize=(4.2, 4.2), layout="constrained")[1] if ax is None else ax
+    ax = new_axes(4.2, 4.2) if ax is None else ax
     circle = np.exp(1j * np.linspace(0, 2 * np.pi, 400))
     ax.plot(circle.real, circle.imag, color="0.85", lw=1, zorder=0)
     values = found["modulus"].values * np.exp(1j * found["angle"].values)
@@ -46,12 +54,14 @@ def unit_circle(found: xr.Dataset, theory=None, *, ax=None):
     return ax
 
 
-def transformed_recurrence(found: xr.Dataset, *, ax=None):
+def transformed_recurrence(found: xr.Dataset, *, ax: Axes | None = None) -> Axes:
     """The recurrence in the wave basis: a block super-diagonal, the shift, and at the bottom the boundary row.
 
-    The shift is 1; what grows along the line is made up for in the boundary row. Colours are logarithmic beyond ±1.
+    The shift is 1; what grows along the line is compensated in the boundary row. Colours are logarithmic beyond ±1.
     """
-    ax = plt.subplots(figsize=(4.8, 4.2), layout="constrained")[1] if ax is None else ax
+    from matplotlib.colors import SymLogNorm
+
+    ax = new_axes(4.8, 4.2) if ax is None else ax
     operator = found["operator"].transpose("wave", "wave_from").values
     limit = max(1.0, np.abs(operator).max())
     image = ax.imshow(operator, cmap="RdBu_r", norm=SymLogNorm(1.0, vmin=-limit, vmax=limit), interpolation="nearest")
@@ -68,7 +78,7 @@ def transformed_recurrence(found: xr.Dataset, *, ax=None):
     return ax
 
 
-def travelling_columns(waves: xr.Dataset, *, trial: int = 0, times=None):
+def travelling_columns(waves: xr.Dataset, *, trial: int = 0, times: ArrayLike | None = None) -> Figure:
     """States in the wave basis, one image a time step: columns enter at the right and move left by one a step.
 
     Parameters
@@ -79,18 +89,20 @@ def travelling_columns(waves: xr.Dataset, *, trial: int = 0, times=None):
     times : sequence of int, optional
         Indices of the steps to be shown; the first 18 by default.
     """
+    import matplotlib.pyplot as plt
+
     field = waves["activity"].isel(trial=trial) if "trial" in waves["activity"].dims else waves["activity"]
     field = field.transpose("time", "channel", "position")
-    times = np.arange(min(18, field.sizes["time"])) if times is None else np.asarray(times)
-    columns = min(9, len(times))
-    rows = -(-len(times) // columns)
+    shown = np.arange(min(18, field.sizes["time"])) if times is None else np.asarray(times)
+    columns = min(9, len(shown))
+    rows = -(-len(shown) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(1.1 * columns, 1.3 * rows + 0.3), layout="constrained", squeeze=False
     )
-    limit = float(np.nanmax(np.abs(field.values[times]))) or 1.0
+    limit = float(np.nanmax(np.abs(field.values[shown]))) or 1.0
     for ax in axes.flat:
         ax.axis("off")
-    for ax, t in zip(axes.flat, times, strict=False):
+    for ax, t in zip(axes.flat, shown, strict=False):
         ax.axis("on")
         image = ax.imshow(field.values[t], cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
         ax.set_facecolor("0.85")  # slots that a line has not
@@ -102,10 +114,10 @@ def travelling_columns(waves: xr.Dataset, *, trial: int = 0, times=None):
     return figure
 
 
-def gradients(results: Mapping[str, xr.Dataset], *, bounds: bool = True, ax=None):
+def gradients(results: Mapping[str, xr.Dataset], *, bounds: bool = True, ax: Axes | None = None) -> Axes:
     """Norm of the gradient by the first input against lag, the median over trials and its quartiles, with the bounds.
 
-    A gradient of exactly 0, as of a line from which nothing comes back, has no place on the logarithmic axis.
+    A gradient of exactly 0, as of a line from which nothing returns, has no place on the logarithmic axis.
 
     Parameters
     ----------
@@ -114,7 +126,7 @@ def gradients(results: Mapping[str, xr.Dataset], *, bounds: bool = True, ax=None
     bounds : bool
         Draw the bound of a product dotted, and that of waves dashed.
     """
-    ax = plt.subplots(figsize=(5.5, 3.8), layout="constrained")[1] if ax is None else ax
+    ax = new_axes(5.5, 3.8) if ax is None else ax
     lowest, highest = np.inf, 0.0
     for number, (name, result) in enumerate(results.items()):
         colour = SERIES[number % len(SERIES)]

@@ -8,7 +8,7 @@ d lines on which the states travel from slot s, where the boundary drives them, 
 network without biases is linearised about the origin by its own weights; an LSTM or GRU by its Jacobian.
 
 The basis is found by power iteration within the directions that persist. How many do, the rank, is read off the gap in
-the spectrum of W; which slots of which lines are needed follows from the rank alone. Nothing is asked of f.
+the spectrum of W; which slots of which lines are needed follows from the rank alone. No assumption is made about f.
 
 References
 ----------
@@ -18,14 +18,21 @@ networks", ICML 2024, and the published code (`published_recovery`).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy import linalg
 
+from analysis.fields.units import labelled
 from wavefield.checks import positive_int, real_array
+from wavefield.history import HistorySystem, RNNWeights
 from wavefield.recordings.recording import recording
 
+Theory = HistorySystem | ArrayLike  # a system, its matrix, or where that is enough its eigenvalues
 GROUNDINGS = ("history", "output", "input")
+PUBLISHED_PERSISTENT = 0.8  # modulus above which the published code counts an eigenvalue
 _LASTING = 0.95  # modulus from which an eigenvalue persists whatever the gap
 _DEPENDENT = 1e-6  # relative residual below which a direction is a combination of those before it
 
@@ -35,9 +42,9 @@ class NoWaveError(ValueError):
 
 
 def recover_waves(
-    weight_hh,
-    weight_in,
-    weight_out,
+    weight_hh: ArrayLike,
+    weight_in: ArrayLike,
+    weight_out: ArrayLike,
     *,
     length: int,
     grounding: str = "history",
@@ -52,7 +59,7 @@ def recover_waves(
     2. Power iteration, a block per slot, newest first (k = 0 … s−1):
 
        - ``history``: what slot s − k *reads*, Ψ*_{s−k} = W_out W^{−k}: the output of k steps ago. Shift and boundary
-         row then hold for every linear f, and are no evidence; the evidence is that inputs enter slot s
+         row then hold for every linear f, and are not evidence; the evidence is that inputs enter slot s
          (`entry_share`), which nothing enforces, and that few, well-conditioned waves do.
        - ``output``: what slot s − k *is*, Ψ_{s−k} = W^k W_out⁺, as published. That the last block comes back into
          slot s (`boundary_share`) is evidence, unless the map repeats every state after s steps, as T1 does: then it
@@ -92,7 +99,7 @@ def recover_waves(
         readout in slot s) and ``newest_share`` (waves that are in slot s, of all: what those two would be of inputs
         and outputs spread evenly); ``gap``, ``condition`` (of Ψ).
 
-        A squared norm is held by what is largest: shift and row have to be looked at each for itself. And where few
+        A squared norm is held by what is largest: look at shift and row separately. And where few
         waves persist beside the newest of each line, being in slot s says little: `newest_share` is near 1.
 
     Raises
@@ -111,7 +118,8 @@ def recover_waves(
     >>> found.sizes["wave"], np.abs(found.basis.values - hidden).max() < 1e-10
     (12, np.True_)
     """
-    w, w_in, w_out = _checked(weight_hh, weight_in, weight_out)
+    weights = _checked(weight_hh, weight_in, weight_out)
+    w, w_in, w_out = weights
     if grounding not in GROUNDINGS:
         raise ValueError(f"grounding must be one of {', '.join(GROUNDINGS)}, got {grounding!r}")
     length = positive_int(length, "length")
@@ -128,17 +136,16 @@ def recover_waves(
     chosen = candidates[ages, :, line].T  # (r, waves)
     inside = np.linalg.pinv(chosen.T) if grounding == "history" else chosen
     basis, dual = right @ inside, np.linalg.pinv(inside) @ left
-    return _described(
-        w, w_in, w_out, basis, dual, (length - ages, line), (length, lines), values, rank, gap,
-        grounding, f"power iteration grounded in {grounding}, within the {rank} directions that persist",
-    )  # fmt: skip
+    method = f"power iteration grounded in {grounding}, within the {rank} directions that persist"
+    waves = _Waves(basis, dual, length - ages, line, length, lines, values, rank, gap, grounding, method)
+    return _described(weights, waves)
 
 
-def published_recovery(weight_hh, weight_in, weight_out, theory) -> xr.Dataset:
+def published_recovery(weight_hh: ArrayLike, weight_in: ArrayLike, weight_out: ArrayLike, theory: Theory) -> xr.Dataset:
     """Find the wave basis as the published procedure does, which is told the true f.
 
     Ψ_k = W^{s−k} W_out⁺, columns normalised; column m is dropped if Φ without row and column m has as many eigenvalues
-    above 0.8 as before; the dual basis is the pseudo-inverse. To be held against `recover_waves`, which is not told.
+    above 0.8 as before; the dual basis is the pseudo-inverse. Compare it with `recover_waves`, which is not told.
 
     Parameters
     ----------
@@ -159,15 +166,15 @@ def published_recovery(weight_hh, weight_in, weight_out, theory) -> xr.Dataset:
     ValueError, TypeError
         If a shape does not fit, weights are not finite, or theory forgets everything.
     """
-    w, w_in, w_out = _checked(weight_hh, weight_in, weight_out)
+    weights = _checked(weight_hh, weight_in, weight_out)
+    w, _, w_out = weights
     lines = len(w_out)
     phi = _theory(theory, lines)
     length = len(phi) // lines
     blocks = _powers(w, np.linalg.pinv(w_out), length)  # (s, N, d), newest first
-    live = lambda matrix: int((np.abs(np.linalg.eigvals(matrix)) > 0.8).sum())  # noqa: E731
-    without = lambda m: np.delete(np.delete(phi, m, axis=0), m, axis=1)  # noqa: E731
-    alive = live(phi)
-    kept = np.array([m for m in range(len(phi)) if live(without(m)) < alive], dtype=int)
+    alive = _count_persisting(phi)
+    without = (np.delete(np.delete(phi, m, axis=0), m, axis=1) for m in range(len(phi)))
+    kept = np.array([m for m, matrix in enumerate(without) if _count_persisting(matrix) < alive], dtype=int)
     if kept.size == 0:
         raise ValueError("theory must keep some of its history: none of its slots matters to an eigenvalue above 0.8")
     if kept.size > len(w):
@@ -182,18 +189,18 @@ def published_recovery(weight_hh, weight_in, weight_out, theory) -> xr.Dataset:
     basis = basis / lengths
     values = _eigenvalues(w)
     gap = float(_gaps(np.abs(values))[len(kept) - 1])
-    return _described(
-        w, w_in, w_out, basis, np.linalg.pinv(basis), (slots, line), (length, lines), values, len(kept), gap,
-        "output", "published procedure: power iteration grounded in output, slots chosen by the true f",
-    )  # fmt: skip
+    method = "published procedure: power iteration grounded in output, slots chosen by the true f"
+    dual = np.linalg.pinv(basis)
+    waves = _Waves(basis, dual, slots, line, length, lines, values, len(kept), gap, "output", method)
+    return _described(weights, waves)
 
 
-def boundary_agreement(found: xr.Dataset, theory) -> float:
+def boundary_agreement(found: xr.Dataset, theory: Theory) -> float:
     """Return how far the boundary row that was found is that of theory: the mean cosine between the two over the lines.
 
-    1 if every line is driven by the entries that theory says, with their signs; what a tanh network makes up for by
-    gain (|λ| > 1) does not count. 0 for a line whose newest slot, or what drives it, was not found. Of a map of period
-    s, as T1, it is no evidence: the last block of any power iteration comes back into the first.
+    1 if every line is driven by the entries that theory says, with their signs; what a tanh network compensates by
+    gain (|λ| > 1) does not count. 0 for a line whose newest slot, or what drives it, was not found. For a map of
+    period s (such as T1) it is not evidence: the last block of any power iteration returns into the first.
 
     Parameters
     ----------
@@ -219,7 +226,7 @@ def boundary_agreement(found: xr.Dataset, theory) -> float:
     return float(np.divide((learned * true).sum(axis=1), norms, out=np.zeros(lines), where=norms > 0).mean())
 
 
-def wave_states(found: xr.Dataset, states) -> xr.Dataset:
+def wave_states(found: xr.Dataset, states: xr.Dataset | xr.DataArray | ArrayLike) -> xr.Dataset:
     """Return hidden states in the wave basis, Ψ* h: the history that the network holds, travelling along its lines.
 
     Parameters
@@ -265,6 +272,11 @@ def _eigenvalues(w):
     return values[np.argsort(-np.abs(values), kind="stable")]
 
 
+def _count_persisting(matrix):
+    """How many eigenvalues persist by the published definition."""
+    return int((np.abs(np.linalg.eigvals(matrix)) > PUBLISHED_PERSISTENT).sum())
+
+
 def _gaps(moduli):
     """|λ_r| / |λ_{r+1}|: infinite before what is 0, and 1 between zeros."""
     with np.errstate(divide="ignore"):
@@ -272,7 +284,7 @@ def _gaps(moduli):
 
 
 def _rank(moduli, rank, persistent):
-    """Eigenvalues that persist: all above the widest relative gap that lets none go that hardly fades; and that gap."""
+    """How many eigenvalues persist, those above the widest relative gap below which all fade; and that gap."""
     if not 0 < persistent <= _LASTING:
         raise ValueError(f"persistent must lie above 0 and be at most {_LASTING}, got {persistent!r}")
     gaps = _gaps(moduli)
@@ -289,7 +301,8 @@ def _rank(moduli, rank, persistent):
         raise ValueError(f"rank must be at most the number of units, {len(moduli)}, got {rank}")
     if gaps[rank - 1] < 1 + 1e-9:  # would part a conjugate pair, or one of many equal eigenvalues
         raise ValueError(
-            f"rank {rank} cuts between eigenvalues of equal modulus {moduli[rank - 1]:.6g}; give one beside a gap"
+            f"rank {rank} cuts between eigenvalues of equal modulus {moduli[rank - 1]:.6g}; choose a rank "
+            "at a gap of the spectrum"
         )
     return rank, float(gaps[rank - 1])
 
@@ -299,7 +312,7 @@ def _invariant(w, values, rank):
     cut = np.sqrt(np.abs(values[rank - 1]) * np.abs(values[rank])) if rank < len(w) else 0.0
     triangular, vectors, found = linalg.schur(w, sort=lambda x, y=0.0: abs(complex(x, y)) > cut)
     if found != rank:
-        raise NoWaveError(f"rank {rank} cannot be told apart: {found} eigenvalues lie above the gap after rounding")
+        raise NoWaveError(f"rank {rank} is not distinguishable: {found} eigenvalues lie above the gap after rounding")
     core, rest = triangular[:rank, :rank], triangular[rank:, rank:]
     if rank == len(w):
         return vectors, vectors.T, core
@@ -319,7 +332,7 @@ def _powers(matrix, start, count):
 def _independent(candidates, rank):
     """Ages and lines, slot-major (oldest first), of up to `rank` independent candidates (age, r, line).
 
-    A line's next older candidate comes into question once its newer ones are in. Of those at least half as independent
+    A line's next older candidate is considered once its newer ones are in. Of those at least half as independent
     as the most independent one the newest is taken: what is grounded comes before what it turns into.
     """
     count, size, lines = candidates.shape
@@ -328,8 +341,8 @@ def _independent(candidates, rank):
     age, span, chosen = np.zeros(lines, int), np.zeros((size, 0)), []
     while len(chosen) < rank and (age < count).any():
         open_lines = np.flatnonzero(age < count)
-        asking = unit[age[open_lines], :, open_lines].T  # (r, lines in question)
-        apart = asking - span @ (span.T @ asking)
+        considered = unit[age[open_lines], :, open_lines].T  # (r, open lines)
+        apart = considered - span @ (span.T @ considered)
         apart -= span @ (span.T @ apart)  # twice is enough
         left_over = np.linalg.norm(apart, axis=0)
         if left_over.max() < _DEPENDENT:
@@ -351,9 +364,27 @@ def _independent(candidates, rank):
 # ---- what is reported -----------------------------------------------------------------------------------------------
 
 
-def _described(w, w_in, w_out, basis, dual, places, shape, values, rank, gap, grounding, method):
+@dataclass(frozen=True, eq=False)
+class _Waves:
+    """A wave basis that was found, and how."""
+
+    basis: np.ndarray  # Ψ (unit, wave)
+    dual: np.ndarray  # Ψ* (wave, unit)
+    slots: np.ndarray  # (wave,), from 1
+    line: np.ndarray  # (wave,)
+    length: int  # slots of a line
+    lines: int
+    eigenvalues: np.ndarray  # of the recurrence, the largest first
+    rank: int  # how many of them persist
+    gap: float
+    grounding: str
+    method: str
+
+
+def _described(weights: RNNWeights, waves: _Waves) -> xr.Dataset:
+    w, w_in, w_out = weights
+    basis, dual, slots, line, length = waves.basis, waves.dual, waves.slots, waves.line, waves.length
     operator, encoder, readout = dual @ w @ basis, dual @ w_in, w_out @ basis
-    (slots, line), (length, lines) = places, shape
     newest = slots == length
     shift = (slots[:, None] + 1 == slots) & (line[:, None] == line)  # (wave, wave_from)
     squares, row = operator**2, np.repeat(newest[:, None], newest.size, axis=1)
@@ -361,12 +392,12 @@ def _described(w, w_in, w_out, basis, dual, places, shape, values, rank, gap, gr
     rest = linalg.null_space(dual)  # (N, directions)
     onto_rest = rest.T - (rest.T @ basis) @ dual  # what is left of a state, in those directions
     outside = [onto_rest @ w @ basis, dual @ w @ rest, onto_rest @ w @ rest]
-    whole = squares.sum() + sum((block**2).sum() for block in outside)
-    per_wave, numbers = lambda text: {"units": "1", "long_name": text}, {}
+    total = squares.sum() + sum((block**2).sum() for block in outside)
+    numbers = {}
     numbers["shift_share"] = (shift_norm / squares.sum(), "share of the operator's squared norm in the shift")
     numbers["boundary_share"] = (row_norm / squares.sum(), "share of the operator's squared norm in the boundary row")
     numbers["recurrence_share"] = (
-        (shift_norm + row_norm) / whole,
+        (shift_norm + row_norm) / total,
         "share of the recurrence's squared norm in shift and boundary row, residual directions counted",
     )
     missed = w - basis @ operator @ dual
@@ -374,8 +405,9 @@ def _described(w, w_in, w_out, basis, dual, places, shape, values, rank, gap, gr
     numbers["entry_share"] = (_share(encoder[newest], encoder), "share of the encoder's squared norm in slot s")
     numbers["exit_share"] = (_share(readout[:, newest], readout), "share of the readout's squared norm in slot s")
     numbers["newest_share"] = (newest.mean(), "share of the waves that are in slot s")
-    numbers["gap"] = (gap, "modulus of the last eigenvalue that persists over that of the next")
+    numbers["gap"] = (waves.gap, "modulus of the last eigenvalue that persists over that of the next")
     numbers["condition"] = (np.linalg.cond(basis), "condition number of the basis")
+    persists = np.arange(waves.eigenvalues.size) < waves.rank
     arrays = {
         "basis": (("unit", "wave"), basis, "wave basis"),
         "dual": (("wave", "unit"), dual, "dual basis"),
@@ -384,31 +416,32 @@ def _described(w, w_in, w_out, basis, dual, places, shape, values, rank, gap, gr
         "readout": (("output", "wave"), readout, "what is read, in the wave basis"),
         "residual": (("unit", "direction"), rest, "directions that no wave reads"),
         "residual_operator": (("direction", "direction_from"), outside[2], "recurrence in the residual directions"),
-        "modulus": (("mode",), np.abs(values), "modulus of the eigenvalues of the recurrence"),
-        "angle": (("mode",), np.angle(values), "angle of the eigenvalues of the recurrence, radians"),
-        "persists": (("mode",), (np.arange(len(values)) < rank).astype(int), "whether the mode persists"),
+        "modulus": (("mode",), np.abs(waves.eigenvalues), "modulus of the eigenvalues of the recurrence"),
+        "angle": (("mode",), np.angle(waves.eigenvalues), "angle of the eigenvalues of the recurrence, radians"),
+        "persists": (("mode",), persists.astype(int), "whether the mode persists"),
     }
-    data = {name: (dims, array, per_wave(text)) for name, (dims, array, text) in arrays.items()}
-    data |= {name: ((), float(value), per_wave(text)) for name, (value, text) in numbers.items()}
+    data = {name: (dims, array, labelled("1", text)) for name, (dims, array, text) in arrays.items()}
+    data |= {name: ((), float(value), labelled("1", text)) for name, (value, text) in numbers.items()}
     coords = {
-        "slot": ("wave", slots, per_wave("slot, the newest last")),
-        "line": ("wave", line, per_wave("dimension of the state")),
-        "slot_from": ("wave_from", slots, per_wave("slot")),
-        "line_from": ("wave_from", line, per_wave("dimension of the state")),
+        "slot": ("wave", slots, labelled("1", "slot, the newest last")),
+        "line": ("wave", line, labelled("1", "dimension of the state")),
+        "slot_from": ("wave_from", slots, labelled("1", "slot")),
+        "line_from": ("wave_from", line, labelled("1", "dimension of the state")),
     }
-    attrs = {"method": method, "length": length, "lines": int(lines), "rank": int(rank), "grounding": grounding}
+    attrs = {"method": waves.method, "length": length, "lines": int(waves.lines), "rank": int(waves.rank)}
+    attrs |= {"grounding": waves.grounding}
     return xr.Dataset(data, coords, attrs)
 
 
-def _share(part, whole):
-    total = (whole**2).sum()
+def _share(part, everything):
+    total = (everything**2).sum()
     return (part**2).sum() / total if total else np.nan
 
 
 # ---- checks ---------------------------------------------------------------------------------------------------------
 
 
-def _checked(weight_hh, weight_in, weight_out):
+def _checked(weight_hh, weight_in, weight_out) -> RNNWeights:
     w, w_in, w_out = (
         real_array(value, name)
         for value, name in ((weight_hh, "weight_hh"), (weight_in, "weight_in"), (weight_out, "weight_out"))
@@ -419,11 +452,11 @@ def _checked(weight_hh, weight_in, weight_out):
         raise ValueError(f"weight_in must have shape (N, inputs) with N = {len(w)}, got {w_in.shape}")
     if w_out.ndim != 2 or w_out.shape[1] != len(w) or w_out.size == 0:
         raise ValueError(f"weight_out must have shape (outputs, N) with N = {len(w)}, got {w_out.shape}")
-    return w, w_in, w_out
+    return RNNWeights(w, w_in, w_out)
 
 
 def check_found(found) -> None:
-    """Raise a TypeError if `found` is no Dataset of `recover_waves` or `published_recovery`."""
+    """Raise a TypeError if `found` is not a Dataset of `recover_waves` or `published_recovery`."""
     if not isinstance(found, xr.Dataset) or not {"basis", "dual", "operator", "persists"} <= set(found.variables):
         what = f"a Dataset of {', '.join(map(str, found))}" if isinstance(found, xr.Dataset) else type(found).__name__
         raise TypeError(f"found must be a Dataset of recover_waves, got {what}")

@@ -123,6 +123,13 @@ def test_broken_sensors_are_found_and_only_those():
     assert masked.activity.isnull().any("time").values.nonzero()[0].tolist() == [5, 20, 40, 60]
 
 
+def test_a_notch_of_higher_quality_is_narrower():
+    near = series(tone(48))
+    wide, narrow = (inner(preprocess.notch(near, 50, quality=quality)).std() for quality in (5, 100))
+    assert wide < 0.5 * narrow
+    assert narrow == pytest.approx(inner(near).std(), rel=0.1)
+
+
 def test_every_step_stands_in_the_history():
     rec = series(np.random.default_rng(5).standard_normal(4000))
     rec = preprocess.bandpass(rec, (1, 100))

@@ -407,6 +407,13 @@ def test_a_recording_on_a_sheet_goes_to_nwb_and_back(units, factor, tmp_path):
         np.testing.assert_allclose(back.x, rec.x, atol=1e-12)
 
 
+def test_the_start_of_the_session_is_kept(tmp_path):
+    pytest.importorskip("pynwb", reason="NWB files need pynwb")
+    start = datetime(2020, 5, 17, 9, 30, tzinfo=UTC)
+    with read_nwb(write_nwb(known_wave(7), tmp_path / "a.nwb", session_start=start)) as back:
+        assert datetime.fromisoformat(back.attrs["session_start"]) == start
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -478,14 +485,14 @@ def test_vendors_files_without_places_say_how_to_give_them(tmp_path):
         ({"positions": np.zeros((7, 2))}, r"no axis as long as the 7 positions"),
         ({"rate": None}, r"session.mat: data says nothing of its sampling rate.*--rate"),
         ({"rate": [100.0, 200.0]}, r"session.mat: data mixes the sampling rates \[100.0, 200.0\]"),
-        ({"rate": "nothing"}, r"rate='nothing' is no number and no variable"),
+        ({"rate": "nothing"}, r"rate='nothing' is neither a number nor a variable"),
         ({"rate": 0}, r"rate is 0.0 Hz"),
         ({"series": "other"}, r"session.mat has no variable 'other'; it has data, fs, position"),
         ({"series": "void"}, r"session.mat: void is empty"),
         ({"rate": "void"}, r"rate='void' is empty"),
         ({"dead": (99,)}, r"dead=99"),
         ({"dead": (True, False)}, r"dead=True: numbers of electrodes"),
-        ({"positions": [["a", "b"]]}, r"session.mat: data: positions hold something that is no number"),
+        ({"positions": [["a", "b"]]}, r"session.mat: data: positions hold something that is not a number"),
         ({"dead": tuple(range(25))}, r"every electrode is marked as bad"),
         ({"start": 100.0}, r"leaves nothing of 0 to"),
     ],

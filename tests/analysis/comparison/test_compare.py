@@ -11,8 +11,10 @@ import wavefield as wf
 from analysis import preprocess, report, synthetic
 from analysis.__main__ import main
 from analysis.comparison.compare import compare
-from analysis.comparison.features import array_length, spectral_peak, stretches, wave_features
+from analysis.comparison.features import wave_features
 from analysis.comparison.scaled_spectrum import FREQUENCIES, stretch_spectra
+from analysis.comparison.segments import array_length, spectral_peak, stretches
+from analysis.fields.field import Field
 from analysis.readers import read_arrays
 from wavefield.recordings.recording import open_recording, recording, save_recording
 
@@ -282,9 +284,18 @@ def test_a_model_that_does_not_move_has_no_similarity_to_tell_of():
 def test_times_in_single_precision_cut_the_same_stretches():
     rec = probe(17, 0, samples=3000)
     single = rec.assign_coords(time=("time", (64.01 + rec.time.values).astype("f4"), rec.time.attrs))
-    cycles = 15.0 * spectral_peak(single)[0]  # half the record; its first step alone is short by half a thousandth
+    peak = spectral_peak(Field.of(single)).frequency
+    cycles = 15.0 * peak  # half the record; its first step alone is short by half a thousandth
     result = compare(single, single, cycles=cycles, **QUICK)
     assert np.isfinite(result.spectrum_distance.sel(comparison="model"))  # needs the spectra of two
+
+
+def test_a_wide_margin_lets_different_speeds_agree():
+    slow, fast = ring(2, 0, snr=3), ring(3, 1, snr=3)
+    narrow, wide = (compare(slow, fast, margins={"ratio": ratio}, **QUICK) for ratio in (1.1, 3.0))
+    assert of_model(narrow, "speed").verdict.item() == "differs"
+    assert of_model(wide, "speed").verdict.item() == "agrees"
+    assert wide.attrs["margin_ratio"] == 3.0
 
 
 # The parts of it -----------------------------------------------------------------------------------------------------
@@ -301,8 +312,9 @@ def test_times_in_single_precision_cut_the_same_stretches():
 )
 def test_scaled_spectra_peak_where_the_wave_is(where, wavenumber, length):
     rec = synthetic.plane(where, 400, wavenumber=wavenumber, frequency=0.05)
-    assert array_length(rec.activity) == pytest.approx(length)
-    cut = stretches(rec.activity.assign_attrs(boundary=where.boundary), 200)
+    field = Field.of(rec.activity.assign_attrs(boundary=where.boundary))
+    assert array_length(field) == pytest.approx(length)
+    cut = stretches(field, 200)
     kappa = np.arange(-4, 5)
     power = stretch_spectra(cut, kappa, length=length, peaks=np.full(2, 0.05))
     phi, k = np.unravel_index(power[0].argmax(), power[0].shape)
@@ -336,10 +348,10 @@ def test_stretches_need_a_length(segment):
 
 def test_the_peak_frequency_lies_between_the_bins():
     rec = synthetic.with_noise(synthetic.plane(RING, 600, wavenumber=2 / 48, frequency=0.0473), 3, seed=0)
-    peak, moves, cycles = spectral_peak(rec)
-    assert moves
-    assert peak == pytest.approx(0.0473, abs=0.1 / 600)
-    assert cycles == 5
+    peak = spectral_peak(Field.of(rec))
+    assert peak.moves
+    assert peak.frequency == pytest.approx(0.0473, abs=0.1 / 600)
+    assert peak.cycles == 5
 
 
 def test_the_result_goes_through_a_file_and_into_table_words_and_figure(tmp_path, capsys):

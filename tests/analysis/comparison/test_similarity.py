@@ -23,6 +23,11 @@ def test_all_three_call_a_wave_and_its_mirror_image_identical():
     assert dsa(right, left) == pytest.approx(0.0, abs=1e-4)
 
 
+def test_more_starts_find_no_larger_angle():
+    a, b = (np.random.default_rng(seed).standard_normal((200, 6)).cumsum(axis=0) for seed in (0, 1))
+    assert dsa(a, b, rank=4, starts=6) <= dsa(a, b, rank=4, starts=1) + 1e-9
+
+
 def test_travelling_against_standing_is_what_the_reference_runs_gave():
     assert cka(wave(), STANDING, debiased=False) == pytest.approx(np.sqrt(0.5), abs=1e-6)
     assert dsa(wave(), STANDING) == pytest.approx(0.0, abs=5e-3)

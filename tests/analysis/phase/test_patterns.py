@@ -6,7 +6,7 @@ import xarray as xr
 
 import wavefield as wf
 from analysis import synthetic
-from analysis.phase.current_sources import current_source_density
+from analysis.fields.current_sources import current_source_density
 from analysis.phase.patterns import (
     divergence_and_curl,
     phase_distance_correlation,

@@ -8,7 +8,7 @@ from scipy import signal
 
 from analysis import synthetic
 from analysis.direction.index import direction_index
-from analysis.phase.current_sources import current_source_density
+from analysis.fields.current_sources import current_source_density
 from analysis.spectra.background import background_normalised_spectrum, diagonal_power, ridge_power
 from analysis.spectra.spectrum import wavenumber_frequency_spectrum
 
@@ -255,8 +255,8 @@ def test_blocks_of_a_large_array_give_the_numbers_of_the_whole(monkeypatch):
     rec = synthetic.white_noise(synthetic.ring(12), 200, seed=0, trials=4, channels=3)
     options = [{}, {"segment": 32}, {"segment": 32, "average": "trial"}]
     whole = [wavenumber_frequency_spectrum(rec, **one).power for one in options]
-    monkeypatch.setattr("analysis.spectra.spectrum.BLOCK_BYTES", 12 * 8 * 70)  # 70 samples of one trial and channel
-    monkeypatch.setattr("analysis.spectra.spectrum.TILE_SAMPLES", 100)
+    monkeypatch.setattr("analysis.spectra.transform.BLOCK_BYTES", 12 * 8 * 70)  # 70 samples of one trial and channel
+    monkeypatch.setattr("analysis.spectra.transform.TILE_SAMPLES", 100)
     for one, expected in zip(options, whole, strict=True):
         np.testing.assert_allclose(wavenumber_frequency_spectrum(rec, **one).power, expected, rtol=1e-12)
 

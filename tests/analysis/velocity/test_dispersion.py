@@ -6,9 +6,10 @@ import xarray as xr
 
 import wavefield as wf
 from analysis import synthetic
+from analysis.spectra.dispersion import dispersion_ridge, fit_dispersion
 from analysis.spectra.spectrum import wavenumber_frequency_spectrum
-from analysis.velocity.dispersion import dispersion_ridge, fit_dispersion, ridge_velocity
 from analysis.velocity.result import STATUS
+from analysis.velocity.ridge import ridge_velocity
 
 PROBE = synthetic.line(24, dx=0.4, units="mm")  # 24 sites, 0.4 mm apart; 300 samples of 10 ms; 17 mm/s at 3.3 Hz
 

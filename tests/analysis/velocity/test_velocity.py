@@ -10,10 +10,10 @@ from scipy.io import loadmat
 
 import wavefield as wf
 from analysis import synthetic
-from analysis.velocity import radon
-from analysis.velocity.dispersion import ridge_velocity
+from analysis.velocity import radon as _radon
 from analysis.velocity.estimators import delay_velocity, phase_gradient_velocity, radon_velocity
 from analysis.velocity.result import STATUS
+from analysis.velocity.ridge import ridge_velocity
 
 PROBE = synthetic.line(24, dx=0.4, units="mm")
 BAND = (2.3, 4.3)  # about 3.3 Hz
@@ -446,10 +446,17 @@ def test_the_search_for_the_radon_speed_may_go_to_its_edge(sign, monkeypatch):
 
     def climb(apertures, start, slowness, weights, step, reach):
         edge = start + sign * reach / np.abs(apertures.position).max()
-        edges.append(radon._derivatives(apertures, edge, weights, step))
+        edges.append(_radon._derivatives(apertures, edge, weights, step))
         return slowness
 
-    monkeypatch.setattr(radon, "_climb", climb)
+    monkeypatch.setattr(_radon, "_climb", climb)
     radon_velocity(rec)
     assert edges
     assert all(np.isfinite(slope).all() and np.isfinite(curvature).all() for slope, curvature in edges)
+
+
+@pytest.mark.parametrize("estimate", [radon_velocity, delay_velocity, phase_gradient_velocity, ridge_velocity])
+def test_warnings_point_at_the_caller(estimate):
+    with pytest.warns(UserWarning, match="refused") as caught:
+        estimate(synthetic.white_noise(synthetic.ring(16), 200, seed=0))
+    assert {warning.filename for warning in caught} == {__file__}

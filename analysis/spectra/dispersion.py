@@ -1,20 +1,23 @@
-"""The dispersion relation as measured: one speed with bounds, the ridge, fits to it, phase and group velocity.
+"""The dispersion relation as measured: the ridge, fits to it, phase and group velocity.
 
 Wavenumber k and frequency f in cycles per unit; +k travels to +x. The phase velocity is f/k, the group velocity df/dk.
 """
 
 import inspect
 import warnings
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
 import xarray as xr
 from scipy import optimize, signal, stats
 
-from analysis.fields.axes import activity, check_finite, inverse_units, netcdf_attrs, speed_units
-from analysis.spectra.spectrum import block_chunks, mapped_power, plan_transform, tapered_segments, tools_of
-from analysis.velocity.result import STATUS, velocity_dataset
-from analysis.velocity.ridge import ridge_centroid
+from analysis.fields.band import Band, in_band
+from analysis.fields.dead import Mask
+from analysis.fields.field import Field
+from analysis.fields.read import Recording
+from analysis.fields.units import inverse_units, labelled, netcdf_attrs, speed_units
+from analysis.spectra.transform import Spectral, dim_names, mapped_power, plan_transform
 
 MODELS = ("nondispersive", "klein-gordon")
 FALSE_RIDGES = 0.001  # chance that pure noise is taken for a ridge anywhere
@@ -23,177 +26,20 @@ OUTLIER = 6.0  # robust standard deviations from which a point of the ridge is n
 LOBE = 4  # bins to either side that belong to the ridge
 
 
-# One speed -----------------------------------------------------------------------------------------------------------
-
-
-def ridge_velocity(
-    rec,
-    *,
-    side=None,
-    band=None,
-    confidence=0.95,
-    window="hann",
-    space_window=None,
-    detrend="plane",
-    mask=None,
-) -> xr.Dataset:
-    r"""Speed of the ridge of the wavenumber–frequency spectrum, with a confidence interval.
-
-    .. math:: v = \frac{\sum P(k, f)\, f}{\sum P(k, f)\, k}
-
-    over the bins of one direction that stand above the noise, the noise subtracted. For anything that moves rigidly
-    this is exact, whatever its shape and the window; for a dispersive wave it is the mean phase speed, weighted by
-    power. The interval is for white noise in time and space, as strong as the quiet bins at the same frequency say; it
-    does not know of other waves or of smooth noise.
-
-    Parameters
-    ----------
-    rec : xarray.Dataset or xarray.DataArray
-        A recording on a ring, a line or a grid. One estimate for each trial and channel.
-    side : {None, "right", "left"}
-        The direction of +x or of −x; None takes the stronger one and refuses where the other has half its power.
-    band : (float, float), optional
-        Only frequencies from the first to the second.
-    confidence : float
-        Of the interval.
-    window, space_window, detrend, mask
-        As in `wavenumber_frequency_spectrum`. One plane is removed by default: a straight line from every position
-        would bend the wave itself. What stands still is left out with the lowest frequency bin.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``speed``, ``speed_low``, ``speed_high`` (signed on lines and rings; a magnitude with ``direction`` on grids)
-        and ``status``, as every velocity estimator gives them; ``frequency`` and ``wavenumber`` of the centroid,
-        ``explained`` (share of the power), and on lines and rings ``alias_speed``: the next speed that would give the
-        same samples.
-
-        Refused are: nothing above the noise (``no_wave``), waves both ways (``ambiguous``), a broad ridge whose line
-        misses the origin by more than half an alias (``aliased``), less than one wavelength on an open axis or less
-        than one period (``too_short``). A narrow ridge at fewer than five positions per wavelength is given with a
-        warning: aliasing cannot be excluded from the samples alone.
-
-    Examples
-    --------
-    >>> from analysis import synthetic
-    >>> rec = synthetic.moving_pattern(synthetic.ring(256), 784, speed=1.0, seed=0)
-    >>> round(float(ridge_velocity(rec).speed), 6)
-    1.0
-    """
-    sides = {None: 0, "right": 1, "left": -1}
-    if side not in sides:
-        raise ValueError(f"side is {side!r}: None, 'right' or 'left' is needed")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence is {confidence}: a number between 0 and 1 is needed")
-    array = activity(rec)
-    plan = plan_transform(
-        array, rec, window=window, space_window=space_window, detrend=detrend, segment=None, overlap=0.0, mask=mask
-    )
-    if array.chunks is not None or array.nbytes > 2**28:
-        array = array.chunk(block_chunks(array, plan.core_dims))
-    dims = len(plan.space)
-    found = xr.apply_ufunc(
-        _ridge_block,
-        array,
-        input_core_dims=[plan.core_dims],
-        output_core_dims=[["number"]],
-        kwargs={"plan": plan, "side": sides[side], "band": band},
-        dask="parallelized",
-        output_dtypes=[np.float64],
-        dask_gufunc_kwargs={"output_sizes": {"number": 4 + 2 * dims + dims**2}},
-    ).compute()
-    return velocity_dataset(
-        **_speeds(found, plan, confidence),
-        method="ridge",
-        confidence=confidence,
-        side=side,
-        band=band,
-        window=window,
-        detrend=detrend,
-    )
-
-
-def _ridge_block(values, plan, side, band):
-    """Status, frequency, explained, coarse, slowness, wavenumber, covariance of every trial and channel, in a row."""
-    dims = len(plan.space)
-    batch = values.shape[: values.ndim - 1 - dims]
-    tools = tools_of(plan, np.float64)
-    taper = tools.taper.reshape(plan.segment, *plan.space_taper.shape)
-    rows = np.empty((*batch, 4 + 2 * dims + dims**2))
-    for at in np.ndindex(batch):
-        (tapered,) = tapered_segments(values[at].astype(float), plan, tools, (0,))
-        check_finite(tapered)
-        ridge = ridge_centroid(tapered, taper, plan.time, plan.space, side=side, band=band)
-        head = [STATUS.index(ridge.status), ridge.frequency, ridge.explained, ridge.coarse]
-        rows[at] = [*head, *ridge.slowness, *ridge.wavenumber, *ridge.covariance.ravel()]
-    return rows
-
-
-def _speeds(found, plan, confidence) -> dict:
-    """Slowness and covariance, as `_ridge_block` packs them, turned into speeds with bounds and what goes with them."""
-    rows, dims = found.values, len(plan.space)
-    status, frequency, explained, coarse = np.moveaxis(rows[..., :4], -1, 0)
-    slowness, wavenumber = rows[..., 4 : 4 + dims], rows[..., 4 + dims : 4 + 2 * dims]
-    covariance = rows[..., 4 + 2 * dims :].reshape(*rows.shape[:-1], dims, dims)
-    batch = {dim: found.coords[dim] if dim in found.coords else np.arange(found.sizes[dim]) for dim in found.dims[:-1]}
-    space, time = plan.space[-1].units, plan.time.units
-    names = tuple(batch)
-    extra = {
-        "frequency": (names, frequency, {"units": inverse_units(time), "long_name": "mean frequency of the ridge"}),
-        "explained": (names, explained, {"units": "1", "long_name": "share of the power in the ridge"}),
-    }
-    per_length = {"units": inverse_units(space), "long_name": "mean wavenumber of the ridge"}
-    width = stats.norm.ppf(0.5 + confidence / 2)
-    size = np.linalg.norm(slowness, axis=-1)
-    unit = slowness / size[..., None]
-    error = width * np.sqrt(np.einsum("...i,...ij,...j", unit, covariance, unit))
-    sure = size > error
-    slow, fast = 1 / (size + error), np.where(sure, 1 / np.where(sure, size - error, 1.0), np.inf)
-    cautions = tuple(_cautions(status, coarse))
-    if dims == 1:
-        sign = np.sign(slowness[..., 0])
-        low = np.where(sure, np.where(sign > 0, slow, -fast), -np.inf)
-        high = np.where(sure, np.where(sign > 0, fast, -slow), np.inf)
-        alias = frequency / (wavenumber[..., 0] - 2 * sign * plan.space[0].nyquist)
-        extra["wavenumber"] = (names, wavenumber[..., 0], per_length)
-        text = {"units": speed_units(space, time), "long_name": "nearest speed that would give the same samples"}
-        extra["alias_speed"] = (names, alias, text)
-        speeds = {"speed": sign / size, "low": low, "high": high}
-    else:  # (y, x) → (x, y)
-        across = np.stack([-unit[..., 1], unit[..., 0]], axis=-1)
-        turn = width * np.sqrt(np.einsum("...i,...ij,...j", across, covariance, across)) / size
-        turn = np.where(sure & (turn < np.pi), turn, np.inf)
-        angle = np.arctan2(slowness[..., 0], slowness[..., 1])
-        extra["wavenumber"] = (names, np.linalg.norm(wavenumber, axis=-1), per_length)
-        speeds = {"speed": 1 / size, "low": slow, "high": fast, "direction": angle}
-        speeds |= {"direction_low": angle - turn, "direction_high": angle + turn}
-    return {"batch": batch, **speeds, "status": status, "units": (space, time), "cautions": cautions, "extra": extra}
-
-
-def _cautions(status, coarse):
-    if (count := int(np.sum(coarse > 0))) > 0:
-        yield (
-            f"ridge: {count} of {coarse.size} waves have fewer than five positions per wavelength and a band too "
-            "narrow to exclude spatial aliasing; compare alias_speed, or sample space more densely"
-        )
-    if (count := int(np.sum(status == STATUS.index("too_short")))) > 0:
-        yield f"ridge: {count} of {status.size} waves fit less than once into the array or the record"
-
-
 # The ridge, wavenumber by wavenumber ---------------------------------------------------------------------------------
 
 
 def dispersion_ridge(
-    rec,
+    rec: Recording,
     *,
-    band=None,
-    window="hann",
-    space_window=None,
-    detrend="linear",
-    segment=None,
-    overlap=0.5,
-    average="trial",
-    mask=None,
+    band: Band | None = None,
+    window: str | tuple | float = "hann",
+    space_window: str | tuple | float | None = None,
+    detrend: str | None = "linear",
+    segment: int | None = None,
+    overlap: float = 0.5,
+    average: str | Sequence[str] = "trial",
+    mask: Mask = None,
 ) -> xr.Dataset:
     """Frequency of the strongest line at each wavenumber, to a fraction of a bin, with its standard error.
 
@@ -228,32 +74,21 @@ def dispersion_ridge(
     >>> round(float(ridge.frequency.sel(wavenumber=0.125)), 4)
     0.0693
     """
-    array = activity(rec)
-    plan = plan_transform(
-        array,
-        rec,
-        window=window,
-        space_window=space_window,
-        detrend=detrend,
-        segment=segment,
-        overlap=overlap,
-        mask=mask,
-    )
+    field = Field.of(rec, mask)
+    array, plan = field.values, plan_transform(field, Spectral(window, space_window, detrend, segment, overlap))
     if len(plan.space) > 1:
         raise ValueError(
             f"rec has dims {array.dims}: the ridge is drawn over one wavenumber; use ridge_velocity on grids"
         )
-    names = [average] if isinstance(average, str) else list(average)
-    power = mapped_power(array, plan, average=[name for name in names if name in array.dims]).compute()
+    names = [name for name in dim_names(average) if name in array.dims]
+    power = mapped_power(array, plan, average=names).compute()
     k = plan.wavenumbers[0]
     power = power.isel(wavenumber=np.flatnonzero((k != 0) & (np.abs(k) < plan.space[0].nyquist * (1 - 1e-9))))
     f = plan.frequency
-    inside = (f > 0) & (f < plan.time.nyquist * (1 - 1e-9))
-    if band is not None:
-        inside &= (f >= band[0]) & (f <= band[1])
+    inside = (f > 0) & (f < plan.time.nyquist * (1 - 1e-9)) & in_band(f, band)
     if inside.sum() < 3:
         raise ValueError(f"band is {band}: fewer than 3 frequencies, {f[1]:.6g} apart, lie in it")
-    averaged = len(plan.starts) * int(np.prod([array.sizes[name] for name in names if name in array.dims]))
+    averaged = len(plan.starts) * int(np.prod([array.sizes[name] for name in names]))
     frequency, error, ratio = xr.apply_ufunc(
         _tones,
         power,
@@ -278,7 +113,7 @@ def dispersion_ridge(
         "phase_velocity": (speed_units(units, plan.time.units), "phase velocity f/k"),
     }
     for name, (unit, text) in texts.items():
-        result[name].attrs = {"units": unit, "long_name": text}
+        result[name].attrs = labelled(unit, text)
     parameters = {"window": window, "segment": plan.segment, "segments": len(plan.starts), "band": band}
     speed = {"space_units": units, "time_units": plan.time.units}
     return result.assign_attrs(netcdf_attrs(method="parabolic ridge peak", detrend=detrend, **parameters, **speed))
@@ -330,7 +165,14 @@ def _peak_table(window, steps):
 # Fits ----------------------------------------------------------------------------------------------------------------
 
 
-def fit_dispersion(ridge, model="nondispersive", *, start=None, side=None, confidence=0.95) -> xr.Dataset:
+def fit_dispersion(
+    ridge: xr.Dataset,
+    model: str | Callable = "nondispersive",
+    *,
+    start: Sequence[float] | None = None,
+    side: str | None = None,
+    confidence: float = 0.95,
+) -> xr.Dataset:
     r"""Fit a dispersion relation to the ridge, weighted by its standard errors.
 
     Parameters
@@ -398,7 +240,7 @@ def fit_dispersion(ridge, model="nondispersive", *, start=None, side=None, confi
     }
     result = xr.Dataset(dict(zip(texts, fitted, strict=True)))
     for name, (unit, text) in texts.items():
-        result[name].attrs = {"units": unit, "long_name": text}
+        result[name].attrs = labelled(unit, text)
     result = result.assign_coords(parameter=("parameter", names, {"long_name": "parameter"}))
     result = result.assign_coords(wavenumber=ridge["wavenumber"])
     return result.assign_attrs(netcdf_attrs(method="weighted least squares", model=model, side=side, start=start))

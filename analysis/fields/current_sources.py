@@ -2,11 +2,13 @@
 
 import xarray as xr
 
-from analysis.fields.axes import activity, check_finite, netcdf_attrs, space_axes, space_dims
-from analysis.fields.dead import dead_positions
+from analysis.fields.dead import Mask
+from analysis.fields.field import Field
+from analysis.fields.read import Recording, check_finite
+from analysis.fields.units import labelled, netcdf_attrs
 
 
-def current_source_density(rec, *, conductivity=None, mask=None) -> xr.Dataset:
+def current_source_density(rec: Recording, *, conductivity: float | None = None, mask: Mask = None) -> xr.Dataset:
     """Current source density by second differences along a probe, or along both axes of a sheet.
 
     .. math:: C(x) = -σ \\frac{u(x + h) - 2u(x) + u(x - h)}{h^2}
@@ -46,22 +48,20 @@ def current_source_density(rec, *, conductivity=None, mask=None) -> xr.Dataset:
     """
     if conductivity is not None and not conductivity > 0:
         raise ValueError(f"conductivity is {conductivity}: a positive number is needed")
-    array = activity(rec)
-    axes = space_axes(array, minimum=3)
-    dead = dead_positions(array, mask, rec)
-    if dead is not None:
-        array = array.where(~xr.DataArray(dead, dims=space_dims(array)))
+    field = Field.of(rec, mask)
+    array, axes = field.values, field.space.axes(minimum=3)
+    if field.dead is not None:
+        array = array.where(xr.DataArray(~field.dead, dims=field.space.dims))
     else:
         array = xr.apply_ufunc(_finite, array, dask="parallelized", output_dtypes=[array.dtype], keep_attrs=True)
-    total = 0.0
+    total = xr.zeros_like(array)
     for axis in axes:
         ahead, behind = (array.roll({axis.dim: step}, roll_coords=False) for step in (-1, 1))
         total = total - (ahead - 2 * array + behind) / axis.step**2
     total = total.isel({axis.dim: slice(1, -1) for axis in axes if not axis.periodic}) * (conductivity or 1.0)
-    units = (array.attrs.get("units", "1"), f"{axes[0].units}-2")
-    units = " ".join(unit for unit in units if unit not in ("1", "1-2")) or "1"
+    units = " ".join(unit for unit in (field.units, f"{axes[0].units}-2") if unit not in ("1", "1-2")) or "1"
     attrs = {"method": "second difference", **netcdf_attrs(conductivity=conductivity)}
-    return xr.Dataset({"csd": total.assign_attrs(units=units, long_name="current source density")}, attrs=attrs)
+    return xr.Dataset({"csd": total.assign_attrs(labelled(units, "current source density"))}, attrs=attrs)
 
 
 def _finite(values):

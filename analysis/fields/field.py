@@ -1,0 +1,203 @@
+"""A recording, read once: its values, its axes and its sensors, for everything that is measured of it.
+
+Public functions make a `Field` of what users give them; internal functions take the `Field`. Axes and sensors are
+worked out when something first needs them, so that what needs no even axis works without one, and lazy arrays stay
+lazy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from analysis.fields.axes import Axis, check_size, common_units, even_axis, space_dims
+from analysis.fields.dead import Mask, dead_positions, silenced
+from analysis.fields.read import Recording, activity, check_finite
+from analysis.fields.sensors import Sites, sites_of
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Where a recording was taken: its space dims, and, worked out when needed, their axes and the sensors."""
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    labels: xr.Dataset  # the coordinates over `dims`, and the attribute boundary
+    dead: np.ndarray | None = None  # (*shape) bool, True = dead; None: none is
+    _axes: dict[str, Axis] = field(default_factory=dict)  # those worked out so far
+
+    @classmethod
+    def of(cls, array: xr.DataArray, dead: np.ndarray | None = None) -> Space:
+        """The space of what `analysis.fields.read.activity` returned."""
+        dims = space_dims(array)
+        over = [name for name, coord in array.coords.items() if coord.ndim and set(coord.dims) <= set(dims)]
+        labels = xr.Dataset(coords={name: array.coords[name].variable for name in over})
+        labels = labels.assign_attrs(boundary=array.attrs.get("boundary", "open"))
+        return cls(dims, tuple(array.sizes[dim] for dim in dims), labels, dead)
+
+    def axis(self, dim: str) -> Axis:
+        """One of the axes, which must be even."""
+        if dim not in self._axes:
+            self._axes[dim] = even_axis(self.labels, dim)
+        return self._axes[dim]
+
+    def axes(self, minimum: int = 2) -> tuple[Axis, ...]:
+        """The axes of a ring, line, probe or grid: ``(position,)`` or ``(y, x)``, each of at least `minimum` positions.
+
+        Raises
+        ------
+        ValueError
+            An irregular electrode array, axes in different units, uneven or too short ones.
+        """
+        if self.dims == ("electrode",):
+            raise ValueError(
+                "an irregular electrode array has no wavenumber axis: use the delay plane fit or the phase gradient, "
+                "or interpolate the electrodes onto a regular grid (dims 'y', 'x') first"
+            )
+        common_units(self.labels, self.dims)
+        for dim, size in zip(self.dims, self.shape, strict=True):
+            check_size(dim, size, minimum)
+        return tuple(self.axis(dim) for dim in self.dims)
+
+    def sensors(self, minimum: int = 2) -> Sites:
+        """The living sensors and which of them are neighbours; at least `minimum` of them.
+
+        Raises
+        ------
+        ValueError
+            Too few sensors, a sheet of one row, and what `analysis.fields.sensors.sites_of` refuses.
+        """
+        total = int(np.prod(self.shape))
+        alive = total if self.dead is None else total - int(self.dead.sum())
+        if alive < minimum:
+            raise ValueError(
+                f"{alive} of {total} sensors along {self.dims} are usable: at least {minimum} are needed to see a "
+                "wave pass; loosen the mask or record more positions"
+            )
+        if len(self.dims) == 2 and min(self.shape) < 2:
+            raise ValueError(f"the sheet has shape {self.shape}: a single row is a line; name its axis 'position'")
+        return self._sites
+
+    @cached_property
+    def _sites(self) -> Sites:
+        return sites_of(self.labels, self.dims, self.shape, self.dead, self.axis)
+
+    @cached_property
+    def everywhere(self) -> Space:
+        """The same with its dead sensors counted among the living."""
+        return self if self.dead is None else replace(self, dead=None)
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """The activity of a recording in the one form that every diagnostic takes.
+
+    Parameters
+    ----------
+    values : xarray.DataArray
+        As `analysis.fields.read.activity` returns it: (trial?, time, channel?, *space) in the order of the recording,
+        zeros at dead positions.
+    space : Space
+        Its space axes and sensors.
+    clock : Axis, optional
+        Its time axis, where that is known already.
+    """
+
+    values: xr.DataArray
+    space: Space
+    clock: Axis | None = None
+
+    @classmethod
+    def of(cls, rec: Recording, mask: Mask = None) -> Field:
+        """Read and check a recording.
+
+        Parameters
+        ----------
+        rec : xarray.Dataset or xarray.DataArray
+            A recording (see `wavefield.recording`), or its activity.
+        mask : None, "nan" or boolean array
+            Dead positions: none; those that hold a NaN anywhere; those that are True (shaped like the space dims).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `analysis.fields.read.activity` and `analysis.fields.dead.dead_positions`.
+        """
+        array = activity(rec)
+        dead = dead_positions(array, mask, rec)
+        return cls(silenced(array, dead), Space.of(array, dead))
+
+    @cached_property
+    def time(self) -> Axis:
+        """The time axis, which must be even."""
+        return even_axis(self.values, "time") if self.clock is None else self.clock
+
+    def check_steps(self, minimum: int) -> None:
+        """Raise ValueError where there are fewer samples in time than a method needs."""
+        check_size("time", self.values.sizes["time"], minimum)
+
+    @property
+    def dead(self) -> np.ndarray | None:
+        """Which positions are dead, shaped like the space dims; None: none is."""
+        return self.space.dead
+
+    @property
+    def trial(self) -> list[str]:
+        """The dim of the trials, where there are any, as a list of dims to average over."""
+        return ["trial"] if "trial" in self.values.dims else []
+
+    @property
+    def units(self) -> str:
+        """Of the activity."""
+        return self.values.attrs.get("units", "1")
+
+    @property
+    def ordered(self) -> xr.DataArray:
+        """The values as (trial?, channel?, time, *space)."""
+        return self.values.transpose(*self._batch, "time", *self.space.dims)
+
+    @property
+    def _batch(self) -> list[str]:
+        return [str(dim) for dim in self.values.dims if dim not in ("time", *self.space.dims)]
+
+    def with_values(self, values: xr.DataArray, *, dead="same", clock: Axis | None = None) -> Field:
+        """Another activity of the same sensors, at the same times unless a `clock` is given.
+
+        `dead` is "same", or None where the dead positions have been filled.
+        """
+        space = self.space if isinstance(dead, str) else self.space.everywhere
+        return Field(values, space, self.time if clock is None else clock)
+
+    def without_channel(self) -> Field:
+        """The same without its dim ``channel``, of which it has one at most."""
+        values = self.values.squeeze("channel", drop=True) if "channel" in self.values.dims else self.values
+        return replace(self, values=values)
+
+    def traces(self) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+        """Yield ``(index, values)`` for each trial and channel: values (time, living site), float64 and finite."""
+        array, alive = self.ordered, self.space.sensors().alive
+        indices = list(product(*(range(array.sizes[dim]) for dim in self._batch)))
+        for index in tqdm(indices, desc="trials and channels", disable=None, delay=2, leave=False):
+            block = array.isel(dict(zip(self._batch, index, strict=True))).values
+            block = block.reshape(block.shape[0], -1)[:, alive].astype(np.float64)
+            check_finite(block)
+            yield index, block
+
+    def batch_coords(self) -> dict:
+        """Coordinates of the dims that stay (trial, channel), counted where absent, as a Dataset takes them."""
+        array = self.values
+        return {
+            dim: array.coords[dim] if dim in array.coords else (dim, np.arange(array.sizes[dim]), {"units": "1"})
+            for dim in self._batch
+        }
+
+    def space_coords(self) -> dict:
+        """Every coordinate that lies on the space dims alone."""
+        dims = set(self.space.dims)
+        return {name: c for name, c in self.values.coords.items() if c.ndim and set(c.dims) <= dims}
