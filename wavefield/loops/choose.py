@@ -71,9 +71,10 @@ def _by_matrix(op, weights, nonlinearity, bias):
             state = matrix @ state + constant.reshape(-1, 1)
             if drive is not None:
                 state += encoder @ drive[:, t].T
-            state = activation(state)
+            fields = state.reshape(rings, op.levels, size, -1)
+            fields[:, 0] = activation(fields[:, 0])  # the level before has been bent when it was new
             if (t + 1) % every == 0:
-                states[(t + 1) // every - 1] = state.T.reshape(-1, rings, op.levels, size)[:, :, 0]
+                states[(t + 1) // every - 1] = np.moveaxis(fields[:, 0], -1, 0)
         ended = state.T.reshape(-1, rings, op.levels, size).astype(levels[0].dtype)
         return tuple(np.ascontiguousarray(ended[:, :, level]) for level in range(op.levels))
 

@@ -49,8 +49,15 @@ def simulate(
 
     T inputs give T states; ``activity[t]`` is the state after ``x[t]`` has arrived, at time (t + 1)·dt.
 
-    A two-way field takes an input in one of two ways. ``source="pulse"`` adds x[t] − x[t−2], the derivative of a
-    push: each input leaves two travelling pulses and nothing else. ``source="force"`` adds x[t], the push itself:
+    Of a two-way field σ bends the level that is new, once; the level before is carried on as it is,
+
+        h[t+1] = σ( u₀₀ ⋆ h[t] + u₀₁ h[t−1] + V e[t] + b ).
+
+    (A `WaveRNN` bends all its channels at every step. Made from a two-way operator it moves the same field where σ
+    leaves what it has bent alone: the identity, or a ReLU.)
+
+    A two-way field takes an input e in one of two ways. ``source="pulse"`` adds x[t] − x[t−2], the derivative of
+    a push: each input leaves two travelling pulses and nothing else. ``source="force"`` adds x[t], the push itself:
     it leaves a plateau that spreads behind the wave front, and on a ring the mean of the field drifts for ever. A
     one-way field takes x[t] as it is.
 

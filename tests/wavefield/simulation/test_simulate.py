@@ -13,7 +13,7 @@ import wavefield as wf
 
 
 def stepped(operator, drive, weights, *, start=None, nonlinearity=lambda h: h, bias=0.0):
-    """The definition: h[t+1] = σ(M h[t] + V x[t] + b), written with the one-step matrix."""
+    """The definition: h[t+1] = σ(M h[t] + V x[t] + b), written with the one-step matrix; σ bends the new level."""
     rings, size, inputs = weights.shape
     operator = operator.with_rings(rings)
     matrix = operator.matrix(size)
@@ -24,8 +24,10 @@ def stepped(operator, drive, weights, *, start=None, nonlinearity=lambda h: h, b
     state = np.zeros(rings * operator.levels * size) if start is None else start
     states = []
     for x in drive:
-        state = nonlinearity(matrix @ state + encoder.reshape(state.size, inputs) @ x + constant.ravel())
-        states.append(state.reshape(rings, operator.levels, size)[:, 0])
+        state = matrix @ state + encoder.reshape(state.size, inputs) @ x + constant.ravel()
+        levels = state.reshape(rings, operator.levels, size)
+        levels[:, 0] = nonlinearity(levels[:, 0])
+        states.append(levels[:, 0].copy())
     return np.array(states)
 
 
@@ -76,6 +78,41 @@ def test_nonlinear_fields_follow_the_same_update(name, nonlinearity, function):
     rec = wf.simulate(operator, drive, encoder=weights, source="force", nonlinearity=nonlinearity, bias=bias)
     expected = stepped(operator, drive, weights, nonlinearity=function, bias=bias)
     np.testing.assert_allclose(rec.activity, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("nonlinearity", ["identity", "relu", "tanh"])
+@pytest.mark.parametrize(
+    "operator",
+    [wf.wave(0.7), wf.wave(0.8, 0.05, order=4, boundary="free"), wf.wave(0.9, 0.02, boundary="absorbing")],
+    ids=["ring", "order 4", "absorbing"],
+)
+def test_the_level_before_is_the_level_before_under_every_nonlinearity(operator, nonlinearity, tmp_path):
+    """A field cut in time, broken off or reopened goes on as the one that was never stopped, bit for bit."""
+    drive = np.random.default_rng(0).standard_normal((40, 2))
+    options = {"nonlinearity": nonlinearity, "bias": [0.1, -0.2]}
+    whole = wf.simulate(operator, drive, size=32, **options)
+    np.testing.assert_array_equal(whole.previous, whole.activity[-2])
+    cut = whole.isel(time=slice(0, 20))
+    first = wf.simulate(operator, drive[:20], size=32, **options)
+    with wf.simulate(operator, drive[:20], size=32, path=tmp_path / "first.nc", **options) as reopened:
+        for start in (cut, first, reopened):
+            rest = wf.simulate(operator, drive[20:], initial=start, **options)
+            np.testing.assert_array_equal(rest.activity, whole.activity[20:])
+            assert rest.attrs["start"] == "rest"
+    levels = {"initial": cut.activity[-1].values, "previous": cut.activity[-2].values}
+    quiet = wf.simulate(operator, steps=20, **levels, **options)
+    expected = wf.simulate(operator, np.zeros((20, 2)), source="force", **levels, **options)
+    np.testing.assert_array_equal(quiet.activity, expected.activity)
+
+
+def test_what_only_linear_fields_can_do_is_refused_for_others():
+    rec = wf.simulate(wf.wave(0.7), np.ones((5, 1)), size=32, nonlinearity="tanh")
+    with pytest.raises(ValueError, match="linear, undamped two-way field"):
+        wf.reverse(rec)
+    with pytest.raises(ValueError, match="method='jump' needs .* a linear field"):
+        wf.simulate(wf.wave(0.7), steps=9, initial=rec, nonlinearity="tanh", save_every=None, method="jump")
+    with pytest.raises(ValueError, match="under tanh is not linear"):
+        wf.decode(rec)
 
 
 def test_a_driven_end_repeats_the_history_of_its_line():
