@@ -13,7 +13,14 @@ from wavefield.capacity.memory_capacity import (
 from wavefield.decoding.decode import decode
 from wavefield.operators.encoder import encoder_at
 from wavefield.operators.energy import energy
-from wavefield.operators.equations import courant_limit, second_difference, static, transport, wave
+from wavefield.operators.equations import (
+    absorbing_layer,
+    courant_limit,
+    second_difference,
+    static,
+    transport,
+    wave,
+)
 from wavefield.operators.operator import Stability, WaveOperator
 from wavefield.recordings.recording import open_recording, recording, save_recording, validate_recording
 from wavefield.recordings.writer import RecordingWriter
@@ -25,6 +32,7 @@ __all__ = [
     "RecordingWriter",
     "Stability",
     "WaveOperator",
+    "absorbing_layer",
     "capacity_against_channels",
     "capacity_against_damping",
     "capacity_against_noise",

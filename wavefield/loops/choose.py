@@ -9,7 +9,7 @@ import numpy as np
 from wavefield.loops.convolve import convolve, transport
 from wavefield.loops.leapfrog import leapfrog
 from wavefield.loops.tiles import injection
-from wavefield.operators.step_matrix import conductance, local_taps, near_end_taps
+from wavefield.operators.step_matrix import absorbing_ends, conductance, local_taps, near_end_taps
 
 NONLINEARITIES = ("identity", "relu", "tanh")
 _ACTIVATIONS = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh, "identity": lambda h: h}
@@ -47,10 +47,10 @@ def stepper(op, weights, *, nonlinearity: str, bias, dtype) -> Stepper:
 
 
 def _leapfrog_constants(op, size):
-    r = op.local_courant(size)[:, [0, -1]]
-    constants = {"q": op.previous_weight, "mur": (r - 1) / (r + 1)}
+    constants = {"q": op.previous_weight, "ends": absorbing_ends(op, size)}
     if op.profile is not None:
-        return constants | {"conductance": conductance(op, size)}
+        local = {"q": op.local_previous_weight(size), "scale": op.local_gain(size), "middle": op.local_middle(size)}
+        return constants | local | {"conductance": conductance(op, size)}
     return constants | {"taps": op.taps, "near": near_end_taps(op)}
 
 
