@@ -11,7 +11,7 @@ from wavefield.capacity.memory_capacity import (
     memory_capacity,
 )
 from wavefield.decoding.decode import decode
-from wavefield.operators.encoder import encoder_at
+from wavefield.operators.encoder import driven_ends, encoder_at
 from wavefield.operators.energy import energy
 from wavefield.operators.equations import (
     absorbing_layer,
@@ -39,6 +39,7 @@ __all__ = [
     "capacity_against_speed",
     "courant_limit",
     "decode",
+    "driven_ends",
     "encoder_at",
     "energy",
     "history",
