@@ -26,6 +26,7 @@ from wavefield.recordings.recording import open_recording, recording, save_recor
 from wavefield.recordings.writer import RecordingWriter
 from wavefield.simulation.drive import load_drive, spike_trains, spikes
 from wavefield.simulation.simulate import DivergenceError, operator_of, reverse, simulate
+from wavefield.simulation.wavelets import gaussian, ricker, tone_burst
 
 __all__ = [
     "DivergenceError",
@@ -42,6 +43,7 @@ __all__ = [
     "driven_ends",
     "encoder_at",
     "energy",
+    "gaussian",
     "history",
     "load_drive",
     "measured_capacity",
@@ -50,6 +52,7 @@ __all__ = [
     "operator_of",
     "recording",
     "reverse",
+    "ricker",
     "save_recording",
     "second_difference",
     "simulate",
@@ -58,6 +61,7 @@ __all__ = [
     "spike_trains",
     "spikes",
     "static",
+    "tone_burst",
     "transport",
     "validate_recording",
     "wave",
