@@ -11,28 +11,39 @@ from wavefield.capacity.memory_capacity import (
     memory_capacity,
 )
 from wavefield.decoding.decode import decode
-from wavefield.operators.encoder import encoder_at
+from wavefield.operators.encoder import driven_ends, encoder_at
 from wavefield.operators.energy import energy
-from wavefield.operators.equations import courant_limit, second_difference, static, transport, wave
+from wavefield.operators.equations import (
+    absorbing_layer,
+    courant_limit,
+    second_difference,
+    static,
+    transport,
+    wave,
+)
 from wavefield.operators.operator import Stability, WaveOperator
 from wavefield.recordings.recording import open_recording, recording, save_recording, validate_recording
 from wavefield.recordings.writer import RecordingWriter
 from wavefield.simulation.drive import load_drive, spike_trains, spikes
 from wavefield.simulation.simulate import DivergenceError, operator_of, reverse, simulate
+from wavefield.simulation.wavelets import gaussian, ricker, tone_burst
 
 __all__ = [
     "DivergenceError",
     "RecordingWriter",
     "Stability",
     "WaveOperator",
+    "absorbing_layer",
     "capacity_against_channels",
     "capacity_against_damping",
     "capacity_against_noise",
     "capacity_against_speed",
     "courant_limit",
     "decode",
+    "driven_ends",
     "encoder_at",
     "energy",
+    "gaussian",
     "history",
     "load_drive",
     "measured_capacity",
@@ -41,6 +52,7 @@ __all__ = [
     "operator_of",
     "recording",
     "reverse",
+    "ricker",
     "save_recording",
     "second_difference",
     "simulate",
@@ -49,6 +61,7 @@ __all__ = [
     "spike_trains",
     "spikes",
     "static",
+    "tone_burst",
     "transport",
     "validate_recording",
     "wave",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,24 @@ MOST_INPUTS = 10_000
 def main(argv=None) -> int:
     """Run one command. Bad input ends with a message and status 2, an unwritable or missing file likewise."""
     parser = _parser()
-    options = parser.parse_args(argv)
+    options = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         options.run(options)
     except (ValueError, TypeError, OSError, ArithmeticError, MemoryError) as error:
         print(f"{parser.prog} {options.command}: error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _joined(argv):
+    """Arguments with ``--spike -1:3`` as ``--spike=-1:3``, so that the number and not the dash is what is wrong."""
+    arguments = []
+    for argument in argv:
+        if arguments and arguments[-1] == "--spike" and argument.startswith("-") and argument[1:2].isdigit():
+            arguments[-1] += f"={argument}"
+        else:
+            arguments.append(argument)
+    return arguments
 
 
 def _parser():
@@ -67,7 +79,7 @@ def _parser():
     command.add_argument("-o", "--output", required=True, help="picture to write: .png, .pdf, .svg, or .gif to animate")
     command.add_argument("--what", choices=("space-time", "snapshot", "dispersion"), default="space-time")
     command.add_argument("--decode", action="store_true", help="name the decoded events in a snapshot")
-    command.add_argument("--trial", type=int, default=0, help="which trial of a batch; default 0")
+    command.add_argument("--trial", type=int, help="which trial of a batch; default 0")
     command.set_defaults(run=_plot)
 
     command = commands.add_parser("figure", help="draw a figure of the package: waves against the static bump")
@@ -160,14 +172,18 @@ def _plot(options):
 
     with wf.open_recording(options.recording) as rec:
         if "trial" in rec.activity.dims:
-            if not 0 <= options.trial < rec.sizes["trial"]:
-                raise ValueError(f"--trial must lie in 0…{rec.sizes['trial'] - 1}, got {options.trial}")
-            rec = rec.isel(trial=options.trial)
+            trial = options.trial or 0
+            if not 0 <= trial < rec.sizes["trial"]:
+                raise ValueError(f"--trial must lie in 0…{rec.sizes['trial'] - 1}, got {trial}")
+            rec = rec.isel(trial=trial)
+        elif options.trial is not None:
+            raise ValueError(f"--trial {options.trial}: the recording has no trials")
         activity = rec.activity
-        if options.output.endswith(".gif"):
+        if options.output.lower().endswith(".gif"):
             plot.animate(activity.load(), options.output, every=max(1, activity.sizes["time"] // 200))
         elif options.what == "dispersion":
-            relation = wf.operator_of(rec).dispersion_relation()
+            # of waves on an endless line, which those between ends are made of
+            relation = replace(wf.operator_of(rec), boundary="periodic", boundary_row=None).dispersion_relation()
             plot.save_figure(plot.dispersion(relation).figure, options.output)
         elif options.what == "snapshot":
             events = wf.decode(rec) if options.decode else None

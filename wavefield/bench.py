@@ -145,7 +145,7 @@ def two_way_at_work(effort: Effort) -> Iterator[Row]:
             "two-way, damped": uniform | {"q": 0.99},
             "two-way, spikes in one step of 100": uniform | {"drive": spikes, "injection": entries},
             "two-way, driven at every step": uniform | {"drive": drive, "injection": entries},
-            "two-way, absorbing ends": uniform | {"boundary": "absorbing", "mur": -0.05},
+            "two-way, absorbing ends": uniform | {"boundary": "absorbing", "ends": [1, -0.05, 0.05]},
             "two-way, speed depends on position": {
                 "conductance": np.full(size + 1, _COURANT2), "q": 0.99, "steps": steps
             },
@@ -367,7 +367,7 @@ def _write(path, rows, machine):
 
 
 def _processor():
-    """Return the name of the processor, where the system tells it."""
+    """Return the name of the processor, where the system gives it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]

@@ -17,7 +17,7 @@ def positive(value, name: str) -> float:
 
 
 def positive_int(value, name: str, least: int = 1) -> int:
-    """Return `value` as an int if it is a whole number of at least `least`, else raise an error that names it."""
+    """Return `value` as an int if it is an integer of at least `least`, else raise an error that names it."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}")
     if value < least:

@@ -19,7 +19,7 @@ TRAINS = [[(12, 1.0), (40, 1.0)], [(25, 1.0)], [(31, 0.5)]]
 def memory_of_a_wave():
     """Three inputs, the field that they leave, and the inputs read back from its last instant; beside it the bump.
 
-    After Figure 1 of Keller et al. (ICLR 2024): in the wave field (left) one snapshot tells which input came, when
+    After Figure 1 of Keller et al. (ICLR 2024): in the wave field (left) one snapshot shows which input came, when
     and how strong; in the field without waves (right), where each input stays where it entered, it does not.
     """
     drive = spikes(TRAINS, steps=100)

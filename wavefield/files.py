@@ -1,4 +1,4 @@
-"""Files that appear under their name only when they are whole."""
+"""Files that appear under their name only when they are complete."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 @contextmanager
 def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path]:
-    """Yield a scratch path beside `path`: it takes that name when the block ends well and vanishes when it does not.
+    """Yield a scratch path beside `path`, which takes that name when the block ends without an error.
 
-    The scratch file is created at once, and `size` bytes are tried for, so that a place that cannot be written and a
-    disk too full are found before anything is computed.
+    Otherwise it is deleted. The scratch file is created at once, and `size` bytes are reserved if possible, so that a
+    place that cannot be written and a disk too full are found before anything is computed.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
 
 
 def reserve(file, size: int) -> None:
-    """Take `size` bytes of the disk for an open file now; an OSError says that they are not there."""
+    """Reserve `size` bytes of the disk for an open file; raise an OSError where they are not free."""
     if size and hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(file.fileno(), 0, size)

@@ -165,7 +165,7 @@ def animate(activity: xr.DataArray, path, *, frames_per_second: int = 20, every:
     ----------
     activity : DataArray, dims (time, channel, position) or (time, position)
     path : path
-        The file appears when it is whole.
+        The file appears when it is complete.
     every : int
         Draw every so many stored states.
     """
@@ -188,17 +188,21 @@ def animate(activity: xr.DataArray, path, *, frames_per_second: int = 20, every:
         ax.set_title(f"{_label(rows['time'])} = {times[frame]:g}", fontsize="small", loc="left")
         return lines
 
-    animation = FuncAnimation(fig, draw, frames=len(states))
-    with whole_or_nothing(path) as scratch:
-        animation.save(scratch, writer=PillowWriter(fps=frames_per_second))
-    plt.close(fig)
+    try:
+        with whole_or_nothing(path) as scratch:
+            animation = FuncAnimation(fig, draw, frames=len(states))
+            animation.save(scratch, writer=PillowWriter(fps=frames_per_second))
+    finally:
+        plt.close(fig)
 
 
 def save_figure(figure, path) -> None:
-    """Write a figure to `path` (its ending says the format); the file appears when it is whole."""
-    with whole_or_nothing(path) as scratch:
-        figure.savefig(scratch, format=str(path).rsplit(".", 1)[-1], dpi=150)
-    plt.close(figure)
+    """Write a figure to `path` (its ending says the format) and close it; the file appears when it is complete."""
+    try:
+        with whole_or_nothing(path) as scratch:
+            figure.savefig(scratch, format=str(path).rsplit(".", 1)[-1].lower(), dpi=150)
+    finally:
+        plt.close(figure)
 
 
 _label = label  # where a parameter of that name stands in the way

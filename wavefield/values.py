@@ -11,7 +11,7 @@ from dataclasses import fields
 import numpy as np
 
 
-def settle(value, **contents) -> None:
+def set_fields(value, **contents) -> None:
     """Set fields of a frozen dataclass, in its ``__post_init__``."""
     for name, content in contents.items():
         object.__setattr__(value, name, content)

@@ -66,6 +66,44 @@ def test_an_animation_is_a_gif_of_many_frames(field, tmp_path):
         assert picture.n_frames == 60
 
 
+def test_the_ending_of_an_animation_may_be_in_capitals(field, tmp_path):
+    from PIL import Image
+
+    assert main(["plot", str(field), "-o", str(tmp_path / "field.GIF")]) == 0
+    with Image.open(tmp_path / "field.GIF") as picture:
+        assert picture.n_frames == 60
+    assert main(["plot", str(field), "-o", str(tmp_path / "field.PNG")]) == 0
+
+
+@pytest.mark.parametrize("boundary", ["fixed", "free", "absorbing"])
+def test_the_dispersion_relation_of_a_line_is_that_of_its_kernel(boundary, tmp_path):
+    path, picture = str(tmp_path / "line.nc"), tmp_path / "relation.png"
+    line = ["simulate", "wave", "--speed", "0.8", "--boundary", boundary, "--size", "32", "--steps", "40"]
+    assert main([*line, "--spike", "0:3", "-o", path]) == 0
+    assert main(["plot", path, "--what", "dispersion", "-o", str(picture)]) == 0
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_trials_are_chosen_where_there_are_some_and_refused_where_there_are_none(field, tmp_path, capsys):
+    assert main(["plot", str(field), "--trial", "0", "-o", str(tmp_path / "t.png")]) == 2
+    assert "--trial 0: the recording has no trials" in capsys.readouterr().err
+    batch = tmp_path / "batch.nc"
+    wf.save_recording(wf.simulate(wf.transport(1.0), np.ones((2, 5, 1)), size=8), batch)
+    for trial, status in (([], 0), (["--trial", "1"], 0), (["--trial", "2"], 2)):
+        assert main(["plot", str(batch), *trial, "-o", str(tmp_path / "t.png")]) == status
+
+
+def test_figures_are_closed_also_when_they_cannot_be_saved(field, tmp_path):
+    import matplotlib.pyplot as plt
+
+    before = plt.get_fignums()
+    for name in ("t.png", "t.gif", "t.what"):
+        for what in ("space-time", "snapshot", "dispersion"):
+            assert main(["plot", str(field), "--what", what, "-o", str(tmp_path / "no" / name)]) == 2
+    assert main(["plot", str(field), "-o", str(tmp_path / "t.what")]) == 2
+    assert plt.get_fignums() == before
+
+
 @pytest.mark.parametrize("name", ["memory-of-a-wave", "digit", "curves"])
 def test_figures_are_one_command(name, tmp_path):
     assert main(["figure", name, "-o", str(tmp_path / "figure.png")]) == 0
@@ -78,6 +116,10 @@ def test_figures_are_one_command(name, tmp_path):
         (["simulate", "transport", "--size", "64", "--steps", "60", "--spike", "noon", "-o", "f.nc"], "spike"),
         (["simulate", "transport", "--size", "64", "--steps", "60", "--spike", "0:99", "-o", "f.nc"], "onset"),
         (["simulate", "transport", "--size", "64", "--steps", "60", "--spike=-1:9", "-o", "f.nc"], "numbered"),
+        (
+            ["simulate", "transport", "--size", "64", "--steps", "60", "--spike", "-1:9", "-o", "f.nc"],
+            "numbered from 0",
+        ),
         (["simulate", "transport", "--size", "64", "-o", "f.nc"], "drive"),
         (
             ["simulate", "transport", "--speed", "2", "--size", "64", "--steps", "9", "--spike", "0:1", "-o", "f.nc"],

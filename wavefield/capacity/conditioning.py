@@ -1,11 +1,11 @@
-"""What can be told from one snapshot: rank and conditioning of the map from inputs and their onsets to the field.
+"""What one snapshot determines: rank and conditioning of the map from inputs and their onsets to the field.
 
 Column (t, i) of the map is the snapshot that one unit of input i leaves T − 1 − t steps after its arrival. Its
 singular values say by how much the least visible combination of inputs is fainter than the most visible one, which is
-the factor by which decoding by linear inversion blows noise up; combinations beyond the rank leave nothing at all.
+the factor by which decoding by linear inversion amplifies noise; combinations beyond the rank leave no trace.
 
 A two-way field seen without the level before it is symmetric about the place where an input entered, so that one input
-reaches at most N/2 + 1 dimensions of a ring, however many steps are looked back.
+reaches at most N/2 + 1 dimensions of a ring, however many steps are considered.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def snapshot_conditioning(
     Examples
     --------
     >>> import wavefield as wf
-    >>> told = snapshot_conditioning(wf.wave(1.0), 64, steps=32)
-    >>> int(told["rank"]), round(float(told.condition), 2)
+    >>> result = snapshot_conditioning(wf.wave(1.0), 64, steps=32)
+    >>> int(result["rank"]), round(float(result.condition), 2)
     (32, 1.41)
     >>> float(snapshot_conditioning(wf.static(), 64, steps=32).condition)
     inf
@@ -107,6 +107,6 @@ def snapshot_rank(operator: WaveOperator, size: int, *, steps: Sequence[int], **
     steps = [positive_int(count, "steps") for count in steps]
     if not steps:
         raise ValueError("steps must hold at least one number of steps")
-    told = [snapshot_conditioning(operator, size, steps=count, **options).drop_dims("mode") for count in steps]
+    result = [snapshot_conditioning(operator, size, steps=count, **options).drop_dims("mode") for count in steps]
     coordinate = xr.DataArray(steps, dims="steps", name="steps", attrs={"units": "1", "long_name": "steps looked back"})
-    return xr.concat(told, coordinate)
+    return xr.concat(result, coordinate)

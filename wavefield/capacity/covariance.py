@@ -14,9 +14,9 @@ import numpy as np
 
 from wavefield.operators.design import Design
 
-_DOUBLINGS = 24  # a field that has not forgotten after 2²⁴ steps is held not to forget
+_DOUBLINGS = 24  # a field that has not forgotten after 2²⁴ steps is taken never to forget
 _FADED = 1e-8  # of the amplitude; what comes after as many steps again is the square of it
-_GROWN = 1e60  # between the Jordan blocks of a drifting field and where numbers end
+_GROWN = 1e60  # between the Jordan blocks of a drifting field and the largest number
 
 
 @dataclass(frozen=True, eq=False)

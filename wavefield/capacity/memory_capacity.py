@@ -191,7 +191,7 @@ def measured_capacity(
 
         MC_k = 1 − (1 − R²)(n − 1)/(n − p − 1),
 
-    so that it scatters about zero, also below it, where nothing is held.
+    so that it scatters about zero, on both sides, where nothing is held.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def measured_capacity(
     states, targets = _pairs(rec, max_lag, first)  # (n, units), (n, inputs, lags)
     scale = targets[:, :, 0].std(axis=0)
     if (scale == 0).any():
-        raise ValueError(f"rec: input {int(np.argmin(scale))} is constant, there is nothing to remember of it")
+        raise ValueError(f"rec: input {int(np.argmin(scale))} is constant, nothing about it can be remembered")
     if noise:
         states = states + noise * scale.mean() * rng.standard_normal(states.shape)
     count, units = states.shape

@@ -1,7 +1,7 @@
 """Travelling-wave working memory: any history-dependent dynamical system as a wave with a driven end.
 
 A system x_t = f(x_{t−1}, …, x_{t−s}) of dimension d runs on d lines of s positions. The states travel along the lines
-without acting on each other, and leave at the open end; the other end is driven by f of the whole field:
+without acting on each other, and leave at the open end; the other end is driven by f of all of the field:
 
     h_i(t+1) = h_{i+1}(t),  1 ≤ i < s;      h_s(t+1) = f(h_s(t), …, h_1(t))
 
@@ -9,8 +9,9 @@ Slot s holds the newest state and slot 1 the oldest. With the s first states on 
 sequence exactly (theorem 3.1 of the paper). Where f is linear, the step is a matrix Φ, a shift and a boundary row:
 a `WaveOperator` with an open boundary, and in any basis Ψ an equivalent linear recurrent network.
 
-Vectors of a whole history are slot-major, h = (h_1, …, h_s), as in the paper; recordings, wave operators and `WaveRNN`
-are channel-major, one line per dimension, slot i at position i − 1. `to_channel_major` and `to_slot_major` convert.
+Vectors of a complete history are slot-major, h = (h_1, …, h_s), as in the paper; recordings, wave operators and
+`WaveRNN` are channel-major, one line per dimension, slot i at position i − 1. `to_channel_major` and `to_slot_major`
+convert.
 
 References
 ----------

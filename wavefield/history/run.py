@@ -32,7 +32,7 @@ def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool =
     system : HistorySystem
     initial : array_like, shape (s, d) or (trial, s, d), or recording
         The first s states, oldest first. A recording, made by this function or by `wavefield.simulate`, is continued
-        from its last field, and its time goes on.
+        from its last field, and its time continues.
     steps : int
         States to be added.
     save_initial : bool
@@ -126,7 +126,7 @@ def _checked_system(system):
 def _first_states(system, initial):
     """The history to begin with, oldest state first, and the steps that were made before it."""
     if isinstance(initial, xr.DataArray):  # of a snapshot (channel, position) the newest state would be the last line
-        raise TypeError("initial must be an array, oldest state first, or a whole recording, got a DataArray")
+        raise TypeError("initial must be an array, oldest state first, or a complete recording, got a DataArray")
     made = 0
     if isinstance(initial, xr.Dataset):
         validate_recording(initial)

@@ -9,7 +9,7 @@ import numpy as np
 
 from wavefield.checks import positive_int, real_array
 from wavefield.operators.operator import WaveOperator
-from wavefield.values import read_only, rebuild, settle
+from wavefield.values import read_only, rebuild, set_fields
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -59,7 +59,7 @@ class HistorySystem:
     batched: bool = False
 
     def __post_init__(self):
-        settle(
+        set_fields(
             self,
             dimension=positive_int(self.dimension, "dimension"),
             length=positive_int(self.length, "length"),
@@ -67,7 +67,7 @@ class HistorySystem:
         if (self.function is None) == (self.weights is None):
             raise ValueError("one of function and weights must be given, and not both")
         if self.weights is not None:
-            settle(self, weights=_checked_weights(self.weights, self.length, self.dimension))
+            set_fields(self, weights=_checked_weights(self.weights, self.length, self.dimension))
         elif not callable(self.function):
             raise TypeError(f"function must be callable, got {type(self.function).__name__}")
 
@@ -98,7 +98,7 @@ class HistorySystem:
         return np.array(rows).reshape(*history.shape[:-2], self.dimension)
 
     def matrix(self) -> np.ndarray:
-        """Return Φ, one step of the whole history, slot-major, shape (s·d, s·d): a block shift and a boundary row.
+        """Return Φ, one step of the complete history, slot-major, shape (s·d, s·d): a block shift and a boundary row.
 
             (Φ h)_i = h_{i+1},  i < s;      (Φ h)_s = Σ_k weights[k] h_k
 
@@ -189,7 +189,7 @@ def _reordered(array, dimension, axis, slots_first):
         raise ValueError(f"axis {axis} is none of an array of shape {array.shape}")
     moved = np.moveaxis(array, axis, -1)
     if moved.shape[-1] % dimension:
-        raise ValueError(f"axis {axis} has {moved.shape[-1]} entries, which are no slots of {dimension}")
+        raise ValueError(f"axis {axis} has {moved.shape[-1]} entries, not a multiple of {dimension}")
     slots = moved.shape[-1] // dimension
     rows = (slots, dimension) if slots_first else (dimension, slots)
     turned = moved.reshape(*moved.shape[:-1], *rows).swapaxes(-1, -2)

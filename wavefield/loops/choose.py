@@ -9,7 +9,7 @@ import numpy as np
 from wavefield.loops.convolve import convolve, transport
 from wavefield.loops.leapfrog import leapfrog
 from wavefield.loops.tiles import injection
-from wavefield.operators.step_matrix import conductance, local_taps, near_end_taps
+from wavefield.operators.step_matrix import absorbing_ends, conductance, local_taps, near_end_taps
 
 NONLINEARITIES = ("identity", "relu", "tanh")
 _ACTIVATIONS = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh, "identity": lambda h: h}
@@ -47,10 +47,10 @@ def stepper(op, weights, *, nonlinearity: str, bias, dtype) -> Stepper:
 
 
 def _leapfrog_constants(op, size):
-    r = op.local_courant(size)[:, [0, -1]]
-    constants = {"q": op.previous_weight, "mur": (r - 1) / (r + 1)}
+    constants = {"q": op.previous_weight, "ends": absorbing_ends(op, size)}
     if op.profile is not None:
-        return constants | {"conductance": conductance(op, size)}
+        local = {"q": op.local_previous_weight(size), "scale": op.local_gain(size), "middle": op.local_middle(size)}
+        return constants | local | {"conductance": conductance(op, size)}
     return constants | {"taps": op.taps, "near": near_end_taps(op)}
 
 
@@ -71,9 +71,10 @@ def _by_matrix(op, weights, nonlinearity, bias):
             state = matrix @ state + constant.reshape(-1, 1)
             if drive is not None:
                 state += encoder @ drive[:, t].T
-            state = activation(state)
+            fields = state.reshape(rings, op.levels, size, -1)
+            fields[:, 0] = activation(fields[:, 0])  # the level before has been bent when it was new
             if (t + 1) % every == 0:
-                states[(t + 1) // every - 1] = state.T.reshape(-1, rings, op.levels, size)[:, :, 0]
+                states[(t + 1) // every - 1] = np.moveaxis(fields[:, 0], -1, 0)
         ended = state.T.reshape(-1, rings, op.levels, size).astype(levels[0].dtype)
         return tuple(np.ascontiguousarray(ended[:, :, level]) for level in range(op.levels))
 

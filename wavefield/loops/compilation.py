@@ -1,7 +1,7 @@
 """Compiling the time loops, and keeping them compiled.
 
 Numba keeps compiled functions on disk and compiles one anew when its own file has changed, but not when a function has
-that it calls from another file: the loops would go on as they were. So the fingerprint of all files of this room is
+that it calls from another file: changed loops would not be compiled. So the fingerprint of all files of this room is
 made part of the name under which each is kept.
 
 What is kept saves time and decides nothing: where it is damaged, or the disk is full, or no folder can be written, a

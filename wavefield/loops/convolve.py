@@ -112,7 +112,7 @@ def convolve(
 
         h_o[t+1, n] = σ( Σ_{i,k} kernel[o, i, k]·h_i[t, n + k − K//2] + Σ weight·drive[t] + b_o[n] )
 
-    With a boundary row, the sum at one end is over the whole field instead, Σ_{i,m} boundary_row[o, i, m]·h_i[t, m].
+    With a boundary row, the sum at one end is over all of the field instead, Σ_{i,m} boundary_row[o, i, m]·h_i[t, m].
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def _advance(now, rule: Rule, steps, drive, injection, every, out):
     if steps == 0:
         return now.copy()
 
-    # a driven end looks at the whole row, which then is one tile
+    # a driven end reads the complete row, which then is one tile
     tiles = w.cut(size, steps, rule.reach, 0 if rule.row.size else 2 * rule.joined * now.itemsize)
     rule = _with_halo(rule, tiles.halo, now.dtype)
     edges = [w.empty_edges(1, batch * rings, tiles, now.dtype)[0] for _ in range(2)]

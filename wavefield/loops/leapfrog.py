@@ -19,9 +19,11 @@ class Physics(NamedTuple):
 
     boundary: int
     taps: np.ndarray  # (C, p + 1) from the centre outwards
-    q: np.ndarray  # (C,)
+    q: np.ndarray  # (C, 1), or (C, N + 2·halo) where there are faces
+    scale: np.ndarray  # (C, N + 2·halo) where there are faces, else unused
+    middle: np.ndarray  # likewise
     near: np.ndarray  # (C, 2) taps of second order, next to absorbing ends
-    mur: np.ndarray  # (C, 2)
+    ends: np.ndarray  # (C, 2, 3)
     faces: np.ndarray  # (C, N + 1 + 2·halo) in place of taps, or (C, 0)
 
 
@@ -39,8 +41,10 @@ def leapfrog(
     q,
     taps=None,
     conductance=None,
+    scale=None,
+    middle=2.0,
     boundary="periodic",
-    mur=0.0,
+    ends=(1.0, 0.0, 0.0),
     near=None,
     steps,
     drive=None,
@@ -52,25 +56,27 @@ def leapfrog(
 
         h_i[t+1] = Σ_k taps[k]·h_{i+k−p}[t] − q·h_i[t−1] + Σ weight·drive[t],      K = 2p + 1
 
-    or, in a medium of varying speed, with g = `conductance` on the faces between positions and one half-width p = 1,
+    or, in a medium that varies, with g = `conductance` on the faces between positions and p = 1,
 
-        h_i[t+1] = (1 + q)/2·(2h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}))[t] − q·h_i[t−1] + …
-
-    (1 + q)/2 = 1/(1 + γdt/2) is what damping leaves of the new level.
+        h_i[t+1] = scale_i·(middle_i·h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}))[t] − q_i·h_i[t−1] + …
 
     Parameters
     ----------
     now, before : ndarray, shape (B, C, N), float32 or float64
-    q : float or array_like, shape (C,)
+    q : float or array_like, shape (C,), or (C, N) with `conductance`
         (1 − γdt/2)/(1 + γdt/2).
     taps : array_like, shape (K,) or (C, K)
         Symmetric.
     conductance : array_like, shape (N + 1,) or (C, N + 1)
         In place of taps; entry i lies left of position i, on a ring the last equals the first.
+    scale : array_like, shape (C, N), optional
+        Beside `conductance`; by default (1 + q)/2 = 1/(1 + γdt/2), what damping leaves of the new level.
+    middle : float or array_like, shape (N,) or (C, N)
+        Beside `conductance`.
     boundary : {"periodic", "fixed", "free", "absorbing"}
-        Absorbing ends are h₀[t+1] = h₁[t] + mur·(h₁[t+1] − h₀[t]), taken before the drive is added.
-    mur : float or array_like, shape (C,) or (C, 2)
-        (r − 1)/(r + 1) of the left and right end.
+        Absorbing ends are h₀[t+1] = α·h₁[t] + β·h₁[t+1] + δ·h₀[t], taken before the drive is added.
+    ends : array_like, shape (3,), (2, 3) or (C, 2, 3)
+        α, β, δ of the left and right end.
     near : array_like, shape (3,) or (C, 3)
         Second order taps for the p − 1 cells next to absorbing ends, where p > 1.
     steps : int
@@ -82,7 +88,7 @@ def leapfrog(
 
     Notes
     -----
-    Rows that fit a core's cache are advanced there for the whole run, longer ones in windows (`tiles`), both
+    Rows that fit a core's cache are advanced there for all steps, longer ones in windows (`tiles`), both
     in parallel. Neither changes a bit of the result.
     """
     # a read-only array is another type, and compiled for anew
@@ -98,13 +104,15 @@ def leapfrog(
         )
     if size < (3 if boundary == "absorbing" else 1):
         raise ValueError(f"a line with {boundary} ends needs at least {3 if size else 1} positions, got {size}")
-    q = _per_ring(q, rings, ())
     half, faces = _coefficients(taps, conductance, rings, size, dtype)
     near = half[:, :2] if near is None else _halved(_per_ring(near, rings, (3,)))
-    mur = _per_ring(np.asarray(mur)[..., None] * [1, 1] if np.ndim(mur) < 2 else mur, rings, (2,))
+    q = _per_position(q, rings, size) if faces.shape[1] else _per_ring(q, rings, ())[:, None]
+    scale = (1 + q) / 2 if scale is None else _per_position(scale, rings, size)
+    middle = _per_ring(middle, rings, (size,))
+    ends = _per_ring(ends, rings, (2, 3))
     source = w.prepare_source(drive, injection, now.shape, steps, dtype)
     saving = w.prepare_saving(every, out, now.shape, steps, dtype)
-    constants = (np.array(part, dtype, order="C") for part in (half, q, near, mur, faces))
+    constants = (np.array(part, dtype, order="C") for part in (half, q, scale, middle, near, ends, faces))
     given = Levels(*(level.reshape(batch * rings, size) for level in (now, before)))
     ended = _run(given, Physics(_BOUNDARY[boundary], *constants), source, steps, saving)
     return tuple(level.reshape(batch, rings, size) for level in ended)
@@ -136,15 +144,16 @@ def _run(given: Levels, physics: Physics, source: w.Source, steps: int, saving: 
 
 
 def _with_halo(physics: Physics, halo: int) -> Physics:
-    """The physics with faces beyond the ends, for the cells of the halo."""
-    faces = physics.faces
+    """The physics with the medium beyond the ends, for the cells of the halo."""
+    faces, sides = physics.faces, ((0, 0), (halo, halo))
     if faces.shape[1] == 0:
         return physics
-    if physics.boundary == w.PERIODIC:  # the last face is the first
-        faces = np.pad(faces[:, :-1], ((0, 0), (halo, halo + 1)), mode="wrap")
-    else:
-        faces = np.pad(faces, ((0, 0), (halo, halo)), mode="edge")
-    return physics._replace(faces=faces)
+    periodic = physics.boundary == w.PERIODIC
+    mode = "wrap" if periodic else "edge"
+    q, scale, middle = (np.pad(part, sides, mode=mode) for part in (physics.q, physics.scale, physics.middle))
+    if periodic:  # the last face is the first
+        faces, sides = faces[:, :-1], ((0, 0), (halo, halo + 1))
+    return physics._replace(q=q, scale=scale, middle=middle, faces=np.pad(faces, sides, mode=mode))
 
 
 def _coefficients(taps, conductance, rings, size, dtype):
@@ -174,6 +183,11 @@ def _per_ring(value, rings, shape):
         raise ValueError(f"one value for all rings or one for each of {rings} is needed, got {value.shape}") from None
 
 
+def _per_position(value, rings, size):
+    value = np.asarray(value, dtype=np.float64)
+    return _per_ring(value[:, None] if value.ndim == 1 else value, rings, (size,))
+
+
 @compiled
 def _advance_tiles(first, last, done, steps, given, ended, edges_in, edges_out, cut, physics, source, saving):
     """Advance tiles first…last−1, counted through all rows, by `steps` steps after `done` ones."""
@@ -197,7 +211,8 @@ def _advance_tiles(first, last, done, steps, given, ended, edges_in, edges_out, 
         low, high = a if left else a - halo, b if right else b + halo
         w.entries_within(entries, ring, low, high, shifts, boundary, size)
         input_now = drive[trial]
-        own = Physics(boundary, taps[ring], physics.q[ring], physics.near[ring], physics.mur[ring], physics.faces[ring])
+        q, scale, middle, near = physics.q[ring], physics.scale[ring], physics.middle[ring], physics.near[ring]
+        own = Physics(boundary, taps[ring], q, scale, middle, near, physics.ends[ring], physics.faces[ring])
         step = 0
         while step < steps:
             until = steps if every == 0 else min(steps, step + every - (done + step) % every)
@@ -205,7 +220,7 @@ def _advance_tiles(first, last, done, steps, given, ended, edges_in, edges_out, 
                 until = _silent_until(input_now, done + step, done + until) - done
             if until > step and vector_form:
                 current, previous = _advance_free(
-                    current, previous, origin, b - a, halo, step, until, own.taps, own.q, boundary, left, right
+                    current, previous, origin, b - a, halo, step, until, own.taps, own.q[0], boundary, left, right
                 )
                 step = until
             else:
@@ -263,7 +278,7 @@ def _advance_free(current, previous, origin, cells, halo, step, until, taps, q, 
 @compiled
 def _one_step(now, before, origin, cells, a, halo, step, own, left, right):
     """One step of one ring in a window whose tile begins at position a: the new level replaces `before`."""
-    boundary, taps, q, faces = own.boundary, own.taps, own.q, own.faces
+    boundary, taps, q, faces = own.boundary, own.taps, own.q[0], own.faces
     reach, lanes = taps.size - 1, VECTOR_BYTES // now.itemsize
     start = origin if left else origin - halo + (step + 1) * reach // lanes * lanes
     stop = origin + cells if right else origin + cells + halo - (step + 1) * reach
@@ -273,7 +288,8 @@ def _one_step(now, before, origin, cells, a, halo, step, own, left, right):
         w.extend(now, origin, cells, reach, boundary, left, right)
     if start < stop:
         if faces.size:
-            _varying(now, before, start, stop, faces[a + halo + start - origin :], q)
+            place = a + halo + start - origin
+            _varying(now, before, start, stop, faces[place:], own.q[place:], own.scale[place:], own.middle[place:])
         else:
             complete = (stop - start) // lanes * lanes if reach <= WIDEST else 0
             if complete:
@@ -281,7 +297,7 @@ def _one_step(now, before, origin, cells, a, halo, step, own, left, right):
             if start + complete < stop:
                 stepped(now, before, start + complete, stop, taps, q)
     if boundary == w.ABSORBING:
-        near, mur = own.near, own.mur
+        near, ends = own.near, own.ends
         first, last = origin, origin + cells - 1
         if left and reach > 1:
             stepped(now, before, first + 1, min(first + reach, last), near, q)
@@ -290,19 +306,18 @@ def _one_step(now, before, origin, cells, a, halo, step, own, left, right):
             if beyond < last:
                 stepped(now, before, max(beyond, first + 1), last, near, q)
         if left:
-            before[first] = now[first + 1] + mur[0] * (before[first + 1] - now[first])
+            before[first] = ends[0, 0] * now[first + 1] + (ends[0, 1] * before[first + 1] + ends[0, 2] * now[first])
         if right:
-            before[last] = now[last - 1] + mur[1] * (before[last - 1] - now[last])
+            before[last] = ends[1, 0] * now[last - 1] + (ends[1, 1] * before[last - 1] + ends[1, 2] * now[last])
 
 
 @compiled
-def _varying(now, before, start, stop, faces, q):
-    """The same in a medium of varying speed; faces[0] lies left of cell `start`."""
+def _varying(now, before, start, stop, faces, q, scale, middle):
+    """The same in a medium that varies; faces[0] lies left of cell `start`, the others begin with its own."""
     old, centre = before[start:stop], now[start:stop]
     left, right = now[start - 1 : stop - 1], now[start + 1 : stop + 1]
-    g_left, g_right = faces[: stop - start], faces[1 : stop - start + 1]
-    number = old.dtype.type  # a bare literal would turn float32 arithmetic into float64
-    half, two = number(0.5) * (q + number(1)), number(2)
+    count = stop - start
+    g_left, g_right, q, scale, middle = faces[:count], faces[1 : count + 1], q[:count], scale[:count], middle[:count]
     for i in range(old.size):
         flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])
-        old[i] = fma(half, two * centre[i] + flow, -q * old[i])
+        old[i] = fma(scale[i], middle[i] * centre[i] + flow, -q[i] * old[i])

@@ -1,6 +1,6 @@
 """The symmetric leapfrog stencil on vector registers: the innermost loop of the two-way field.
 
-    new_i = a₀ h_i + Σ_{k=1…p} a_k (h_{i−k} + h_{i+k}) − m·before_i
+    new_i = a₀ h_i + Σ_{k=1…p} a_k (h_{i−k} + h_{i+k}) − q·before_i
 
 `stepped` is that line as it stands, for any p. `one_step` and `fused_steps` do the same, and to the same bits, with
 the vectors written out, so that nothing hangs on what a compiler makes of a loop: a row is read once, neighbours are
@@ -10,7 +10,7 @@ shifted between registers, and for p = 1 `FUSED` steps follow each other one vec
 
 Levels are updated in place: the last but one lands where `before` was, the last where `now` was (after a pass of a
 single step the new level lies where `before` was). Every product is added with one rounding (llvm.fma), in this
-order, in both forms; with taps 1, 0, 1 whole numbers stay exact.
+order, in both forms; with taps 1, 0, 1 integers stay exact.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def stepped(now, before, start, stop, taps, q):
 
 
 def _make_block(p: int, steps: int, undamped: bool = False):
-    """Emit `steps` steps of a stencil of half-width p on whole vectors, the first of them at cell `start`.
+    """Emit `steps` steps of a stencil of half-width p on complete vectors, the first of them at cell `start`.
 
     Vectors first − steps + 1 … first + vectors are written (`vectors` counts the loop, of which the last step reaches
     only vectors − steps + 1), those up to first + vectors are read; cells within p·steps of either end come out

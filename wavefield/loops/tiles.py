@@ -7,7 +7,7 @@ A row of N positions is cut into tiles. A tile is copied into a *window*, a buff
 advanced there by `depth` steps while it stays in a core's cache, and copied back. Where a tile was cut from its
 neighbours the halo holds *their* cells as they were at the beginning, and each step takes p of them out of use (p the
 half-width of the stencil), so that tiles need not wait for each other within `depth` steps. A short row is one tile
-and stays in its window for the whole run. Where the row really ends (always, with one tile) the halo is filled by the
+and stays in its window for all steps. Where the row really ends (always, with one tile) the halo is filled by the
 boundary's own continuation, see `extend`.
 
 Tiles are handed to threads from outside the compiled loops, which release the interpreter's lock: unlike Numba's own
@@ -188,7 +188,7 @@ def load(window, origin, cells, tile, tiles, edges, left, right):
 
 @compiled
 def store(window, origin, cells, edges):
-    """Put the tile back, and its outermost cells where the neighbours will look for them."""
+    """Put the tile back, and its outermost cells where the neighbours read them."""
     for i in range(cells.size):
         cells[i] = window[origin + i]
     halo, last = edges.shape[1], origin + cells.size - edges.shape[1]

@@ -5,7 +5,7 @@ A drive x[t, i] over the last `steps` steps leaves, in a linear field that was a
     y = F x = S Σ_t M^{T−1−t} V e[t],      e[t] = x[t]  or, as a pulse,  e[t] = x[t] − x[t−2]
 
 with M one step of the operator, V the encoder and S what of the state the snapshot shows: the displacement of every
-ring, or that and the level before it. The adjoint steps backwards with Mᵀ and listens where the inputs enter.
+ring, or that and the level before it. The adjoint steps backwards with Mᵀ and reads where the inputs enter, with Vᵀ.
 """
 
 from __future__ import annotations
@@ -75,14 +75,14 @@ class Design:
         """Return Fᵀ y, shape (steps, inputs), of a snapshot (R,)."""
         state = np.zeros(self.entry.shape[0])
         state[self.seen] = _shaped(snapshot, "snapshot", self.seen.shape)
-        heard = np.empty((self.steps, self.inputs))
-        backwards, listen = self._transposed
+        product = np.empty((self.steps, self.inputs))
+        backwards, read = self._transposed
         for t in range(self.steps - 1, -1, -1):
-            heard[t] = listen @ state
+            product[t] = read @ state
             state = backwards @ state
         if self.pulse:
-            heard[:-2] -= heard[2:]
-        return heard
+            product[:-2] -= product[2:]
+        return product
 
     def columns(self, chosen=None) -> np.ndarray:
         """Return the matrix of F, (R, steps · inputs), or the chosen columns of it."""
@@ -169,7 +169,7 @@ def design(
     encoder : {"own", "first"} or array_like, shape (rings, N, inputs)
         As in `simulate`.
     inputs : int, optional
-        Their number, where the encoder is no array; one a ring by default.
+        Their number, where the encoder is not an array; one a ring by default.
     source : {"pulse", "force"}
         How a two-way field takes an input, as in `simulate`.
     previous : bool

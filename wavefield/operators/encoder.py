@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from wavefield.checks import positive_int
+from wavefield.operators.operator import WaveOperator
+from wavefield.operators.step_matrix import local_taps
 
 
 def encoder_at(positions, size: int) -> np.ndarray:
@@ -28,6 +32,66 @@ def encoder_at(positions, size: int) -> np.ndarray:
     encoder = np.zeros((1, size, positions.size))
     encoder[0, positions, np.arange(positions.size)] = 1.0
     return encoder
+
+
+def driven_ends(operator: WaveOperator, size: int, ends: Sequence[str] = ("left", "right")) -> np.ndarray:
+    """Encoder through which inputs move the ends of a two-way field: the displacement of fixed ends, the slope of free.
+
+        h[−1] = x[t]  (fixed: one cell beyond the left end, where it is zero otherwise),      ∂h/∂x = x[t]  (free)
+
+    and likewise at the right end. The stencil is continued about the moved end, oddly or evenly, so that what it reads
+    there is linear in x: an input, to be taken as ``source="force"``.
+
+    Parameters
+    ----------
+    operator : WaveOperator
+        Two-way, with fixed or free ends.
+    size : int
+    ends : sequence of {"left", "right"}
+        Which ends are driven. Input ``ring · len(ends) + i`` drives end i of a ring.
+
+    Returns
+    -------
+    ndarray, shape (rings, size, rings · len(ends))
+
+    Raises
+    ------
+    ValueError
+        If the operator has no end that could be moved so.
+
+    Examples
+    --------
+    A string at Courant 1 whose left end is held up for one step:
+
+    >>> import wavefield as wf
+    >>> string = wf.wave(1.0, boundary="fixed")
+    >>> encoder = driven_ends(string, 6, ["left"])
+    >>> wf.simulate(string, [1.0, 0, 0, 0], encoder=encoder, source="force").activity[-1, 0].values.tolist()
+    [0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+    """
+    if operator.levels != 2 or operator.boundary not in ("fixed", "free"):
+        raise ValueError(f"operator must be a two-way wave between fixed or free ends, got {operator!r}")
+    ends = list(ends)
+    if not ends or len(set(ends)) < len(ends) or not set(ends) <= {"left", "right"}:
+        raise ValueError(f"ends must hold 'left', 'right' or both, got {ends!r}")
+    size = positive_int(size, "size")
+    operator.check_size(size)
+    taps = local_taps(operator, size)  # (rings, K, N)
+    half = taps.shape[1] // 2
+    encoder = np.zeros((operator.rings, size, operator.rings, len(ends)))
+    rings = np.arange(operator.rings)
+    for i, end in enumerate(ends):
+        inward = taps if end == "left" else taps[:, ::-1, ::-1]
+        entry = np.zeros((operator.rings, size))
+        for n in range(min(half, size)):
+            for beyond in range(1, half - n + 1):  # what cell n reads at position −beyond
+                if operator.boundary == "fixed":
+                    unit = 1.0 if beyond == 1 else 2.0
+                else:
+                    unit = 2 * beyond * operator.dx * (-1 if end == "left" else 1)
+                entry[:, n] += unit * inward[:, half - n - beyond, n]
+        encoder[rings, :, rings, i] = entry if end == "left" else entry[:, ::-1]
+    return encoder.reshape(operator.rings, size, -1)
 
 
 def resolve_encoder(encoder, operator, size: int, inputs: int):

@@ -13,14 +13,19 @@ from wavefield.operators.step_matrix import local_taps, reflect
 def energy(operator: WaveOperator, now, before) -> np.ndarray:
     """Energy of each ring between two successive levels of a two-way field.
 
-        E^{n+½} = ½ ‖(h^{n+1} − h^n)/dt‖² + ½ ⟨h^{n+1}, −c²L h^n⟩,     ⟨a, b⟩ = dx Σ_i w_i a_i b_i
+        E^{n+½} = ½ ‖(h^{n+1} − h^n)/dt‖² + ½ ⟨h^{n+1}, −c²L h^n⟩ + ¼ (‖ωh^{n+1}‖² + ‖ωh^n‖²),
+
+    with ⟨a, b⟩ = dx Σ_i w_i a_i b_i and ω² the restoring force, if there is a profile of it (where it is negative its
+    energy is ½ ω² h^{n+1} h^n).
 
     The potential energy is a product of the *two* levels; with it the sum is a constant of the leapfrog scheme, to
     rounding, where there is no damping, whatever the stencil, the speed profile and the ends: w = 1 on a ring and
     between fixed ends, and ½ at the two end cells of a free line, of which half a cell lies inside. With damping it
     falls by exactly what the damping takes,
 
-        E^{n+½} − E^{n−½} = −γ dt ‖(h^{n+1} − h^{n−1})/(2dt)‖².
+        E^{n+½} − E^{n−½} = −dt ‖√γ (h^{n+1} − h^{n−1})/(2dt)‖²,
+
+    also where γ depends on position.
 
     Between absorbing ends it is that of the free line: constant until a wave reaches an end, and gone with it. The
     energy is positive for Courant numbers below the limit of the stencil; at the limit a field of the Nyquist
@@ -49,7 +54,7 @@ def energy(operator: WaveOperator, now, before) -> np.ndarray:
 
     Examples
     --------
-    A hump at rest splits into two that leave each other:
+    A hump at rest splits into two that move apart:
 
     >>> import wavefield as wf
     >>> levels = np.array([[[0, 0, 2, 2, 0, 0]], [[0, 1, 1, 1, 1, 0]], [[1, 1, 0, 0, 1, 1]]])
@@ -70,6 +75,9 @@ def energy(operator: WaveOperator, now, before) -> np.ndarray:
         weights[[0, -1]] = 0.5
     kinetic = ((now - before) ** 2) @ weights
     potential = (now * _stiffness(operator, before)) @ weights
+    if operator.restoring_profile is not None:
+        pulling = np.maximum(operator.restoring_profile, 0)  # what pushes is in the taps
+        potential += 0.5 * operator.dt**2 * (pulling * (now**2 + before**2)) @ weights
     return 0.5 * (kinetic + potential) * operator.dx / operator.dt**2
 
 
@@ -77,12 +85,12 @@ def _stiffness(operator, field):
     """−(c·dt)²L h, shape (..., rings, N).
 
     Written in differences h_i − h_{i+j}, so that a large constant in the field costs no digits; what the taps leave
-    of 2 in their sum (nothing but rounding, unless the kernel is a hand-made one with a restoring force) comes last.
+    of 2 in their sum (only rounding, unless the kernel has a restoring force) comes last.
     """
     size = field.shape[-1]
     if operator.boundary == "absorbing":
         operator = replace(operator, boundary="free")
-    taps = local_taps(operator, size) * (1 + operator.halved_damping)[:, None, None]  # (rings, K, N)
+    taps = local_taps(operator, size) / operator.local_gain(size)[:, None]  # (rings, K, N)
     half = taps.shape[1] // 2
     result = (2 - taps.sum(axis=1)) * field
     for j in (*range(half), *range(half + 1, taps.shape[1])):

@@ -9,8 +9,10 @@ with a kernel ``u[C_out, C_in, K]``, K odd, and a boundary that says what stands
 - ``periodic``   the ring: positions count modulo N;
 - ``fixed``      the field is zero one cell beyond each end (odd reflection there; its modes are those of DST-I);
 - ``free``       the line is mirrored about its end cells (its modes are those of DCT-I);
-- ``absorbing``  what reaches an end leaves: nothing enters a one-way field, and a two-way field ends in
-  first-order Mur conditions, h₀[t+1] = h₁[t] + (r−1)/(r+1)·(h₁[t+1] − h₀[t]);
+- ``absorbing``  what reaches an end leaves: nothing enters a one-way field, and a two-way field ends in the one-way
+  wave equation ∂h/∂t + γ/2·h = ±c·∂h/∂x, centred between the last two cells (Mur's first-order condition, damped):
+  (1+r+g/2)·h₀[t+1] = (1+r−g/2)·h₁[t] + (r−1−g/2)·h₁[t+1] + (1−r−g/2)·h₀[t] with g = γdt/2; see `wave` for what it
+  lets back;
 - ``open``       zero beyond the ends and, where a boundary row is given, one end driven by it:
   h[t+1, o, end] = Σ_{i,n} row[o, i, n] · h[t, i, n].
 
@@ -26,10 +28,10 @@ import numpy as np
 import xarray as xr
 from scipy import sparse
 
-from wavefield.checks import positive, positive_int
+from wavefield.checks import positive, positive_int, real_array
 from wavefield.operators.power import Jump
 from wavefield.operators.step_matrix import one_step_matrix
-from wavefield.values import digest, read_only, rebuild, same, settle
+from wavefield.values import digest, read_only, rebuild, same, set_fields
 
 BOUNDARIES = ("periodic", "fixed", "free", "absorbing", "open")
 
@@ -52,12 +54,15 @@ class WaveOperator:
         2 for an equation of second order in time: the channels then come in pairs (h[t], h[t−1]), one pair a ring.
     profile : array_like, shape (N,), optional
         Local speed relative to that of the kernel, for a speed ν(x) that depends on position. The operator is then
-        no convolution: it can be simulated but has no symbol.
+        not a convolution: it can be simulated but has no symbol.
     boundary_row : array_like, shape (C, C, N), optional
-        Weights with which the whole field drives one end of an open line.
+        Weights with which all of the field drives one end of an open line.
     driven_end : {-1, 0}
         Which end the boundary row drives: the last position (from where ``transport(-1)`` runs to lower
         positions) or the first.
+    damping_profile, restoring_profile : array_like, shape (N,), optional
+        Damping γ(x) of a two-way wave, per unit of time, beside that of the kernel, and restoring force ω²(x), per
+        unit of time squared. They come with a speed profile, of ones where none is given.
 
     Raises
     ------
@@ -79,19 +84,27 @@ class WaveOperator:
     profile: np.ndarray | None = None
     boundary_row: np.ndarray | None = None
     driven_end: int = -1
+    damping_profile: np.ndarray | None = None
+    restoring_profile: np.ndarray | None = None
 
     def __post_init__(self):
-        settle(self, kernel=_checked_kernel(self.kernel), dx=positive(self.dx, "dx"), dt=positive(self.dt, "dt"))
+        set_fields(self, kernel=_checked_kernel(self.kernel), dx=positive(self.dx, "dx"), dt=positive(self.dt, "dt"))
         if self.boundary not in BOUNDARIES:
             raise ValueError(f"boundary must be one of {', '.join(BOUNDARIES)}, got {self.boundary!r}")
         if self.levels not in (1, 2):
             raise ValueError(f"levels must be 1 or 2, got {self.levels!r}")
         if self.levels == 2:
             _check_pairs(self.kernel)
+        for name in ("damping_profile", "restoring_profile"):
+            if (given := getattr(self, name)) is not None:
+                set_fields(self, **{name: read_only(real_array(given, name))})
+                if self.profile is None:  # whatever needs positions that are all alike asks for a profile
+                    set_fields(self, profile=np.ones(np.shape(given)))
         if self.profile is not None:
-            settle(self, profile=_checked_profile(self))
+            set_fields(self, profile=_checked_profile(self))
+            _check_medium(self)
         if self.boundary_row is not None:
-            settle(self, boundary_row=_checked_row(self))
+            set_fields(self, boundary_row=_checked_row(self))
         if self.driven_end not in (0, -1):
             raise ValueError(f"driven_end must be 0 or -1, got {self.driven_end!r}")
         if self.boundary == "free" and self.levels == 1 and not self.symmetric:
@@ -167,7 +180,7 @@ class WaveOperator:
         shape = "×".join(map(str, self.kernel.shape))
         numbers = ", ".join(f"{c:g}" for c in self.courant[:4]) + (", …" if self.rings > 4 else "")
         kind = "two-way" if self.levels == 2 else "one-level"
-        extra = ", speed profile" if self.profile is not None else ""
+        extra = "".join(f", {name}" for name in self._profiles)
         return (
             f"WaveOperator({kind}, kernel {shape}, {self.boundary}, rings={self.rings}, Courant {numbers}, "
             f"dx={self.dx:g}, dt={self.dt:g}{extra})"
@@ -202,7 +215,7 @@ class WaveOperator:
         Raises
         ------
         ValueError
-            If the operator is no convolution of a ring (another boundary than periodic, or a speed profile).
+            If the operator is not a convolution of a ring (another boundary than periodic, or a speed profile).
         """
         self._require_convolution("symbol")
         return self.symbol_per_cell(np.asarray(wavenumber, dtype=float) * self.dx)
@@ -320,8 +333,14 @@ class WaveOperator:
 
     def _require_convolution(self, what):
         if self.boundary != "periodic" or self.profile is not None:
-            kind = f"boundary={self.boundary!r}" if self.profile is None else "a speed profile"
-            raise ValueError(f"{what} is defined for periodic operators without a speed profile, this one has {kind}")
+            kind = " and ".join(f"a {name}" for name in self._profiles) or f"boundary={self.boundary!r}"
+            raise ValueError(f"{what} is defined for periodic operators without a profile, this one has {kind}")
+
+    @property
+    def _profiles(self):
+        """Names of what depends on the position."""
+        given = {"speed": self.profile, "damping": self.damping_profile, "restoring": self.restoring_profile}
+        return [f"{name} profile" for name, profile in given.items() if profile is not None]
 
     # ---- matrix -----------------------------------------------------------------------------------------------
 
@@ -345,6 +364,36 @@ class WaveOperator:
     def local_courant(self, size: int) -> np.ndarray:
         """Courant number at every position, shape (rings, size)."""
         return self.courant[:, None] * (np.ones(size) if self.profile is None else self.profile)
+
+    def local_halved_damping(self, size: int) -> np.ndarray:
+        """g = γ·dt/2 of a two-level operator at every position, shape (rings, size)."""
+        more = np.zeros(size) if self.damping_profile is None else self.damping_profile * self.dt / 2
+        return self.halved_damping[:, None] + more
+
+    def local_gain(self, size: int) -> np.ndarray:
+        """s = 1/(1 + g + w/2), what damping and a restoring force leave of a new level, shape (rings, size).
+
+        w = (ω·dt)² where it is positive: such a force is taken as the mean of the new level and the one before, so
+        that it needs no smaller step. Where ω² is negative the force is that of the level between, `local_middle`,
+        for the same reason.
+        """
+        return 1 / (1 + self.local_halved_damping(size) + self._half_restoring(size))
+
+    def local_previous_weight(self, size: int) -> np.ndarray:
+        """q = (1 − g + w/2)/(1 + g + w/2), `previous_weight` at every position, shape (rings, size)."""
+        if self.damping_profile is None and self.restoring_profile is None:
+            return np.repeat(self.previous_weight[:, None], size, axis=1)
+        g, w = self.local_halved_damping(size), self._half_restoring(size)
+        return (1 - g + w) / (1 + g + w)
+
+    def local_middle(self, size: int) -> np.ndarray:
+        """m = 2 − min(ω², 0)·dt², the weight of h[t] that does not come from differences, shape (size,)."""
+        force = np.zeros(size) if self.restoring_profile is None else self.restoring_profile
+        return 2 - np.minimum(force, 0) * self.dt**2
+
+    def _half_restoring(self, size):
+        force = np.zeros(size) if self.restoring_profile is None else self.restoring_profile
+        return np.maximum(force, 0) * self.dt**2 / 2
 
 
 @dataclass(frozen=True)
@@ -411,6 +460,23 @@ def _checked_profile(op):
     if op.levels == 2 and (profile <= 0).any():
         raise ValueError(f"profile of a two-way wave must be positive, got {profile.min():g}")
     return read_only(profile)
+
+
+def _check_medium(op):
+    """Check the profiles beside that of the speed, which has been checked."""
+    for name in ("damping_profile", "restoring_profile"):
+        given = getattr(op, name)
+        if given is None:
+            continue
+        if op.levels != 2:
+            raise ValueError(f"{name} needs a two-way wave; a one-way field fades by the gain of its kernel")
+        if given.shape != op.profile.shape:
+            raise ValueError(f"{name} must be of shape {op.profile.shape}, as the profile, got {given.shape}")
+    if op.damping_profile is not None and (op.damping_profile < 0).any():
+        raise ValueError(f"damping_profile must not be negative, got {op.damping_profile.min():g}")
+    if op.levels == 2 and not (op.local_previous_weight(op.profile.size) > 0).all():
+        largest = 2 * op.local_halved_damping(op.profile.size).max()
+        raise ValueError(f"damping·dt must be below 2, or the field flips at every step; got {largest:g}")
 
 
 def _checked_row(op):

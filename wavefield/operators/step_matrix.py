@@ -15,7 +15,7 @@ def one_step_matrix(op, size: int) -> sparse.csr_array:
     shape = (op.channels * size,) * 2
     matrix = _joined(triplets, shape)
     if op.boundary == "absorbing" and op.levels == 2:
-        matrix = _with_mur_ends(matrix, op, size)
+        matrix = _with_absorbing_ends(matrix, op, size)
     if op.boundary_row is not None:
         matrix = _with_driven_end(matrix, op, size)
     return matrix
@@ -25,7 +25,10 @@ def conductance(op, size: int) -> np.ndarray:
     """r² at the size + 1 faces between positions, the mean of both sides, of a two-way operator, (rings, size + 1).
 
     With it the two-way equation in a medium of varying speed reads
-    (1 + γdt/2)·h_i[t+1] = 2h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}) − (1 − γdt/2)·h_i[t−1].
+
+        h_i[t+1] = s·(m·h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1})) − q·h_i[t−1],
+
+    s the local gain, m = 2 unless a force drives the field away from zero, and q the local weight of the level before.
     """
     squared = op.local_courant(size) ** 2
     inner = (squared[:, 1:] + squared[:, :-1]) / 2
@@ -43,11 +46,23 @@ def local_taps(op, size: int) -> np.ndarray:
         return np.repeat(op.taps[:, :, None], size, axis=2)
     if op.levels == 2:
         g = conductance(op, size)
-        taps = np.stack([g[:, :-1], 2 - g[:, :-1] - g[:, 1:], g[:, 1:]], axis=1)
-        return taps / (1 + op.halved_damping)[:, None, None]
+        taps = np.stack([g[:, :-1], op.local_middle(size) - g[:, :-1] - g[:, 1:], g[:, 1:]], axis=1)
+        return taps * op.local_gain(size)[:, None]
     nu = op.local_courant(size)
     taps = np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)
     return taps * op.taps.sum(axis=1)[:, None, None]
+
+
+def absorbing_ends(op, size: int) -> np.ndarray:
+    """Weights of h₁[t], h₁[t+1] and h₀[t] in h₀[t+1] at both absorbing ends, h₁ the next cell, shape (rings, 2, 3).
+
+    Outgoing waves of the damped equation obey c·∂h/∂x = √(∂²/∂t² + γ∂/∂t) h at the left end, and to first order in
+    γ over the frequency ∂h/∂t + γ/2·h; centred in space between the two cells and in time between the two steps,
+
+        r (h₁' − h₀' + h₁ − h₀) = (h₁' − h₁ + h₀' − h₀) + g/2·(h₁' + h₀' + h₁ + h₀),      g = γdt/2.
+    """
+    r, g = (local[:, [0, -1]] for local in (op.local_courant(size), op.local_halved_damping(size)))
+    return np.stack([1 + r - g / 2, r - 1 - g / 2, 1 - r - g / 2], axis=2) / (1 + r + g / 2)[:, :, None]
 
 
 def near_end_taps(op) -> np.ndarray:
@@ -81,6 +96,8 @@ def _block(op, o, i, size):
     on_itself = o == i and o % op.levels == 0
     weights = local_taps(op, size)[o // op.levels] if on_itself else np.repeat(op.kernel[o, i][:, None], size, axis=1)
     half = op.kernel.shape[2] // 2
+    if op.levels == 2 and o % 2 == 0 and i == o + 1:
+        weights[half] = -op.local_previous_weight(size)[o // 2]
     here, rows, columns, values = np.arange(size), [], [], []
     if op.boundary == "absorbing" and op.levels == 2 and on_itself:
         weights = _low_order_near_ends(weights, near_end_taps(op)[o // 2], half)
@@ -103,14 +120,13 @@ def _low_order_near_ends(weights, near, half):
     return weights
 
 
-def _with_mur_ends(matrix, op, size):
-    """h₀[t+1] = h₁[t] + (r−1)/(r+1)·(h₁[t+1] − h₀[t]) at both ends, h₁[t+1] put in from its own row."""
+def _with_absorbing_ends(matrix, op, size):
+    """The rows of both ends as `absorbing_ends` says, h₁[t+1] put in from its own row."""
     first = 2 * size * np.arange(op.rings)[:, None]
     ends, inward = (first + np.array([[0, size - 1], [1, size - 2]])[:, None]).reshape(2, -1)
-    r = op.local_courant(size)[:, [0, -1]].ravel()
-    mur = (r - 1) / (r + 1)
-    taken = _joined([(ends, inward, mur)], matrix.shape)
-    added = _joined([(ends, inward, np.ones(mur.size)), (ends, ends, -mur)], matrix.shape)
+    inner, newer, own = absorbing_ends(op, size).reshape(-1, 3).T
+    taken = _joined([(ends, inward, newer)], matrix.shape)
+    added = _joined([(ends, inward, inner), (ends, ends, own)], matrix.shape)
     return _without_rows(matrix, ends) + taken @ matrix + added
 
 

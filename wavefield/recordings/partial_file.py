@@ -4,7 +4,7 @@
 growing variables (those along ``time`` or ``step`` that are appended, and ``previous``) are contiguous in it, so that
 appending replaces bytes inside them, without the HDF5 library: no kill finds the structure of the file half changed,
 and a block costs what writing its bytes costs. ``time`` and ``step`` begin as NaN (the smallest integer where they are
-integers) and are written after the rows they stand for: rows that have a time are whole.
+integers) and are written after the rows they stand for: rows that have a time are complete.
 
 Other ways were measured. HDF5's single-writer mode leaves a file that plain readers refuse after a kill; closing the
 file at every flush costs some twenty milliseconds each, and has moments in which a kill would ruin it.
@@ -115,7 +115,7 @@ def lay_out(path: Path, template: xr.Dataset, room: dict[str, int]) -> dict[str,
 
 
 def cut_to_written(dataset: xr.Dataset) -> xr.Dataset:
-    """The part of a partial file that has been written; a whole file as it is."""
+    """The part of a partial file that has been written; a complete file as it is."""
     written = {}
     for dim in {"time", "step"} & dataset.indexes.keys():
         values = dataset[dim].values
@@ -145,7 +145,7 @@ def target_path(path: str | os.PathLike) -> Path:
 
 
 def partial_path(path: str | os.PathLike) -> Path:
-    """Return where the recording is kept until it is whole: ``NAME.partial.nc`` for ``NAME.nc``."""
+    """Return where the recording is kept until it is complete: ``NAME.partial.nc`` for ``NAME.nc``."""
     return Path(path).with_suffix(_SUFFIX)
 
 

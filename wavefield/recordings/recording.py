@@ -13,9 +13,10 @@ every save_every-th state is kept. Beside it stand, where they apply,
                      which step t begins: inputs arrive at every step, also where states are not kept, and selecting
                      in time (the last snapshot, say) must not cut away the input that led there.
     previous         the level before the last stored state, without which a two-way field cannot be continued
-    earlier_drive    the two inputs before the first, at which a pulse still looks back where a run is continued
-    kernel, encoder, bias, profile, boundary_row     what moved the field (dims in `DIMS`)
-    label, loss      what a network was asked for, and how far off it was
+    earlier_drive    the two inputs before the first, which a pulse still needs where a run is continued
+    kernel, encoder, bias, profile, damping_profile, restoring_profile, boundary_row
+                     what moved the field (dims in `DIMS`)
+    label, loss      what a network should have answered, and its error
 
 Every variable and coordinate has ``units`` and ``long_name``; attributes are str, int, float or lists of those, which
 is what netCDF takes (a list of one item comes back as the item). On disk a recording is a plain netCDF 4 file, which
@@ -71,6 +72,8 @@ LONG_NAMES = {
     "kernel": "recurrent kernel",
     "encoder": "weight with which an input enters",
     "profile": "speed at a position",
+    "damping_profile": "damping at a position",
+    "restoring_profile": "restoring force at a position",
     "boundary_row": "weight with which the field drives its end",
     "earlier_drive": "the two inputs before the first",
 }
@@ -93,6 +96,8 @@ def recording(
     encoder=None,
     bias=None,
     profile=None,
+    damping_profile=None,
+    restoring_profile=None,
     boundary_row=None,
     label=None,
     loss=None,
@@ -117,12 +122,13 @@ def recording(
     dt, dx : float, optional
         Time step and distance of positions, kept as attributes. They make the regular coordinates
         time = (t + 1)·save_every·dt, step = t·dt and position (or x, y) = n·dx, and are 1 unless given or made
-        needless by `coords`. Times that count steps (dt a whole number, units ``1``) are integers.
+        needless by `coords`. Times that count steps (dt an integer, units ``1``) are integers.
     save_every : int
         Steps from one stored state to the next.
     source : str, optional
         What produced the activity: a model, an instrument. By default the name and version of this package.
-    drive, earlier_drive, kernel, encoder, bias, profile, boundary_row : array or DataArray, optional
+    drive, earlier_drive, kernel, encoder, bias, profile : array or DataArray, optional
+    damping_profile, restoring_profile, boundary_row : array or DataArray, optional
         Arrays with the dims of `DIMS` (the drives may have ``trial`` before them), or DataArrays with others.
     previous : array, optional
         The level before the last stored state: the dims of `activity` without ``time``.
@@ -157,7 +163,8 @@ def recording(
     field_dims = arrays["activity"].dims
     per_sample = tuple(dim for dim in ("trial", "time") if dim in field_dims)
     companions = dict(drive=drive, earlier_drive=earlier_drive, previous=previous, label=label, loss=loss)
-    companions |= dict(kernel=kernel, encoder=encoder, bias=bias, profile=profile, boundary_row=boundary_row)
+    companions |= dict(kernel=kernel, encoder=encoder, bias=bias, boundary_row=boundary_row)
+    companions |= dict(profile=profile, damping_profile=damping_profile, restoring_profile=restoring_profile)
     companions = {name: _array(name, value) for name, value in companions.items() if value is not None}
     for name, array in companions.items():
         names = {
@@ -206,7 +213,7 @@ def with_history(dataset: xr.Dataset, text: str) -> xr.Dataset:
 
 
 def save_recording(dataset: xr.Dataset, path: str | os.PathLike) -> Path:
-    """Write a recording to a netCDF 4 file, which appears under its name only when it is whole.
+    """Write a recording to a netCDF 4 file, which appears under its name only when it is complete.
 
     Values keep their dtype, bit for bit. An older file of that name is replaced at the end, not before. Lazy (dask)
     recordings are computed piece by piece. `open_recording` reads it back.
@@ -226,7 +233,7 @@ def save_recording(dataset: xr.Dataset, path: str | os.PathLike) -> Path:
     Raises
     ------
     TypeError, ValueError
-        If the dataset is no valid recording or the name does not end in ``.nc``.
+        If the dataset is not a valid recording or the name does not end in ``.nc``.
     OSError
         Naming the path; before anything is computed if it cannot be written, later if the disk fills up. Neither
         leaves a file behind.

@@ -1,7 +1,7 @@
 """What makes a dataset a recording: the rules of its layout, coordinates and attributes, and the check of them.
 
-The rules are those of the data model (see `wavefield.recording`) and of netCDF, so that whatever passes here can be
-written and is read back as it was.
+The rules are those of the data model (see `wavefield.recordings.recording`) and of netCDF, so that whatever passes here
+can be written and is read back as it was.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ DIMS = {
     "encoder": ("channel", "position", "input"),
     "bias": ("channel", "position"),
     "profile": ("position",),
+    "damping_profile": ("position",),
+    "restoring_profile": ("position",),
     "boundary_row": ("channel_out", "channel_in", "position"),
 }
 
@@ -41,14 +43,15 @@ _INT64 = np.iinfo(np.int64)
 
 
 def validate_recording(dataset: xr.Dataset) -> None:
-    """Raise an error that lists everything by which a dataset is not a recording (see `wavefield.recording`).
+    """Raise an error that lists everything by which a dataset is not a recording.
 
-    Lazy data are not computed. NaN in `activity` is accepted (dead electrodes), no times at all too (a template).
+    `wavefield.recordings.recording` documents the data model. Lazy data are not computed. NaN in `activity` is
+    accepted (dead electrodes), no times at all too (a template).
 
     Raises
     ------
     TypeError
-        If it is no `xarray.Dataset`.
+        If it is not an `xarray.Dataset`.
     ValueError
         Saying of each problem what is missing or wrong and what is accepted.
 
@@ -69,7 +72,7 @@ position), (trial, time, channel, y, x), (trial, time, electrode), trial and cha
 
 
 def regular_times(numbers: np.ndarray, interval: float, units: str) -> np.ndarray:
-    """Return numbers·interval, as integers where they count steps (units ``1`` and a whole interval)."""
+    """Return numbers·interval, as integers where they count steps (units ``1`` and an integer interval)."""
     times = np.asarray(numbers) * float(interval)
     exact = units == "1" and float(interval).is_integer() and np.max(times, initial=0) < 2**53
     return times.astype(np.int64) if exact else times
@@ -138,7 +141,7 @@ def _attribute_problems(where, attributes, required):
             yield f"{where} has no {name}, a text"
     for name, value in attributes.items():
         if not _is_name(name) or name in _RESERVED:
-            yield f"{where} holds {name!r}, which is reserved or no name (a letter, then letters, digits, underscores)"
+            yield f"{where} holds {name!r}, reserved or not a name (a letter, then letters, digits, underscores)"
         elif not _is_attribute(value):
             yield (
                 f"{where}[{name!r}] is {value!r}; accepted are text, int (64 bits), float and lists of text or of "

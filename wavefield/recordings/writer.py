@@ -17,7 +17,7 @@ FIRST_ROOM = 64  # times; doubled whenever they are used up, where their number 
 
 
 class RecordingWriter:
-    """Write a recording along time, block by block, to a file that appears under its name only when it is whole.
+    """Write a recording along time, block by block, to a file that appears under its name only when it is complete.
 
     Until then it is ``NAME.partial.nc``, which `open_recording` reads at any moment up to the last block appended, also
     after the process was killed. As a context manager the writer completes the file when the block ends; an exception
@@ -26,7 +26,7 @@ class RecordingWriter:
     Parameters
     ----------
     path : path
-        Ending in ``.nc``. A file of that name is replaced when the new one is whole.
+        Ending in ``.nc``. A file of that name is replaced when the new one is complete.
     template : xarray.Dataset
         A recording that says the dims, dtypes, coordinates and attributes of the file and holds its variables without
         time (kernel, encoder, drive, …). Its own values along time are not written: it may have no times, as
@@ -42,7 +42,7 @@ class RecordingWriter:
     Attributes
     ----------
     path, partial : pathlib.Path
-        The file, and where it is kept until it is whole.
+        The file, and where it is kept until it is complete.
     written : int
         Number of times appended.
 
@@ -53,7 +53,7 @@ class RecordingWriter:
     OSError
         Naming the path, if it cannot be written or there is too little space.
     TypeError, ValueError
-        If the template is no recording, the name does not end in ``.nc`` or `steps` is not a positive integer.
+        If the template is not a recording, the name does not end in ``.nc`` or `steps` is not a positive integer.
 
     Examples
     --------
@@ -90,7 +90,7 @@ class RecordingWriter:
         return self._written["time"]
 
     def append(self, block, *, time=None, **variables) -> None:
-        """Write the next times. When this returns they are in the partial file, whatever becomes of the process.
+        """Write the next times. When this returns they are in the partial file, even if the process is killed.
 
         Parameters
         ----------
@@ -154,7 +154,7 @@ class RecordingWriter:
                 raise FileExistsError(errno.EEXIST, "another writer has put its own file here", str(self.partial))
             os.replace(self.partial, self.path)
         finally:
-            self._let_go()
+            self._release()
 
     def __enter__(self) -> RecordingWriter:
         return self
@@ -163,12 +163,12 @@ class RecordingWriter:
         if kind is None:
             self.close()
         elif self._file is not None:
-            self._let_go()
+            self._release()
 
-    def _let_go(self):
+    def _release(self):
         self._file.close()
         self._file = None
-        if not self.written:  # of use to nobody
+        if not self.written:  # an empty file is useless
             self.partial.unlink(missing_ok=True)
 
     def _write(self, name, rows):

@@ -58,7 +58,7 @@ class Past(NamedTuple):
 
     @property
     def last_inputs(self) -> np.ndarray | None:
-        """The last two inputs, (B, 2, I), at which a pulse still looks back; other inputs are over at once."""
+        """The last two inputs, (B, 2, I), which a pulse still needs; other inputs have no effect later."""
         if self.drive is None:
             return None
         return self.inputs(2) if self.pulse else np.zeros_like(self.drive[:, :2])
@@ -75,11 +75,11 @@ def past_of(rec: xr.Dataset) -> Past:
     Raises
     ------
     ValueError
-        If the recording was cut or turned in space, or does not tell its time.
+        If the recording was cut or reversed in space, or has no time.
     """
     check_whole(rec)
     if "time" not in rec.coords:
-        raise ValueError("the recording does not tell the time of its state: its coordinate time is missing")
+        raise ValueError("the recording does not say the time of its state: its coordinate time is missing")
     if "time" not in rec["activity"].dims:
         rec = rec.assign(activity=rec["activity"].expand_dims("time"))
     first, dt = int(rec.attrs.get("first_step", 0)), float(rec.attrs.get("dt", 1.0))
@@ -92,7 +92,7 @@ def past_of(rec: xr.Dataset) -> Past:
 
 
 def check_whole(rec: xr.Dataset) -> None:
-    """Refuse a recording whose field was cut or turned in space, so that its operator moves it no longer."""
+    """Refuse a recording whose field was cut or reversed in space, so that its operator moves it no longer."""
     size = rec.sizes["position"]
     if int(rec.attrs.get("size", size)) != size:
         raise ValueError(
@@ -126,8 +126,8 @@ def _level_before(rec, own_steps, dt):
     if own_steps == int(rec.attrs.get("steps", own_steps)) and "previous" in rec:
         return rec["previous"].values
     times = rec["time"].values[-2:].astype(float)
-    whole = times.size == 2 and round((times[1] - times[0]) / dt) == 1
-    return rec["activity"].isel(time=-2).values if whole else None
+    successive = times.size == 2 and round((times[1] - times[0]) / dt) == 1
+    return rec["activity"].isel(time=-2).values if successive else None
 
 
 def _with_trials(drive):
@@ -149,4 +149,4 @@ def _at_rest(op, now):
     lifted = np.zeros((now.shape[0], op.rings, 2, size))
     lifted[:, :, 0] = now
     moved = (step @ lifted.reshape(len(now), -1).T).T.reshape(lifted.shape)[:, :, 0]
-    return moved / (1 + op.previous_weight[:, None])
+    return moved / (1 + op.local_previous_weight(size))

@@ -19,7 +19,7 @@ import xarray as xr
 
 from wavefield.checks import positive_int
 
-ROW_NAMES = ("step", "time", "")  # a first CSV column called so numbers the rows: it is no input
+ROW_NAMES = ("step", "time", "")  # a first CSV column called so numbers the rows: it is not an input
 
 
 def spikes(trains: Sequence[Sequence[tuple[int, float]]], steps: int) -> xr.DataArray:
@@ -66,7 +66,7 @@ def spikes(trains: Sequence[Sequence[tuple[int, float]]], steps: int) -> xr.Data
                 raise ValueError(f"{where}: onset {onset} {wrong}; onsets must increase within a train")
             values[onset, number] = amplitude
             before = onset
-    return _drive(values)
+    return as_drive(values)
 
 
 def spike_trains(drive) -> list[list[tuple[int, float]]]:
@@ -136,7 +136,7 @@ def load_drive(path: str | os.PathLike, *, variable: str | None = None) -> xr.Da
     if path.suffix.lower() not in (".csv", ".npy", ".nc"):
         raise ValueError(f"{path}: a drive is read from .csv, .npy or .nc files, got {path.suffix or 'no ending'!r}")
     if variable is not None and path.suffix.lower() != ".nc":
-        raise ValueError(f"variable={variable!r} was given, but {path} is no netCDF (.nc) file with named variables")
+        raise ValueError(f"variable={variable!r} was given, but {path} is not a netCDF (.nc) file with named variables")
     if not path.is_file():
         raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
     names = None
@@ -146,10 +146,11 @@ def load_drive(path: str | os.PathLike, *, variable: str | None = None) -> xr.Da
         values = _read_npy(path)
     else:
         values, names = _read_netcdf(path, variable)
-    return _drive(_checked(values[:, np.newaxis] if values.ndim == 1 else values, str(path)), names)
+    return as_drive(_checked(values[:, np.newaxis] if values.ndim == 1 else values, str(path)), names)
 
 
-def _drive(values, names=None):
+def as_drive(values: np.ndarray, names=None) -> xr.DataArray:
+    """Label an array (steps, inputs) as a drive, with names of its inputs where there are any."""
     coords = {"step": ("step", np.arange(len(values)), {"units": "1", "long_name": "step"})}
     if names is not None:
         coords["input"] = ("input", names, {"units": "1", "long_name": "input"})
@@ -196,7 +197,7 @@ def _read_csv(path):
         with open(path, newline="", encoding="utf-8-sig") as file:
             lines = list(csv.reader(file))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is no CSV text file: {error}") from error
+        raise ValueError(f"{path} is not a CSV text file: {error}") from error
     while lines and not "".join(lines[-1]).strip():
         lines.pop()
     first = [cell.strip("# ") for cell in lines[0]] if lines else []
@@ -218,7 +219,7 @@ def _numbers(path, line, cells, width):
     numbers = [_number(cell) for cell in cells]
     if None in numbers:
         wrong = cells[numbers.index(None)]
-        raise ValueError(f"{path}, line {line}: {wrong!r} is no number; accepted are numbers between commas")
+        raise ValueError(f"{path}, line {line}: {wrong!r} is not a number; accepted are numbers between commas")
     return numbers
 
 
@@ -239,7 +240,7 @@ def _read_npy(path):
     try:
         return np.array(np.load(path, mmap_mode="r", allow_pickle=False))  # mapped: a false header cannot claim memory
     except (ValueError, TypeError, SyntaxError, TokenError, OverflowError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is no NPY file of numbers: {error}") from error
+        raise ValueError(f"{path} is not an NPY file of numbers: {error}") from error
 
 
 def _read_netcdf(path, variable):

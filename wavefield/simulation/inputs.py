@@ -1,4 +1,4 @@
-"""The drive of a simulation, handed out in blocks of steps."""
+"""The drive of a simulation, read in blocks of steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wavefield.checks import positive_int
 class Inputs:
     """Inputs x[t] of a run, an array (B, T, I).
 
-    `earlier` holds the two inputs (B, 2, I) before the first, which the pulse source looks back at where a run is
+    `earlier` holds the two inputs (B, 2, I) before the first, which the pulse source needs where a run is
     continued.
     """
 
@@ -45,7 +45,7 @@ class Inputs:
 
 
 def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
-    """Bring a drive to its usual form and settle the number of steps; refuse what is not finite or does not fit."""
+    """Bring a drive to its usual form and determine the number of steps; refuse what is not finite or does not fit."""
     if steps is not None:
         positive_int(steps, "steps", 0)
     if drive is None or callable(drive):
@@ -66,8 +66,12 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
         raise TypeError(f"drive must be an array of numbers or a callable, got {type(drive).__name__}") from None
     if np.iscomplexobj(values):
         raise TypeError(f"drive must hold real numbers, got {values.dtype}")
-    if values.ndim not in (2, 3) or values.shape[-1] == 0 or values.shape[0] == 0:
-        raise ValueError(f"drive must have shape (steps, inputs) or (trial, steps, inputs), got {values.shape}")
+    if values.ndim not in (1, 2, 3) or 0 in (values.shape[0], values.shape[-1]):
+        raise ValueError(
+            f"drive must have shape (steps,), (steps, inputs) or (trial, steps, inputs), got {values.shape}"
+        )
+    if values.ndim == 1:  # one input
+        values = values[:, None]
     if not np.isfinite(values).all():
         bad = np.argwhere(~np.isfinite(values))[0].tolist()
         raise ValueError(f"drive must be finite, it holds {values[tuple(bad)]} at index {bad}")
@@ -85,6 +89,8 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
 
 def _in_order(drive):
     """A drive with its dims in order (trial, step or time, input); where they have no names they stay as they are."""
+    if drive.dims in (("step",), ("time",)):
+        return drive
     if all(re.fullmatch(r"dim_\d+", str(dim)) for dim in drive.dims):
         return drive
     step = "step" if "step" in drive.dims else "time"

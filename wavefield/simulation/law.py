@@ -8,7 +8,9 @@ import numpy as np
 import xarray as xr
 
 from wavefield.operators.operator import WaveOperator
-from wavefield.values import digest, read_only, rebuild, same, settle
+from wavefield.values import digest, read_only, rebuild, same, set_fields
+
+_OPTIONAL = ("profile", "damping_profile", "restoring_profile", "boundary_row")  # arrays an operator may have
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Law:
     def __post_init__(self):
         for name in ("encoder", "bias"):
             if (array := getattr(self, name)) is not None:
-                settle(self, **{name: read_only(np.array(array, dtype=float))})
+                set_fields(self, **{name: read_only(np.array(array, dtype=float))})
 
     def __eq__(self, other) -> bool:
         return same(self, other) if isinstance(other, Law) else NotImplemented
@@ -94,6 +96,8 @@ class Law:
         return {
             "kernel": op.kernel,
             "profile": op.profile,
+            "damping_profile": op.damping_profile,
+            "restoring_profile": op.restoring_profile,
             "boundary_row": op.boundary_row,
             "encoder": self.encoder,
             "bias": self.bias,
@@ -118,7 +122,7 @@ def operator_of(rec: xr.Dataset) -> WaveOperator:
     lacking = ["kernel"] * ("kernel" not in rec) + [name for name in ("boundary", "dx", "dt") if name not in rec.attrs]
     if lacking:
         raise ValueError(f"the recording does not say what moved it: it has no {', '.join(lacking)}")
-    optional = {name: rec[name].values for name in ("profile", "boundary_row") if name in rec}
+    optional = {name: rec[name].values for name in _OPTIONAL if name in rec}
     return WaveOperator(
         rec["kernel"].values,
         rec.attrs["boundary"],

@@ -24,7 +24,7 @@ _BLOCK_BYTES = 64_000_000  # of states handed to the file at a time
 
 
 class DivergenceError(ArithmeticError):
-    """The field grew beyond the numbers. `step` is the first step at which it did, `recording` what came before."""
+    """The field grew beyond the range of its numbers, first at `step`; `recording` holds what came before."""
 
     def __init__(self, step: int, recording: xr.Dataset | None):
         super().__init__(
@@ -202,7 +202,7 @@ def run_to_file(run: Run, path, overwrite: bool) -> xr.Dataset:
 
 
 def jumps(run: Run, method: str) -> bool:
-    """Whether the last state is computed at once: asked for, or possible, cheaper than stepping and no less exact."""
+    """Whether the last state is computed at once: requested, or possible, cheaper than stepping and no less exact."""
     law = run.law
     possible = run.save_every is None and law.linear and law.bias is None and can_jump(law.operator)
     if method == "jump" and not possible:

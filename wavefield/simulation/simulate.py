@@ -49,8 +49,15 @@ def simulate(
 
     T inputs give T states; ``activity[t]`` is the state after ``x[t]`` has arrived, at time (t + 1)·dt.
 
-    A two-way field takes an input in one of two ways. ``source="pulse"`` adds x[t] − x[t−2], the derivative of a
-    push: each input leaves two travelling pulses and nothing else. ``source="force"`` adds x[t], the push itself:
+    Of a two-way field σ bends the level that is new, once; the level before is carried on as it is,
+
+        h[t+1] = σ( u₀₀ ⋆ h[t] + u₀₁ h[t−1] + V e[t] + b ).
+
+    (A `WaveRNN` bends all its channels at every step. Made from a two-way operator it moves the same field where σ
+    leaves what it has bent alone: the identity, or a ReLU.)
+
+    A two-way field takes an input e in one of two ways. ``source="pulse"`` adds x[t] − x[t−2], the derivative of
+    a push: each input leaves two travelling pulses and nothing else. ``source="force"`` adds x[t], the push itself:
     it leaves a plateau that spreads behind the wave front, and on a ring the mean of the field drifts for ever. A
     one-way field takes x[t] as it is.
 
@@ -58,8 +65,9 @@ def simulate(
     ----------
     operator : WaveOperator
         With one ring, or with as many as the encoder asks for.
-    drive : array_like, DataArray or callable, optional
-        Inputs ``(steps, inputs)``, or ``(trial, steps, inputs)`` for a batch; `spikes` and `load_drive` make one.
+    drive : array_like, DataArray, Series or callable, optional
+        Inputs ``(steps, inputs)``, ``(steps,)`` for a single one, or ``(trial, steps, inputs)`` for a batch; `spikes`,
+        `ricker` and the like, and `load_drive` make one.
         A callable is called with each step index, before the run, and returns the inputs of that step, ``(inputs,)``.
     size : int
         Positions N of each ring or line. Known from `initial`, an encoder array or a speed profile if one is given.
@@ -86,7 +94,7 @@ def simulate(
         ``"jump"`` computes the last state without stepping (linear fields; needs ``save_every=None``);
         ``"auto"`` does so where it is faster, except at Courant 1, where stepping is exact and stays so.
     path : path, optional
-        Stream to this netCDF file, for results larger than memory, and return it opened lazily. Until it is whole it
+        Stream to this netCDF file, for results larger than memory, and return it opened lazily. Until it is complete it
         is ``NAME.partial.nc``, readable up to the last block.
     overwrite : bool
         Whether the partial file of an interrupted run may be replaced.
@@ -145,7 +153,7 @@ def simulate(
     at_rest = past.from_rest and law.continues(then) if then else not any(level.any() for level in start)
     run = Run(law, inputs, start, save_every, save_initial, past.steps, from_rest=at_rest, trials=trials)
     levels = jump(run) if jumps(run, method) else None
-    if levels is None or not all(np.isfinite(level).all() for level in levels):  # stepping tells where it diverged
+    if levels is None or not all(np.isfinite(level).all() for level in levels):  # stepping finds where it diverged
         return run_in_memory(run) if path is None else run_to_file(run, path, overwrite)
     result = jumped(run, levels)
     if path is None:
@@ -174,7 +182,8 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
     """
     law = Law.of(rec)
     op = law.operator
-    if op.levels != 2 or (op.previous_weight != 1).any() or op.boundary == "absorbing" or not law.linear:
+    damped = op.levels == 2 and (op.local_halved_damping(rec.sizes["position"]) != 0).any()
+    if op.levels != 2 or damped or op.boundary == "absorbing" or not law.linear:
         raise ValueError(f"rec must be of a linear, undamped two-way field with ends that absorb nothing, got {op!r}")
     past = past_of(rec)
     if past.before is None:

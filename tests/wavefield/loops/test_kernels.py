@@ -36,8 +36,14 @@ def beyond(field, reach, boundary):
     return np.pad(field, [*sides, (reach, reach)])
 
 
-def two_way(now, before, *, taps, q, boundary, drive=None, encoder=None, mur=None, near=None, steps):
-    """All levels of leapfrog, (steps, B, C, N), in float64; taps (C, K), q (C,), mur (C, 2), near (C, 3)."""
+def absorb(new, now, ends):
+    """h₀[t+1] = α·h₁[t] + β·h₁[t+1] + δ·h₀[t] at either end, in place."""
+    for end, inner, (a, b, d) in ((0, 1, ends[:, 0].T), (-1, -2, ends[:, 1].T)):
+        new[..., end] = a * now[..., inner] + b * new[..., inner] + d * now[..., end]
+
+
+def two_way(now, before, *, taps, q, boundary, drive=None, encoder=None, ends=None, near=None, steps):
+    """All levels of leapfrog, (steps, B, C, N), in float64; taps (C, K), q (C,), ends (C, 2, 3), near (C, 3)."""
     now, before, levels = now.astype(float), before.astype(float), []
     size, reach = now.shape[-1], taps.shape[1] // 2
     for t in range(steps):
@@ -49,8 +55,7 @@ def two_way(now, before, *, taps, q, boundary, drive=None, encoder=None, mur=Non
             new = np.where(close & (reach > 1), narrow, new)
         new = new - q[:, None] * before
         if boundary == "absorbing":
-            new[..., 0] = now[..., 1] + mur[:, 0] * (new[..., 1] - now[..., 0])
-            new[..., -1] = now[..., -2] + mur[:, 1] * (new[..., -2] - now[..., -1])
+            absorb(new, now, ends)
         if drive is not None:
             new = new + np.einsum("cni,bi->bcn", encoder, drive[:, t])
         now, before = new, now
@@ -119,18 +124,18 @@ def test_leapfrog_is_the_recurrence_on_the_padded_field(dtype, boundary, reach, 
             continue
         taps, q = stable_taps(rng, rings, reach)
         near, _ = stable_taps(rng, rings, 1)
-        mur = rng.uniform(-0.5, 0, (rings, 2))
+        ends = rng.uniform(-0.4, 0.4, (rings, 2, 3))
         now, before, drive, encoder = random_field(rng, (2, rings, size), dtype, 2, steps)
         if driven == "seldom":
             drive[0, [t for t in range(steps) if t not in (4, 5, 20)]] = 0
             drive[1, :-1] = 0
         levels = two_way(
-            now, before, taps=taps, q=q, boundary=boundary, mur=mur, near=near, steps=steps,
+            now, before, taps=taps, q=q, boundary=boundary, ends=ends, near=near, steps=steps,
             drive=None if driven == "silent" else drive, encoder=encoder,
         )  # fmt: skip
         out = np.empty((steps // every, *now.shape), dtype)
         ended = leapfrog(
-            now, before, taps=taps, q=q, boundary=boundary, mur=mur, near=near, steps=steps,
+            now, before, taps=taps, q=q, boundary=boundary, ends=ends, near=near, steps=steps,
             drive=None if driven == "silent" else drive, injection=injection(encoder, dtype), every=every, out=out,
         )  # fmt: skip
         agree(ended[0], levels[-1], dtype)
@@ -142,25 +147,27 @@ def test_leapfrog_is_the_recurrence_on_the_padded_field(dtype, boundary, reach, 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_leapfrog_in_a_medium_is_the_recurrence_in_conservative_form(dtype, boundary):
     rng = np.random.default_rng(3)
-    steps, rings, gamma = 29, 2, np.array([0.0, 0.2])
+    steps, rings = 29, 2
     for size in SIZES[2:]:
+        gamma = np.array([[0.0], [0.2]]) + (rng.uniform(0, 0.3, size) if size % 2 else np.zeros(size))
+        q, scale = (1 - gamma) / (1 + gamma), rng.uniform(0.3, 0.5, (rings, size)) if size > 50 else None
+        middle = rng.uniform(1.9, 2.1, size) if size > 50 else 2.0
         g = rng.uniform(0.2, 0.9, (rings, size + 1))
         g[:, -1] = g[:, 0]
-        mur = rng.uniform(-0.5, 0, (rings, 2))
+        ends = rng.uniform(-0.4, 0.4, (rings, 2, 3))
         now, before, drive, encoder = random_field(rng, (2, rings, size), dtype, 2, steps)
         h, old, levels = now.astype(float), before.astype(float), []
         for t in range(steps):
             cells = beyond(h, 1, boundary)
             flow = g * np.diff(cells)
-            new = (2 * h + np.diff(flow) - (1 - gamma[:, None]) * old) / (1 + gamma[:, None])
+            new = (middle * h + np.diff(flow)) * (1 / (1 + gamma) if scale is None else scale) - q * old
             if boundary == "absorbing":
-                new[..., 0] = h[..., 1] + mur[:, 0] * (new[..., 1] - h[..., 0])
-                new[..., -1] = h[..., -2] + mur[:, 1] * (new[..., -2] - h[..., -1])
+                absorb(new, h, ends)
             h, old = new + np.einsum("cni,bi->bcn", encoder, drive[:, t]), h
             levels.append(h)
         out = np.empty((steps, *now.shape), dtype)
         ended = leapfrog(
-            now, before, conductance=g, q=(1 - gamma) / (1 + gamma), boundary=boundary, mur=mur, steps=steps,
+            now, before, conductance=g, q=q, scale=scale, middle=middle, boundary=boundary, ends=ends, steps=steps,
             drive=drive, injection=injection(encoder, dtype), every=1, out=out,
         )  # fmt: skip
         agree(ended[0], levels[-1], dtype)
@@ -344,10 +351,12 @@ def leapfrog_cases():
                 if reach is None:
                     g = rng.uniform(0.2, 0.9, (2, 1004))
                     g[:, -1] = g[:, 0]
-                    physics = {"conductance": g, "q": q}
+                    q = q[:, None] * rng.uniform(0.9, 1, 1003)
+                    physics = {"conductance": g, "q": q, "scale": (1 + q) / 2 * rng.uniform(0.9, 1, 1003)}
+                    physics["middle"] = rng.uniform(1.9, 2, 1003)
                 else:
                     physics = {"taps": taps, "q": q, "near": stable_taps(rng, 2, 1)[0]}
-                yield physics | {"boundary": boundary, "mur": -0.1, "steps": 101}, driven
+                yield physics | {"boundary": boundary, "ends": [0.9, -0.1, 0.05], "steps": 101}, driven
 
 
 def whole_and_cut(monkeypatch, loop):

@@ -22,6 +22,7 @@ OPERATORS = {
     "two-way, fixed ends": (wf.wave(1.0, boundary="fixed"), {"previous": True}),
     "two-way, free ends": (wf.wave(0.7, boundary="free"), {}),
     "two-way, absorbing ends": (wf.wave(0.9, boundary="absorbing"), {"previous": True}),
+    "two-way, layers": (wf.wave(0.9, 0.02, boundary="absorbing", **wf.absorbing_layer(24, 8)), {"previous": True}),
     "two-way, order 4": (wf.wave(0.8, order=4), {}),
 }
 

@@ -13,7 +13,7 @@ def history(op, size, count, seed=0):
     """Levels h^{−1}, h^0 … h^count (time, rings, N) of a random field that starts at rest."""
     matrix, state = op.matrix(size), np.zeros((op.channels, size))
     state[::2] = np.random.default_rng(seed).standard_normal((op.rings, size))
-    state[1::2] = (matrix @ state.ravel()).reshape(state.shape)[::2] / (1 + op.previous_weight[:, None])
+    state[1::2] = (matrix @ state.ravel()).reshape(state.shape)[::2] / (1 + op.local_previous_weight(size))
     levels = [state[1::2], state[::2]]
     for _ in range(count):
         state = (matrix @ state.ravel()).reshape(state.shape)
@@ -55,6 +55,33 @@ def test_damping_takes_exactly_its_share(boundary, order, profile):
         inside[[0, -1]] = 0.5
     taken = gamma * dt * dx * (velocity**2 @ inside)
     np.testing.assert_allclose(np.diff(total, axis=0), -taken, rtol=0, atol=1e-13 * total.max())
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_damping_that_varies_takes_its_share_where_it_is(boundary):
+    """E^{n+½} − E^{n−½} = −dt Σ γ_i (h_i^{n+1} − h_i^{n−1})²/(2dt)² dx, also beside a restoring force that varies."""
+    rng, dx, dt = np.random.default_rng(2), 0.5, 0.25
+    local, force, ring = rng.uniform(0, 0.5, 40), rng.uniform(-0.5, 3, 40), np.array([0.02, 0.3])
+    medium = {"profile": rng.uniform(0.4, 1, 40), "damping_profile": local, "restoring_profile": force}
+    op = wf.wave([1.0, 1.5], ring, boundary=boundary, dx=dx, dt=dt, **medium)
+    levels = history(op, 40, 500)
+    total = energy(op, levels[1:], levels[:-1])
+    velocity = (levels[2:] - levels[:-2]) / (2 * dt)
+    inside = np.ones(40)
+    if boundary == "free":
+        inside[[0, -1]] = 0.5
+    taken = dt * dx * (velocity**2 * (ring[:, None] + local)) @ inside
+    np.testing.assert_allclose(np.diff(total, axis=0), -taken, rtol=0, atol=1e-13 * total.max())
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("courant", [0.7, 1.0])
+def test_a_restoring_force_that_varies_keeps_the_energy_however_strong(boundary, courant):
+    force = np.random.default_rng(3).uniform(0, 10, 40)  # ω·dt up to 3: an explicit force would grow
+    op = wf.wave(courant, boundary=boundary, restoring_profile=force)
+    levels = history(op, 40, 10_000)
+    total = energy(op, levels[1:], levels[:-1])
+    assert np.abs(total / total[0] - 1).max() <= 1e-11
 
 
 def test_energy_of_a_travelling_wave_is_that_of_the_continuum():

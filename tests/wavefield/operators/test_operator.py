@@ -312,6 +312,26 @@ def test_growth_is_the_rate_at_which_the_worst_mode_grows():
         (lambda: wf.wave(0.5, boundary="absorbing").power(3), ValueError, "power is defined for"),
         (lambda: wf.transport(1.0).power(3)(np.ones((2, 8))), ValueError, r"state must have shape \(..., 1, N\)"),
         (lambda: wf.wave([0.5, 0.6]).with_rings(3), ValueError, "has 2 rings of its own"),
+        (lambda: wf.wave(0.5, order=4, damping_profile=np.ones(8)), ValueError, "order must be 2 with .* damping"),
+        (lambda: wf.wave(0.5, damping_profile=[0.1, -0.1]), ValueError, "damping_profile must not be negative"),
+        (lambda: wf.wave(0.5, 1.0, damping_profile=[0.1, 1.0]), ValueError, r"damping·dt must be below 2, .* got 2"),
+        (lambda: wf.wave(0.5, damping_profile=[0.1, np.inf]), ValueError, "damping_profile must be finite"),
+        (lambda: wf.wave(0.5, damping_profile=0.1), ValueError, "profile must be a 1-D array"),
+        (
+            lambda: wf.wave(0.5, profile=np.ones(8), damping_profile=np.ones(9)),
+            ValueError,
+            r"damping_profile must be of shape \(8,\)",
+        ),
+        (lambda: wf.wave(0.5, restoring_profile=["a"] * 4), TypeError, "restoring_profile must be an array of real"),
+        (lambda: wf.wave(0.5, damping_profile=np.ones(8)).stability(), ValueError, "a damping profile"),
+        (lambda: wf.wave(0.5, damping_profile=np.ones(8)).power(3), ValueError, "power is defined for"),
+        (
+            lambda: wf.WaveOperator([0.5, 0.5, 0.0], damping_profile=np.ones(8)),
+            ValueError,
+            "damping_profile needs a two-way wave",
+        ),
+        (lambda: wf.absorbing_layer(30, 16), ValueError, "cells must be at most half the size"),
+        (lambda: wf.absorbing_layer(50, reflection=1.5), ValueError, "reflection must lie below 1"),
     ],
 )
 def test_impossible_operators_are_refused_with_what_came_and_what_is_accepted(make, error, text):

@@ -165,12 +165,12 @@ def test_values_in_a_csv_file_are_read_exactly(tmp_path, values):
         ("1,2\n3,nan\n", "nan at step 1, input 1"),
         ("1,2\n3,inf\n", "inf at step 1, input 1"),
         ("a,b\n1,2\n3\n", "line 3: 1 values, but 2"),
-        ("1,2\n3,x\n", "line 2: 'x' is no number"),
-        ("1,x\n3,4\n", "line 1: 'x' is no number"),
-        ("1,2\n3,\n", "line 2: '' is no number"),
+        ("1,2\n3,x\n", "line 2: 'x' is not a number"),
+        ("1,x\n3,4\n", "line 1: 'x' is not a number"),
+        ("1,2\n3,\n", "line 2: '' is not a number"),
         ("1\n\n2\n", "line 2"),
-        ("1 2\n3 4\n", "holds no rows|'3 4' is no number"),
-        ("1;2\n3;4\n", "'3;4' is no number"),
+        ("1 2\n3 4\n", "holds no rows|'3 4' is not a number"),
+        ("1;2\n3;4\n", "'3;4' is not a number"),
         ("a,b\n", "no rows"),
         ("", "no rows"),
         ("\n\n", "no rows"),
@@ -200,7 +200,7 @@ def test_arrays_that_are_no_drive_are_refused_by_file_and_shape(tmp_path, form, 
 
 def test_objects_in_an_npy_file_are_never_unpickled(tmp_path):
     np.save(tmp_path / "bad.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(ValueError, match=r"bad\.npy is no NPY file of numbers"):
+    with pytest.raises(ValueError, match=r"bad\.npy is not an NPY file of numbers"):
         load_drive(tmp_path / "bad.npy")
 
 
@@ -221,7 +221,7 @@ def test_missing_files_foreign_endings_and_folders_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="folder"):
         load_drive(tmp_path / "folder.csv")
     np.save(tmp_path / "d.npy", VALUES)
-    with pytest.raises(ValueError, match=r"variable='x'.*no netCDF"):
+    with pytest.raises(ValueError, match=r"variable='x'.*not a netCDF"):
         load_drive(tmp_path / "d.npy", variable="x")
 
 

@@ -16,6 +16,7 @@ ROW = RNG.standard_normal((2, 2, 16)) / 40
 LAWS = {
     "one-way": Law(wf.transport([0.5, -0.5]), WEIGHTS, bias=BIAS),
     "profile": Law(wf.transport([0.5, 0.9], profile=np.linspace(0.2, 1, 16)), WEIGHTS, nonlinearity="relu"),
+    "medium": Law(wf.wave([0.5, 0.9], 0.1, **wf.absorbing_layer(16, 7, reflection=0.1)), WEIGHTS, "pulse"),
     "pulse": Law(wf.wave([0.5, 0.9], dt=0.5), WEIGHTS, "pulse"),
     "force": Law(wf.wave([0.5, 0.9], boundary="fixed"), WEIGHTS, "force", "tanh", BIAS),
     "driven end": Law(

@@ -175,6 +175,99 @@ def test_simulated_wave_leaves_through_an_absorbing_end(side, width, courant, le
     assert np.abs(rest).max() <= left
 
 
+def reflected(line, cells, courant, gamma=0.0, order=2):
+    """What comes back of a wave packet of `cells` a wavelength, relative to its height at the ends of the line.
+
+    `line(N)` is an operator on N positions. Compared with a line so long that no end is reached in that time.
+    """
+    width = max(2 * cells, 20)
+    size = 14 * width
+    endless = wf.wave(courant, gamma, order=order)
+    centre = np.cos(2 * np.pi / cells * (np.arange(order + 1) - order // 2)) @ endless.taps[0]
+    q = endless.previous_weight[0]
+    turn = (centre + 1j * np.sqrt(4 * q - centre**2)) / 2  # h[t] = turn^t e^{−2πikn}, a mode of the damped scheme
+
+    def packet(size, time):
+        n = np.arange(size) - size / 2
+        wave = np.exp(2j * np.pi * n / cells) * np.conj(turn) ** time
+        return (np.exp(-((n - courant * time) ** 2) / (2 * width**2)) * wave.real)[None]
+
+    steps = round(size / courant)
+    field = run(line(size), packet(size, 0), steps, previous=packet(size, -1))[:, 0]
+    long = run(endless, packet(4 * size, 0), steps, previous=packet(4 * size, -1))[:, 0]
+    known = long[:, 3 * size // 2 : 5 * size // 2]
+    return np.abs(field - known)[:, size // 4 : -size // 4].max() / np.abs(known[:, -1]).max()
+
+
+@pytest.mark.parametrize(
+    ("courant", "order", "undamped"),
+    [(1.0, 2, 1e-5), (0.8, 2, 2.4e-3), (0.7, 4, 2.2e-3), (0.7, 6, 3.6e-3), (0.7, 8, 5e-3)],
+)
+def test_a_damped_end_sends_back_the_square_of_the_damping_over_four_times_the_frequency(courant, order, undamped):
+    """Without the damping in the condition it is γ/4ω itself, ten times as much and more."""
+    cells = 20
+    for gamma in (0.0, 0.003, 0.01, 0.03):
+        ratio = gamma / (4 * 2 * np.pi * courant / cells)
+        line = lambda size, gamma=gamma: wf.wave(courant, gamma, order=order, boundary="absorbing")  # noqa: E731
+        assert reflected(line, cells, courant, gamma, order) <= undamped + 1.5 * ratio**2 + 2e-4 * (gamma > 0)
+
+
+@pytest.mark.parametrize(("gamma", "share"), [(0.0, 1e-12), (0.003, 0.0022), (0.01, 0.019), (0.03, 0.2)])
+def test_a_hump_at_rest_leaves_a_damped_line_but_for_what_spreads(gamma, share):
+    """Of the slow part, which does not travel but diffuses, some is sent back: it grows with γ."""
+    start, wide = gaussian(400, 200, 8 / 2**0.5), gaussian(4000, 2000, 8 / 2**0.5)
+    near = run(wf.wave(1.0, gamma, boundary="absorbing"), start[None], 500)[:, 0]
+    far = run(wf.wave(1.0, gamma, boundary="absorbing"), wide[None], 500)[:, 0, 1800:2200]
+    assert np.abs(near - far).max() <= share * np.abs(far[150:260, -1]).max()
+
+
+@pytest.mark.parametrize("order", [2, 4, 6, 8])
+@pytest.mark.parametrize("gamma", [1e-4, 0.01, 0.3, 1.9])
+def test_no_mode_of_a_damped_line_with_absorbing_ends_grows(order, gamma):
+    for share in (0.3, 0.8, 1.0):
+        op = wf.wave(share * wf.courant_limit(order), gamma, order=order, boundary="absorbing")
+        for size in (9, 16, 41):
+            assert np.abs(np.linalg.eigvals(op.matrix(size).toarray())).max() <= 1 + 1e-10
+
+
+@pytest.mark.parametrize("boundary", ["absorbing", "fixed"])
+def test_no_mode_of_a_line_with_layers_grows(boundary):
+    """The matching force is negative where a layer begins; with the damping around it nothing grows."""
+    for courant in (0.3, 0.8, 1.0):
+        for size, cells, reflection in ((41, 20, 1e-3), (60, 10, 1e-3), (30, 4, 0.1), (100, 40, 1e-4)):
+            layer = wf.absorbing_layer(size, cells, speed=courant, reflection=reflection)
+            op = wf.wave(courant, boundary=boundary, **layer)
+            assert np.abs(np.linalg.eigvals(op.matrix(size).toarray())).max() <= 1 + 1e-10
+
+
+@pytest.mark.parametrize("courant", [1.0, 0.9, 0.5])
+@pytest.mark.parametrize(
+    ("cells", "most"), [(8, 6e-4), (10, 6e-4), (15, 6e-4), (20, 6e-4), (40, 1.35e-3), (80, 1.35e-3)]
+)
+def test_twenty_cells_of_matched_layer_send_back_less_than_a_thousandth(courant, cells, most):
+    def line(size):
+        return wf.wave(courant, boundary="absorbing", **wf.absorbing_layer(size, 20, speed=courant))
+
+    assert reflected(line, cells, courant) <= most
+
+
+def test_damping_alone_is_no_match_for_long_waves():
+    def line(size):
+        damping = wf.absorbing_layer(size, 20)["damping_profile"]
+        return wf.wave(1.0, boundary="absorbing", damping_profile=damping)
+
+    assert reflected(line, 10, 1.0) < 3e-3
+    assert reflected(line, 40, 1.0) > 0.1
+
+
+def test_layers_are_in_the_units_of_length_and_time():
+    """The same line in millimetres and milliseconds: the same field."""
+    plain = wf.wave(0.8, boundary="absorbing", **wf.absorbing_layer(120, 15, speed=0.8))
+    units = wf.wave(3.2, boundary="absorbing", dx=0.2, dt=0.05, **wf.absorbing_layer(120, 15, speed=3.2, dx=0.2))
+    start = gaussian(120, 60, 5)[None]
+    np.testing.assert_allclose(run(units, start, 300), run(plain, start, 300), atol=1e-13)
+
+
 def test_where_the_medium_changes_a_part_is_reflected_and_the_rest_goes_on():
     """h_tt = (c² h_x)_x: h and c² h_x are continuous, so that (c₁ − c₂)/(c₁ + c₂) comes back, 2c₁/(c₁ + c₂) passes."""
     size, fast, slow = 4000, 1.0, 0.5

@@ -4,6 +4,7 @@ import sys
 import time
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ import wavefield as wf
 
 
 def stepped(operator, drive, weights, *, start=None, nonlinearity=lambda h: h, bias=0.0):
-    """The definition: h[t+1] = σ(M h[t] + V x[t] + b), written with the one-step matrix."""
+    """The definition: h[t+1] = σ(M h[t] + V x[t] + b), written with the one-step matrix; σ bends the new level."""
     rings, size, inputs = weights.shape
     operator = operator.with_rings(rings)
     matrix = operator.matrix(size)
@@ -24,8 +25,10 @@ def stepped(operator, drive, weights, *, start=None, nonlinearity=lambda h: h, b
     state = np.zeros(rings * operator.levels * size) if start is None else start
     states = []
     for x in drive:
-        state = nonlinearity(matrix @ state + encoder.reshape(state.size, inputs) @ x + constant.ravel())
-        states.append(state.reshape(rings, operator.levels, size)[:, 0])
+        state = matrix @ state + encoder.reshape(state.size, inputs) @ x + constant.ravel()
+        levels = state.reshape(rings, operator.levels, size)
+        levels[:, 0] = nonlinearity(levels[:, 0])
+        states.append(levels[:, 0].copy())
     return np.array(states)
 
 
@@ -52,6 +55,7 @@ OPERATORS = {
     "two-way absorbing": wf.wave(0.9, 0.02, boundary="absorbing"),
     "two-way absorbing order 4": wf.wave(0.7, order=4, boundary="absorbing"),
     "two-way profile": wf.wave(0.9, 0.05, profile=np.linspace(0.3, 1, 16)),
+    "two-way layers": wf.wave(0.9, 0.05, boundary="absorbing", **wf.absorbing_layer(16, 5, speed=0.9, reflection=0.1)),
     "two-way absorbing profile": wf.wave(0.9, boundary="absorbing", profile=np.linspace(0.3, 1, 16)),
 }
 
@@ -76,6 +80,53 @@ def test_nonlinear_fields_follow_the_same_update(name, nonlinearity, function):
     rec = wf.simulate(operator, drive, encoder=weights, source="force", nonlinearity=nonlinearity, bias=bias)
     expected = stepped(operator, drive, weights, nonlinearity=function, bias=bias)
     np.testing.assert_allclose(rec.activity, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("nonlinearity", ["identity", "relu", "tanh"])
+@pytest.mark.parametrize(
+    "operator",
+    [wf.wave(0.7), wf.wave(0.8, 0.05, order=4, boundary="free"), wf.wave(0.9, 0.02, boundary="absorbing")],
+    ids=["ring", "order 4", "absorbing"],
+)
+def test_the_level_before_is_the_level_before_under_every_nonlinearity(operator, nonlinearity, tmp_path):
+    """A field cut in time, broken off or reopened goes on as the one that was never stopped, bit for bit."""
+    drive = np.random.default_rng(0).standard_normal((40, 2))
+    options = {"nonlinearity": nonlinearity, "bias": [0.1, -0.2]}
+    whole = wf.simulate(operator, drive, size=32, **options)
+    np.testing.assert_array_equal(whole.previous, whole.activity[-2])
+    cut = whole.isel(time=slice(0, 20))
+    first = wf.simulate(operator, drive[:20], size=32, **options)
+    with wf.simulate(operator, drive[:20], size=32, path=tmp_path / "first.nc", **options) as reopened:
+        for start in (cut, first, reopened):
+            rest = wf.simulate(operator, drive[20:], initial=start, **options)
+            np.testing.assert_array_equal(rest.activity, whole.activity[20:])
+            assert rest.attrs["start"] == "rest"
+    levels = {"initial": cut.activity[-1].values, "previous": cut.activity[-2].values}
+    quiet = wf.simulate(operator, steps=20, **levels, **options)
+    expected = wf.simulate(operator, np.zeros((20, 2)), source="force", **levels, **options)
+    np.testing.assert_array_equal(quiet.activity, expected.activity)
+
+
+def test_a_field_with_a_damping_profile_is_neither_run_back_nor_taken_for_shifts():
+    layer = wf.absorbing_layer(48, 8)
+    rec = wf.simulate(wf.wave(1.0, **layer), wf.spikes([[(3, 1.0)]], steps=10), encoder=wf.encoder_at([24], 48))
+    with pytest.raises(ValueError, match="undamped"):
+        wf.reverse(rec)
+    with pytest.raises(ValueError, match="method='exact' needs"):
+        wf.decode(rec, method="exact")
+    assert wf.decode(rec).onset.values.tolist() == [3]
+    elastic = wf.simulate(wf.wave(0.9, restoring_profile=np.linspace(0, 0.5, 32)), initial=np.eye(1, 32), steps=500)
+    np.testing.assert_allclose(wf.reverse(elastic).activity[0], np.eye(1, 32), atol=1e-11)
+
+
+def test_what_only_linear_fields_can_do_is_refused_for_others():
+    rec = wf.simulate(wf.wave(0.7), np.ones((5, 1)), size=32, nonlinearity="tanh")
+    with pytest.raises(ValueError, match="linear, undamped two-way field"):
+        wf.reverse(rec)
+    with pytest.raises(ValueError, match=r"method='jump' needs .* a linear field"):
+        wf.simulate(wf.wave(0.7), steps=9, initial=rec, nonlinearity="tanh", save_every=None, method="jump")
+    with pytest.raises(ValueError, match="under tanh is not linear"):
+        wf.decode(rec)
 
 
 def test_a_driven_end_repeats_the_history_of_its_line():
@@ -366,7 +417,8 @@ BAD = {
     "no drive, no steps": (dict(size=8), "steps"),
     "negative steps": (dict(size=8, steps=-1), "steps"),
     "steps of another drive": (dict(drive=np.ones((3, 1)), size=8, steps=4), "steps"),
-    "flat drive": (dict(drive=np.ones(3), size=8), "drive"),
+    "drive without an axis": (dict(drive=1.0, size=8), "drive"),
+    "drive of no steps": (dict(drive=[], size=8), "drive"),
     "NaN in the drive": (dict(drive=[[np.nan]], size=8), "drive"),
     "text drive": (dict(drive="loud", size=8), "drive"),
     "no inputs": (dict(drive=np.ones((3, 0)), size=8), "drive"),
@@ -562,6 +614,26 @@ def test_the_dims_of_a_drive_say_which_axis_is_time():
     for dims in (("electrode", "time"), ("step", "time"), ("input", "dim_1")):
         with pytest.raises(ValueError, match=f"drive must have the dims .*{dims[0]}.*{dims[1]}"):
             wf.simulate(wf.transport(1.0), xr.DataArray(values, dims=dims), size=8)
+
+
+def test_a_series_is_the_drive_of_one_input():
+    values = np.random.default_rng(0).standard_normal(12)
+    for operator in (wf.transport(1.0), wf.wave(0.8)):
+        expected = wf.simulate(operator, values[:, None], size=8)
+        for drive in (
+            values,
+            values.tolist(),
+            pd.Series(values, name="stimulus", index=pd.RangeIndex(5, 17)),
+            xr.DataArray(values),
+            xr.DataArray(values, dims="time", coords={"time": 0.1 * np.arange(12)}),
+            xr.DataArray(values, dims="step"),
+            pd.DataFrame({"stimulus": values}),
+        ):
+            rec = wf.simulate(operator, drive, size=8)
+            np.testing.assert_array_equal(rec.activity, expected.activity)
+            assert rec.drive.dims == ("step", "input")
+    with pytest.raises(ValueError, match="drive must have the dims"):
+        wf.simulate(wf.transport(1.0), xr.DataArray(values, dims="input"), size=8)
 
 
 def test_complex_drives_are_refused():
