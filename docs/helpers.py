@@ -125,7 +125,12 @@ def known(name, rawtext, text, lineno, inliner, options=None, content=None):
 def plain_text_of_others(app, env, node, contnode):
     """Leave names of other projects, and the words of a type ("array_like", "shape"), as they are."""
     target = node.get("reftarget", "")
-    if node.get("refdomain") != "py" or target.split(".")[0] in ("wavefield", "wavefield_torch", "analysis", "experiments"):
+    if node.get("refdomain") != "py" or target.split(".")[0] in (
+        "wavefield",
+        "wavefield_torch",
+        "analysis",
+        "experiments",
+    ):
         return None
     return contnode
 
@@ -203,4 +208,6 @@ def fresh_state(gallery_conf, name):
     import matplotlib.pyplot as plt
 
     plt.rcdefaults()
-    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update(
+        {"figure.dpi": 110, "savefig.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    )

@@ -80,7 +80,9 @@ row_three = row_three[~np.isnan(beta.activity.values[0, row_three])]
 shown = slice(1.0, 1.6)
 piece = beta.activity.isel(electrode=row_three).sel(time=shown)
 figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
-image = ax.pcolormesh(piece.time, piece.x, piece.T, cmap="RdBu_r", vmin=-80, vmax=80, shading="nearest", rasterized=True)
+image = ax.pcolormesh(
+    piece.time, piece.x, piece.T, cmap="RdBu_r", vmin=-80, vmax=80, shading="nearest", rasterized=True
+)
 ax.set(xlabel="time (s)", ylabel="place along the row (mm)")
 figure.colorbar(image, ax=ax, label="voltage (µV)")
 
@@ -106,8 +108,10 @@ print(result.attrs["warnings"] or "no warnings")
 # The truth is 60 mm/s towards 30°:
 
 velocity = analysis.radon_velocity(beta, band=(10, 28), mask="nan")  # needs no grid
-print(f"speed {float(velocity.speed):.1f} mm/s, 95 % interval {float(velocity.speed_low):.1f} to "
-      f"{float(velocity.speed_high):.1f}; direction {np.degrees(float(velocity.direction)):.1f}°")
+print(
+    f"speed {float(velocity.speed):.1f} mm/s, 95 % interval {float(velocity.speed_low):.1f} to "
+    f"{float(velocity.speed_high):.1f}; direction {np.degrees(float(velocity.direction)):.1f}°"
+)
 
 # %%
 # When did it travel?

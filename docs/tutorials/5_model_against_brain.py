@@ -131,13 +131,24 @@ pd.Series(
 # stands for 0.15 mm. A step then stands for 0.0375/20 s, if the rhythm is to be 20 Hz:
 
 claimed = analysis.compare(
-    models["wave to +x"], brain, axes="given", space_scale=0.15, time_scale=0.0375 / 20, events=False,
-    similarity=False, draws=199, seed=0,
+    models["wave to +x"],
+    brain,
+    axes="given",
+    space_scale=0.15,
+    time_scale=0.0375 / 20,
+    events=False,
+    similarity=False,
+    draws=199,
+    seed=0,
 )
 speed = claimed.sel(comparison="model", feature="speed")
-print(f"median speed of the model {float(speed['median']):.1f}, of the recording {float(speed.recording_median):.1f} mm/s")
-print(f"ratio {float(speed.effect):.3f}, interval {float(speed.effect_low):.3f} to {float(speed.effect_high):.3f}: "
-      f"{str(speed.verdict.values)}")
+print(
+    f"median speed of the model {float(speed['median']):.1f}, of the recording {float(speed.recording_median):.1f} mm/s"
+)
+print(
+    f"ratio {float(speed.effect):.3f}, interval {float(speed.effect_low):.3f} to {float(speed.effect_high):.3f}: "
+    f"{str(speed.verdict.values)}"
+)
 
 # %%
 # What such a comparison shows
