@@ -34,6 +34,7 @@ MODULES = (
     "analysis.similarity",
     "analysis.synthetic",
 )
+OURS = ("wavefield", "wavefield_torch", "analysis", "experiments")
 OTHERS = ("numpy", "scipy", "xarray", "torch", "matplotlib", "pandas", "dask", "pathlib", "functools")
 AMBIGUOUS = {"recording", "spectrum", "task", "energy", "plane", "line", "ring"}  # as often a parameter or a word
 COMMANDS = {
@@ -63,7 +64,7 @@ def find(name: str):
 
 
 def public_names(module: str) -> list[str]:
-    """Return the public names of a module that are not modules: its `__all__`, or the functions and classes it defines."""
+    """Return the public names of a module that are not modules: its `__all__`, or what it defines."""
     found = find(module)
     if hasattr(found, "__all__"):
         return [name for name in found.__all__ if not inspect.ismodule(getattr(found, name))]
@@ -87,7 +88,8 @@ def connect(app):
     return {"parallel_read_safe": True}
 
 
-# Links -----------------------------------------------------------------------------------------------------------------
+# Links
+# -----------------------------------------------------------------------------------------------------------------
 
 _PUBLIC: set[str] = set()
 
@@ -125,17 +127,13 @@ def known(name, rawtext, text, lineno, inliner, options=None, content=None):
 def plain_text_of_others(app, env, node, contnode):
     """Leave names of other projects, and the words of a type ("array_like", "shape"), as they are."""
     target = node.get("reftarget", "")
-    if node.get("refdomain") != "py" or target.split(".")[0] in (
-        "wavefield",
-        "wavefield_torch",
-        "analysis",
-        "experiments",
-    ):
+    if node.get("refdomain") != "py" or target.split(".")[0] in OURS:
         return None
     return contnode
 
 
-# Docstrings ------------------------------------------------------------------------------------------------------------
+# Docstrings
+# ------------------------------------------------------------------------------------------------------------
 
 
 def tidy(app, what, name, obj, options, lines):
@@ -184,7 +182,8 @@ def escaped(lines):
     return out
 
 
-# Generated files -------------------------------------------------------------------------------------------------------
+# Generated files
+# -------------------------------------------------------------------------------------------------------
 
 
 def generate(app):

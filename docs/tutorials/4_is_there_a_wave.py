@@ -99,8 +99,8 @@ print(analysis.plot.describe(result))
 # %%
 # Read it line by line. The *verdict* says that power travelling to +x exceeds power travelling to −x by more than the
 # direction test attributes to chance. On a grid it looks at one axis; the direction in the plane comes with the speeds.
-# Four estimators of the speed are given, each with an interval. An estimator that cannot know refuses; why, stands among
-# the warnings, which belong to the result:
+# Four estimators of the speed are given, each with an interval. An estimator that cannot know refuses; why, stands
+# among the warnings, which belong to the result:
 
 print(result.attrs["warnings"] or "no warnings")
 
@@ -156,9 +156,9 @@ for null, count in rejected.items():
     print(f"null {null!r:10}: {count} of 40 fields in which nothing travels are called directed")
 
 # %%
-# About 2 of 40 are to be expected from a test at the level 0.05. The shuffle calls many more: it asks "is there any order
-# over positions?", and there is. The default, ``swap``, asks what we want to know: it exchanges the two directions of
-# travel at random, and keeps everything else.
+# About 2 of 40 are to be expected from a test at the level 0.05. The shuffle calls many more: it asks "is there any
+# order over positions?", and there is. The default, ``swap``, asks what we want to know: it exchanges the two
+# directions of travel at random, and keeps everything else.
 #
 # The same in one picture: the direction index of one such field, under both nulls.
 

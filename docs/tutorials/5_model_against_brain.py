@@ -106,8 +106,8 @@ figure.set_size_inches(13, 10)
 # %%
 # Similarity measures do not see direction
 # ----------------------------------------
-# CKA, RSA and DSA are the usual measures of how alike two systems are. They are computed too, but see what they say of a
-# wave and the same wave running backwards:
+# CKA, RSA and DSA are the usual measures of how alike two systems are. They are computed too, but see what they say of
+# a wave and the same wave running backwards:
 
 line = synthetic.line(32)
 right = synthetic.plane(line, 500, wavenumber=0.09, frequency=0.04).activity.values
@@ -147,7 +147,7 @@ print(
 )
 print(
     f"ratio {float(speed.effect):.3f}, interval {float(speed.effect_low):.3f} to {float(speed.effect_high):.3f}: "
-    f"{str(speed.verdict.values)}"
+    f"{speed.verdict.values!s}"
 )
 
 # %%

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 import analysis
-import wavefield as wf
 from analysis import plot_memory
 from wavefield import history
 from wavefield_torch import elman, linearised, tasks, training_step
@@ -22,8 +21,8 @@ from wavefield_torch import elman, linearised, tasks, training_step
 # %%
 # A history-dependent system is a wave
 # ------------------------------------
-# The system x_t = x_{t−s} repeats for ever what it was given. With three numbers in a state and a history of four states
-# it is a wave on three lines of four slots.
+# The system x_t = x_{t−s} repeats for ever what it was given. With three numbers in a state and a history of four
+# states it is a wave on three lines of four slots.
 
 system = history.repeat_copy(dimension=3, length=4)
 first = np.array([[1.0, -1.0, 1.0], [1.0, 1.0, -1.0], [-1.0, 1.0, 1.0], [-1.0, -1.0, 1.0]])  # (slot, dimension)
@@ -32,8 +31,8 @@ figure = plot_memory.travelling_columns(wave, times=range(12))
 
 # %%
 # Each image is one step. New columns enter at the right and move one slot to the left in each step; the column that
-# leaves at the left is what the boundary writes anew. One step of the whole history is a matrix Φ, whose eigenvalues lie
-# on the unit circle: nothing grows, nothing fades.
+# leaves at the left is what the boundary writes anew. One step of the whole history is a matrix Φ, whose eigenvalues
+# lie on the unit circle: nothing grows, nothing fades.
 
 eigenvalues = system.spectrum()
 print(eigenvalues.size, "eigenvalues, moduli", np.unique(np.abs(eigenvalues).round(6)))
@@ -41,8 +40,8 @@ print(eigenvalues.size, "eigenvalues, moduli", np.unique(np.abs(eigenvalues).rou
 # %%
 # Hide it
 # -------
-# In any basis Ψ the same system is a recurrent network, h(t+1) = W h(t) + V u(t), with W = ΨΦΨ⁺. With thirty units and a
-# random basis nothing in W looks like a wave.
+# In any basis Ψ the same system is a recurrent network, h(t+1) = W h(t) + V u(t), with W = ΨΦΨ⁺. With thirty units and
+# a random basis nothing in W looks like a wave.
 
 basis = np.random.default_rng(0).normal(size=(30, 12))
 network = history.rnn_weights(system, basis)
@@ -118,8 +117,9 @@ plot_memory.transformed_recurrence(trained, ax=right)
 # What is the evidence?
 # ---------------------
 # Not the shift and the boundary row: with this way of grounding the basis they come out of *any* recurrence, and the
-# description above says so. The evidence is what nothing enforced: inputs enter the newest slot, and no other. For scale,
-# the same network before it was trained (its eigenvalues are smaller, so the threshold for what persists is lowered):
+# description above says so. The evidence is what nothing enforced: inputs enter the newest slot, and no other. For
+# scale, the same network before it was trained (its eigenvalues are smaller, so the threshold for what persists is
+# lowered):
 
 untrained = linearised(elman(3, 32, generator=torch.Generator().manual_seed(0)))
 before = analysis.recover_waves(*untrained, length=4, persistent=0.3)

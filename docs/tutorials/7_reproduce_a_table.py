@@ -3,11 +3,11 @@ Reproduce a table, resume, sweep on a cluster
 =============================================
 
 A training run should be a thing that can be repeated, interrupted and looked up later. ``python -m experiments`` makes
-every run a folder: its configuration, its metrics, checkpoints, hidden states, a figure, and the machine it ran on. This
-tutorial does so with a network that is far too small, so that it takes seconds; the commands are those of a real run.
+every run a folder: its configuration, its metrics, checkpoints, hidden states, a figure, and the machine it ran on.
+This tutorial does so with a network that is far too small, so that it takes seconds; the commands are those of a real
+run.
 """
 
-import json
 import os
 import shlex
 import signal
@@ -43,8 +43,9 @@ def shell(text, show=slice(-1, None)):
 # %%
 # A row of a table
 # ----------------
-# ``reproduce`` fills a table of a paper with the runs that are missing, within a budget of time. Here one cell: the wave
-# RNN on the copy task without delay. Everything behind ``--set`` makes it small; leave that out for the real thing.
+# ``reproduce`` fills a table of a paper with the runs that are missing, within a budget of time. Here one cell: the
+# wave RNN on the copy task without delay. Everything behind ``--set`` makes it small; leave that out for the real
+# thing.
 
 small = "steps=300 hidden_size=40 channels=2 batch_size=32 evaluate_every=20"
 settings = " ".join(f"--set copy.{setting}" for setting in small.split())
@@ -70,8 +71,9 @@ straight = pd.read_csv(run / "metrics.csv", index_col="step")
 straight.tail(3)
 
 # %%
-# ``python -m experiments report`` puts all runs there are beside the published numbers. The tables of this project are
-# in ``experiments/results``; a run as short as this one says nothing about the paper.
+# The table that ``reproduce`` prints leaves the cell empty: a run counts only if network, task and training are those
+# of the table, up to the seed and the number of steps. ``python -m experiments report`` collects all runs that count.
+# The tables of this project are in ``experiments/results``.
 #
 # Interrupt it
 # ------------
@@ -92,7 +94,8 @@ process.communicate()
 print("exit status", process.returncode)
 
 # %%
-# And resumed again, to the end. A run is resumed from its last complete checkpoint; while it runs there is one a minute.
+# And resumed again, to the end. A run is resumed from its last complete checkpoint; while it runs there is one a
+# minute.
 
 shell("python -m experiments resume broken")
 broken = pd.read_csv(folder / "broken" / "metrics.csv", index_col="step")
@@ -112,8 +115,9 @@ ax.legend(frameon=False)
 # %%
 # Search
 # ------
-# ``sweep`` tries the values that the table ``[search]`` of a config names, with Optuna, in parallel with Dask. The study
-# is a file: a sweep that is started again goes on with it. Three trials of a tiny network on the digits of scikit-learn:
+# ``sweep`` tries the values that the table ``[search]`` of a config names, with Optuna, in parallel with Dask. The
+# study is a file: a sweep that is started again goes on with it. Three trials of a tiny network on the digits of
+# scikit-learn:
 
 shell(
     "python -m experiments sweep digits-wrnn epochs=1 hidden_size=16 channels=2 --trials 3 --workers 1 --output sweep"
@@ -142,8 +146,8 @@ trials[["number", "value", "params_learning_rate", "params_clip", "state"]]
 #
 #     python -m experiments sweep psmnist-wrnn --trials 40 --data /shared/data --scheduler tcp://10.0.0.1:8786
 #
-# Workers have one thread each, because every thread of a worker runs a trial. All of them need this package and must see
-# the folder of the sweep and that of the data under the same paths, on a file system that keeps locks. When a worker
-# runs out of time, another one resumes its trial from its last checkpoint.
+# Workers have one thread each, because every thread of a worker runs a trial. All of them need this package and must
+# see the folder of the sweep and that of the data under the same paths, on a file system that keeps locks. When a
+# worker runs out of time, another one resumes its trial from its last checkpoint.
 #
 # **Where to go on.** :doc:`../commands` lists every option; :doc:`8_extend_it` brings a task of your own.
