@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
 
+import pandas as pd
 from docutils import nodes
 from sphinx import addnodes
 
@@ -187,13 +188,21 @@ def escaped(lines):
 
 
 def generate(app):
-    """Draw the pictures of the explanations and write the help of every command, before the pages are read."""
+    """Draw the pictures, shorten the tables of `make validate`, and write the help of every command."""
     import pictures
 
     folder = DOCS / "_generated"
     (folder / "help").mkdir(parents=True, exist_ok=True)
     (folder / "pictures").mkdir(exist_ok=True)
     pictures.draw(folder / "pictures")
+    validation = DOCS.parent / "experiments" / "results" / "validation"
+    (folder / "validation").mkdir(exist_ok=True)
+    for path in validation.glob("*.csv"):
+        table = pd.read_csv(path, usecols=["quantity", "value", "target"])
+        table.to_csv(folder / "validation" / path.name, index=False, float_format="%.3g")
+    log = ROOT / "CHANGELOG.md"
+    text = log.read_text(encoding="utf-8") if log.is_file() else "# Changelog\n\nThere is no release yet.\n"
+    (folder / "changelog.md").write_text(text, encoding="utf-8")
     environment = os.environ | {"COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     for package, commands in COMMANDS.items():
         for command in ("", *commands):

@@ -55,9 +55,9 @@ print(wf.decode(rec).to_dataframe()[["onset", "amplitude", "confidence"]])
 # each passes a little on to the other:
 
 coupled = np.zeros((2, 2, 3))  # to ring, from ring, neighbour n − 1, n, n + 1
-coupled[0, 0] = [0.8, 0, 0]
-coupled[1, 1] = [0, 0, 0.8]
-coupled[0, 1] = coupled[1, 0] = [0, 0.2, 0]
+coupled[0, 0] = [0.9, 0, 0]
+coupled[1, 1] = [0, 0, 0.9]
+coupled[0, 1] = coupled[1, 0] = [0, 0.1, 0]
 pair = wf.WaveOperator(coupled)
 rec = wf.simulate(pair, wf.spikes([[(2, 1.0)], []], steps=60), size=96)
 figure = plot.space_times(rec.activity)
