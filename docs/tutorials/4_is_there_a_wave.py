@@ -43,7 +43,7 @@ volts[:, 37] *= 8
 
 # %%
 # :func:`wavefield.recording` makes a recording of any array. Give the places of the electrodes and the units; files are
-# read with :mod:`analysis.readers` or ``python -m analysis import``.
+# read with ``analysis.readers`` (:doc:`../api/analysis.modules`) or ``python -m analysis import``.
 
 raw = wf.recording(
     volts,
