@@ -121,8 +121,8 @@ pd.Series(
 ).round(3)
 
 # %%
-# All three call the two the same, up to the ends of the record. That is by design, they ignore rotations and reflections
-# of the state space; but it means that a high CKA is no evidence for a wave in the right direction.
+# All three call the two the same, up to the ends of the record. That is by design, they ignore rotations and
+# reflections of the state space; but it means that a high CKA is no evidence for a wave in the right direction.
 #
 # In units of the brain
 # ---------------------
