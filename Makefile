@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 # Two test processes with two threads each would wait for each other in busy loops.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test validate bench lint clean
+.PHONY: setup demo test validate bench lint docs clean
 
 setup: $(VENV)/.ready
 
@@ -35,5 +35,10 @@ lint: setup
 	$(VENV)/bin/codespell wavefield wavefield_torch analysis experiments tests docs *.md
 	$(PY) -m mypy
 
+# Tutorials are run, docstrings are read; warnings are errors. The site is docs/_build/html/index.html.
+docs: setup
+	$(PY) -m pip install --quiet --disable-pip-version-check -e ".[docs]" -c constraints.txt
+	$(ONE_THREAD) $(PY) -m sphinx -b html -n -W --keep-going docs docs/_build/html
+
 clean:
-	rm -rf $(VENV) demo build *.egg-info
+	rm -rf $(VENV) demo build *.egg-info docs/_build docs/_generated docs/learn docs/api/generated

@@ -80,6 +80,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 0,
     "reset_modules": ("helpers.fresh_state",),
     "capture_repr": ("_repr_html_", "__repr__"),
+    "ignore_repr_types": r"matplotlib\.|list|tuple",
     "plot_gallery": "True",
 }
 warnings.filterwarnings("ignore", message="FigureCanvasAgg is non-interactive")

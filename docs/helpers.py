@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import re
@@ -12,28 +11,15 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
 
+import pandas as pd
 from docutils import nodes
+from names import MODULES, find, public_names
 from sphinx import addnodes
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 
-MODULES = (
-    "wavefield",
-    "wavefield.history",
-    "wavefield.plot",
-    "wavefield.figures",
-    "wavefield_torch",
-    "wavefield_torch.tasks",
-    "analysis",
-    "analysis.plot",
-    "analysis.plot_memory",
-    "analysis.preprocess",
-    "analysis.readers",
-    "analysis.report",
-    "analysis.similarity",
-    "analysis.synthetic",
-)
+OURS = ("wavefield", "wavefield_torch", "analysis", "experiments")
 OTHERS = ("numpy", "scipy", "xarray", "torch", "matplotlib", "pandas", "dask", "pathlib", "functools")
 AMBIGUOUS = {"recording", "spectrum", "task", "energy", "plane", "line", "ring"}  # as often a parameter or a word
 COMMANDS = {
@@ -51,31 +37,6 @@ def version() -> str:
         return "unreleased"
 
 
-def find(name: str):
-    """Return the object of a dotted name: `analysis.report` is an attribute of `analysis`, and no file of that name."""
-    parts = name.split(".")
-    found = importlib.import_module(parts[0])
-    for number, part in enumerate(parts[1:], start=2):
-        if not hasattr(found, part):
-            importlib.import_module(".".join(parts[:number]))
-        found = getattr(found, part)
-    return found
-
-
-def public_names(module: str) -> list[str]:
-    """Return the public names of a module that are not modules: its `__all__`, or the functions and classes it defines."""
-    found = find(module)
-    if hasattr(found, "__all__"):
-        return [name for name in found.__all__ if not inspect.ismodule(getattr(found, name))]
-    return [
-        name
-        for name, value in vars(found).items()
-        if not name.startswith("_")
-        and (inspect.isfunction(value) or inspect.isclass(value))
-        and value.__module__ == found.__name__
-    ]
-
-
 def connect(app):
     """Register everything with Sphinx."""
     for module in MODULES:
@@ -87,7 +48,8 @@ def connect(app):
     return {"parallel_read_safe": True}
 
 
-# Links -----------------------------------------------------------------------------------------------------------------
+# Links
+# -----------------------------------------------------------------------------------------------------------------
 
 _PUBLIC: set[str] = set()
 
@@ -125,12 +87,13 @@ def known(name, rawtext, text, lineno, inliner, options=None, content=None):
 def plain_text_of_others(app, env, node, contnode):
     """Leave names of other projects, and the words of a type ("array_like", "shape"), as they are."""
     target = node.get("reftarget", "")
-    if node.get("refdomain") != "py" or target.split(".")[0] in ("wavefield", "wavefield_torch", "analysis", "experiments"):
+    if node.get("refdomain") != "py" or target.split(".")[0] in OURS:
         return None
     return contnode
 
 
-# Docstrings ------------------------------------------------------------------------------------------------------------
+# Docstrings
+# ------------------------------------------------------------------------------------------------------------
 
 
 def tidy(app, what, name, obj, options, lines):
@@ -179,17 +142,26 @@ def escaped(lines):
     return out
 
 
-# Generated files -------------------------------------------------------------------------------------------------------
+# Generated files
+# -------------------------------------------------------------------------------------------------------
 
 
 def generate(app):
-    """Draw the pictures of the explanations and write the help of every command, before the pages are read."""
+    """Draw the pictures, shorten the tables of `make validate`, and write the help of every command."""
     import pictures
 
     folder = DOCS / "_generated"
     (folder / "help").mkdir(parents=True, exist_ok=True)
     (folder / "pictures").mkdir(exist_ok=True)
     pictures.draw(folder / "pictures")
+    validation = DOCS.parent / "experiments" / "results" / "validation"
+    (folder / "validation").mkdir(exist_ok=True)
+    for path in validation.glob("*.csv"):
+        table = pd.read_csv(path, usecols=["quantity", "value", "target"])
+        table.to_csv(folder / "validation" / path.name, index=False, float_format="%.3g")
+    log = ROOT / "CHANGELOG.md"
+    text = log.read_text(encoding="utf-8") if log.is_file() else "# Changelog\n\nThere is no release yet.\n"
+    (folder / "changelog.md").write_text(text, encoding="utf-8")
     environment = os.environ | {"COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
     for package, commands in COMMANDS.items():
         for command in ("", *commands):
@@ -203,4 +175,6 @@ def fresh_state(gallery_conf, name):
     import matplotlib.pyplot as plt
 
     plt.rcdefaults()
-    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update(
+        {"figure.dpi": 110, "savefig.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False}
+    )

@@ -9,6 +9,9 @@ strong*. This tutorial makes such a field, reads its inputs back from the last s
 You need NumPy's way of thinking about arrays and nothing else.
 """
 
+import tempfile
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -121,9 +124,6 @@ ax.set_title("a line of 50 positions with outflow", loc="left", fontsize="medium
 # -------
 # A recording is a netCDF file that any tool for such files reads. It carries the operator, so that it can be decoded or
 # continued years later.
-
-import tempfile
-from pathlib import Path
 
 folder = Path(tempfile.mkdtemp())
 wf.save_recording(rec, folder / "field.nc")

@@ -17,8 +17,8 @@ from wavefield import plot
 # Units
 # -----
 # Any consistent units do. With millimetres and milliseconds, speeds are in mm/ms, which are the same numbers as m/s.
-# Two distances fix the grid: ``dx`` between positions and ``dt`` between steps. We want 0.2 m/s on a grid of 0.1 mm, and
-# choose the step in which the wave travels exactly one position.
+# Two distances fix the grid: ``dx`` between positions and ``dt`` between steps. We want 0.2 m/s on a grid of 0.1 mm,
+# and choose the step in which the wave travels exactly one position.
 
 speed, dx = 0.2, 0.1  # mm/ms, mm
 dt = dx / speed  # 0.5 ms
@@ -26,8 +26,8 @@ strip = wf.wave(speed, dx=dx, dt=dt, boundary="absorbing")
 strip
 
 # %%
-# :func:`wavefield.wave` is the two-way wave, ∂²h/∂t² = c²·∂²h/∂x² − γ·∂h/∂t. *Absorbing* ends let it leave the strip, as
-# if the cortex went on.
+# :func:`wavefield.wave` is the two-way wave, ∂²h/∂t² = c²·∂²h/∂x² − γ·∂h/∂t. *Absorbing* ends let it leave the strip,
+# as if the cortex went on.
 #
 # The stimulus is a bump of about 20 ms, which enters in the middle of the strip.
 
@@ -68,7 +68,8 @@ except ValueError as error:
 
 # %%
 # At 1 the scheme is *exact*: every wave travels at the true speed. Below 1 short waves lag behind, the more the shorter
-# they are. A stencil of higher order helps; what is then left is the error in time, which makes waves a little too fast.
+# they are. A stencil of higher order helps; what is then left is the error in time, which makes waves a little too
+# fast.
 
 figure, ax = plt.subplots(figsize=(7, 3.6), layout="constrained")
 k = np.linspace(0.02, 4.98, 200)  # cycles per mm
@@ -82,8 +83,8 @@ ax.set(xlabel="wavenumber (mm$^{-1}$)", ylabel="phase velocity (mm/ms)", ylim=(0
 ax.legend(frameon=False)
 
 # %%
-# So choose dt from dx and the speed, and keep the Courant number at 1 where you can. :doc:`../explanations/courant` says
-# why 1 is exact.
+# So choose dt from dx and the speed, and keep the Courant number at 1 where you can. :doc:`../explanations/courant`
+# says why 1 is exact.
 #
 # Damping
 # -------
@@ -110,8 +111,8 @@ ax.legend(frameon=False)
 #
 # The ends of the strip
 # ---------------------
-# What happens at an end is a choice of physics. A *fixed* end sends the wave back upside down, a *free* end as it is; on
-# a *periodic* ring what runs out at one end comes in at the other.
+# What happens at an end is a choice of physics. A *fixed* end sends the wave back upside down, a *free* end as it is;
+# on a *periodic* ring what runs out at one end comes in at the other.
 
 figure, axes = plt.subplots(4, 1, figsize=(7, 8), sharex=True, layout="constrained")
 for boundary, ax in zip(("absorbing", "fixed", "free", "periodic"), axes, strict=True):

@@ -14,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
+import analysis
 import wavefield as wf
 from wavefield import plot
 from wavefield_torch import SequenceModel, WaveRNN, linear_readout, record, symbol_cross_entropy, tasks, training_step
@@ -123,8 +124,6 @@ print(operator.stability(64))
 # ----------------------------
 # :func:`wavefield_torch.record` runs the network over a batch and returns its hidden states as a recording, on which
 # everything in ``analysis`` works as on a simulated field or a neural recording.
-
-import analysis
 
 batch = tasks.copy_batch(8, 10, generator=torch.Generator().manual_seed(5))
 recordings = {name: record(model, batch.x) for name, model in models.items()}

@@ -43,7 +43,7 @@ volts[:, 37] *= 8
 
 # %%
 # :func:`wavefield.recording` makes a recording of any array. Give the places of the electrodes and the units; files are
-# read with :mod:`analysis.readers` or ``python -m analysis import``.
+# read with ``analysis.readers`` (:doc:`../api/analysis.modules`) or ``python -m analysis import``.
 
 raw = wf.recording(
     volts,
@@ -80,7 +80,9 @@ row_three = row_three[~np.isnan(beta.activity.values[0, row_three])]
 shown = slice(1.0, 1.6)
 piece = beta.activity.isel(electrode=row_three).sel(time=shown)
 figure, ax = plt.subplots(figsize=(7, 3.2), layout="constrained")
-image = ax.pcolormesh(piece.time, piece.x, piece.T, cmap="RdBu_r", vmin=-80, vmax=80, shading="nearest", rasterized=True)
+image = ax.pcolormesh(
+    piece.time, piece.x, piece.T, cmap="RdBu_r", vmin=-80, vmax=80, shading="nearest", rasterized=True
+)
 ax.set(xlabel="time (s)", ylabel="place along the row (mm)")
 figure.colorbar(image, ax=ax, label="voltage (µV)")
 
@@ -97,8 +99,8 @@ print(analysis.plot.describe(result))
 # %%
 # Read it line by line. The *verdict* says that power travelling to +x exceeds power travelling to −x by more than the
 # direction test attributes to chance. On a grid it looks at one axis; the direction in the plane comes with the speeds.
-# Four estimators of the speed are given, each with an interval. An estimator that cannot know refuses; why, stands among
-# the warnings, which belong to the result:
+# Four estimators of the speed are given, each with an interval. An estimator that cannot know refuses; why, stands
+# among the warnings, which belong to the result:
 
 print(result.attrs["warnings"] or "no warnings")
 
@@ -106,8 +108,10 @@ print(result.attrs["warnings"] or "no warnings")
 # The truth is 60 mm/s towards 30°:
 
 velocity = analysis.radon_velocity(beta, band=(10, 28), mask="nan")  # needs no grid
-print(f"speed {float(velocity.speed):.1f} mm/s, 95 % interval {float(velocity.speed_low):.1f} to "
-      f"{float(velocity.speed_high):.1f}; direction {np.degrees(float(velocity.direction)):.1f}°")
+print(
+    f"speed {float(velocity.speed):.1f} mm/s, 95 % interval {float(velocity.speed_low):.1f} to "
+    f"{float(velocity.speed_high):.1f}; direction {np.degrees(float(velocity.direction)):.1f}°"
+)
 
 # %%
 # When did it travel?
@@ -152,9 +156,9 @@ for null, count in rejected.items():
     print(f"null {null!r:10}: {count} of 40 fields in which nothing travels are called directed")
 
 # %%
-# About 2 of 40 are to be expected from a test at the level 0.05. The shuffle calls many more: it asks "is there any order
-# over positions?", and there is. The default, ``swap``, asks what we want to know: it exchanges the two directions of
-# travel at random, and keeps everything else.
+# About 2 of 40 are to be expected from a test at the level 0.05. The shuffle calls many more: it asks "is there any
+# order over positions?", and there is. The default, ``swap``, asks what we want to know: it exchanges the two
+# directions of travel at random, and keeps everything else.
 #
 # The same in one picture: the direction index of one such field, under both nulls.
 
