@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+__all__ = ["describe", "null_distribution", "space_time", "spectrum", "summary"]
+
 ESTIMATOR_COLOURS = {"ridge": "#D55E00", "radon": "#0072B2", "delay": "#009E73", "phase gradient": "#CC79A7"}
 
 

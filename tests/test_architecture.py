@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "wavefield": "files checks values operators loops recordings simulation decoding capacity history plot top",
     "analysis": (
-        "fields synthetic preprocess spectra direction velocity phase events comparison working_memory readers plot top"
+        "fields synthetic preprocess plot spectra direction velocity phase events comparison working_memory readers top"
     ),
     "wavefield_torch": "recurrence models training inspection tasks top",
     "experiments": "strict generators tasks models config runs reports top",
