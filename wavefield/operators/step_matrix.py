@@ -22,18 +22,21 @@ def one_step_matrix(op, size: int) -> sparse.csr_array:
 
 
 def conductance(op, size: int) -> np.ndarray:
-    """r² at the size + 1 faces between positions, the mean of both sides, of a two-way operator, (rings, size + 1).
+    """ρr² at the size + 1 faces between positions of a two-way operator, shape (rings, size + 1).
 
-    With it the two-way equation in a medium of varying speed reads
+    With it the two-way equation in a medium reads
 
-        h_i[t+1] = s·(m·h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1})) − q·h_i[t−1],
+        h_i[t+1] = s·(m·h_i + (g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}))/ρ_i) − q·h_i[t−1],
 
     s the local gain, m = 2 unless a force drives the field away from zero, and q the local weight of the level before.
+    At a face r² is the mean of both sides and ρ their harmonic mean, as of springs one after the other.
     """
-    squared = op.local_courant(size) ** 2
-    inner = (squared[:, 1:] + squared[:, :-1]) / 2
+    squared, density = op.local_courant(size) ** 2, op.local_density(size)
+    before, after = np.roll(squared, 1, axis=1), squared  # face i lies between positions i − 1 and i
+    faces = (before + after) / 2 * (2 / (1 / np.roll(density, 1) + 1 / density))
+    around, inner = faces[:, :1], faces[:, 1:]
+    squared = squared * density
     if op.boundary == "periodic":
-        around = (squared[:, :1] + squared[:, -1:]) / 2
         return np.hstack([around, inner, around])
     if op.boundary == "free":  # the mirror holds for the medium too
         return np.hstack([inner[:, :1], inner, inner[:, -1:]])
@@ -46,7 +49,8 @@ def local_taps(op, size: int) -> np.ndarray:
         return np.repeat(op.taps[:, :, None], size, axis=2)
     if op.levels == 2:
         g = conductance(op, size)
-        taps = np.stack([g[:, :-1], op.local_middle(size) - g[:, :-1] - g[:, 1:], g[:, 1:]], axis=1)
+        left, right = g[:, :-1] / op.local_density(size), g[:, 1:] / op.local_density(size)
+        taps = np.stack([left, op.local_middle(size) - left - right, right], axis=1)
         return taps * op.local_gain(size)[:, None]
     nu = op.local_courant(size)
     taps = np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)

@@ -14,7 +14,7 @@ every save_every-th state is kept. Beside it stand, where they apply,
                      in time (the last snapshot, say) must not cut away the input that led there.
     previous         the level before the last stored state, without which a two-way field cannot be continued
     earlier_drive    the two inputs before the first, which a pulse still needs where a run is continued
-    kernel, encoder, bias, profile, damping_profile, restoring_profile, boundary_row
+    kernel, encoder, bias, profile, damping_profile, restoring_profile, density, boundary_row
                      what moved the field (dims in `DIMS`)
     label, loss      what a network should have answered, and its error
 
@@ -74,6 +74,7 @@ LONG_NAMES = {
     "profile": "speed at a position",
     "damping_profile": "damping at a position",
     "restoring_profile": "restoring force at a position",
+    "density": "density at a position",
     "boundary_row": "weight with which the field drives its end",
     "earlier_drive": "the two inputs before the first",
 }
@@ -98,6 +99,7 @@ def recording(
     profile=None,
     damping_profile=None,
     restoring_profile=None,
+    density=None,
     boundary_row=None,
     label=None,
     loss=None,
@@ -128,7 +130,7 @@ def recording(
     source : str, optional
         What produced the activity: a model, an instrument. By default the name and version of this package.
     drive, earlier_drive, kernel, encoder, bias, profile : array or DataArray, optional
-    damping_profile, restoring_profile, boundary_row : array or DataArray, optional
+    damping_profile, restoring_profile, density, boundary_row : array or DataArray, optional
         Arrays with the dims of `DIMS` (the drives may have ``trial`` before them), or DataArrays with others.
     previous : array, optional
         The level before the last stored state: the dims of `activity` without ``time``.
@@ -165,6 +167,7 @@ def recording(
     companions = dict(drive=drive, earlier_drive=earlier_drive, previous=previous, label=label, loss=loss)
     companions |= dict(kernel=kernel, encoder=encoder, bias=bias, boundary_row=boundary_row)
     companions |= dict(profile=profile, damping_profile=damping_profile, restoring_profile=restoring_profile)
+    companions |= dict(density=density)
     companions = {name: _array(name, value) for name, value in companions.items() if value is not None}
     for name, array in companions.items():
         names = {

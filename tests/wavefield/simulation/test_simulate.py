@@ -56,6 +56,7 @@ OPERATORS = {
     "two-way absorbing order 4": wf.wave(0.7, order=4, boundary="absorbing"),
     "two-way profile": wf.wave(0.9, 0.05, profile=np.linspace(0.3, 1, 16)),
     "two-way layers": wf.wave(0.9, 0.05, boundary="absorbing", **wf.absorbing_layer(16, 5, speed=0.9, reflection=0.1)),
+    "two-way density": wf.wave(0.7, boundary="free", density=np.linspace(1, 2, 16), restoring_profile=np.ones(16)),
     "two-way absorbing profile": wf.wave(0.9, boundary="absorbing", profile=np.linspace(0.3, 1, 16)),
 }
 
