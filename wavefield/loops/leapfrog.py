@@ -338,9 +338,8 @@ def _step_in_medium(now, before, start, stop, medium, offset):
             flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])
             old[i] = fma(scale, middle * centre[i] + flow, -q * old[i])
         return
-    scales, middles, qs = (
-        medium.scale[place : place + count], medium.middle[place : place + count], medium.q[place : place + count]
-    )  # fmt: skip
+    scales, middles = medium.scale[place : place + count], medium.middle[place : place + count]
+    qs = medium.q[place : place + count]
     for i in range(count):
         flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])
         old[i] = fma(scales[i], middles[i] * centre[i] + flow, -qs[i] * old[i])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.step_matrix import local_taps, reflect
 
 
-def energy(operator: WaveOperator, now, before) -> np.ndarray:
+def energy(operator: WaveOperator, now: ArrayLike, before: ArrayLike) -> np.ndarray:
     """Energy of each ring between two successive levels of a two-way field.
 
         E^{n+½} = ½ ‖(h^{n+1} − h^n)/dt‖² + ½ ⟨h^{n+1}, −c²L h^n⟩ + ¼ (‖ωh^{n+1}‖² + ‖ωh^n‖²),

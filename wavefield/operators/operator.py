@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from wavefield.checks import positive, positive_int, real_array
@@ -203,7 +204,7 @@ class WaveOperator:
 
     # ---- Fourier ----------------------------------------------------------------------------------------------
 
-    def symbol(self, wavenumber) -> np.ndarray:
+    def symbol(self, wavenumber: ArrayLike) -> np.ndarray:
         """Fourier symbol A(k) of the operator on modes e^{2πi(ft − kx)}, which travel to +x for k, f > 0.
 
             A(k) = Σ_j u[:, :, j] · e^{−2πi k (j − K//2) dx},      h[t+1] = A(k) h[t]
@@ -225,11 +226,11 @@ class WaveOperator:
         self._require_convolution("symbol")
         return self.symbol_per_cell(np.asarray(wavenumber, dtype=float) * self.dx)
 
-    def symbol_per_cell(self, cycles_per_cell) -> np.ndarray:
+    def symbol_per_cell(self, cycles_per_cell: ArrayLike) -> np.ndarray:
         """`symbol` of the kernel at a wavenumber in cycles per cell, whatever the boundary."""
         return _symbol(self.kernel, cycles_per_cell)
 
-    def dispersion_relation(self, wavenumber=None) -> xr.Dataset:
+    def dispersion_relation(self, wavenumber: ArrayLike | None = None) -> xr.Dataset:
         """Frequency, velocities and growth of every branch, from the eigenvalues λ(k) of the symbol.
 
             f = arg λ / (2π dt),   growth per step |λ|,   phase velocity f/k,   group velocity df/dk

@@ -29,15 +29,17 @@ import errno
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import h5netcdf
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from wavefield.checks import positive, positive_int
 from wavefield.files import whole_or_nothing
@@ -81,30 +83,30 @@ LONG_NAMES = {
 
 
 def recording(
-    activity,
+    activity: ArrayLike | xr.DataArray,
     *,
-    dims=None,
+    dims: Sequence[str] | None = None,
     coords: Mapping | None = None,
     units: Mapping[str, str] | None = None,
     dt: float | None = None,
     dx: float | None = None,
     save_every: int = 1,
     source: str | None = None,
-    drive=None,
-    earlier_drive=None,
-    previous=None,
-    kernel=None,
-    encoder=None,
-    bias=None,
-    profile=None,
-    damping_profile=None,
-    restoring_profile=None,
-    density=None,
-    boundary_row=None,
-    label=None,
-    loss=None,
+    drive: ArrayLike | xr.DataArray | None = None,
+    earlier_drive: ArrayLike | xr.DataArray | None = None,
+    previous: ArrayLike | xr.DataArray | None = None,
+    kernel: ArrayLike | xr.DataArray | None = None,
+    encoder: ArrayLike | xr.DataArray | None = None,
+    bias: ArrayLike | xr.DataArray | None = None,
+    profile: ArrayLike | xr.DataArray | None = None,
+    damping_profile: ArrayLike | xr.DataArray | None = None,
+    restoring_profile: ArrayLike | xr.DataArray | None = None,
+    density: ArrayLike | xr.DataArray | None = None,
+    boundary_row: ArrayLike | xr.DataArray | None = None,
+    label: ArrayLike | xr.DataArray | None = None,
+    loss: ArrayLike | xr.DataArray | None = None,
     config: Mapping | str | None = None,
-    **more,
+    **more: Any,
 ) -> xr.Dataset:
     """Build a valid recording from an array: a simulated field, hidden states of a network, or neural data.
 
@@ -252,7 +254,7 @@ def save_recording(dataset: xr.Dataset, path: str | os.PathLike) -> Path:
     return path
 
 
-def open_recording(path: str | os.PathLike, *, chunks=None) -> xr.Dataset:
+def open_recording(path: str | os.PathLike, *, chunks: Any = None) -> xr.Dataset:
     """Open a recording lazily: values are read when they are used.
 
     ``NAME.partial.nc``, left by an interrupted `RecordingWriter`, is opened up to what had been written.
