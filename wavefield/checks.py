@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
-def positive(value, name: str) -> float:
+def positive(value: Any, name: str) -> float:
     """Return `value` as a float if it is a finite positive number, else raise a ValueError that names it."""
     try:
         number = float(value)
@@ -16,7 +18,7 @@ def positive(value, name: str) -> float:
     return number
 
 
-def positive_int(value, name: str, least: int = 1) -> int:
+def positive_int(value: Any, name: str, least: int = 1) -> int:
     """Return `value` as an int if it is an integer of at least `least`, else raise an error that names it."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}")
@@ -25,7 +27,7 @@ def positive_int(value, name: str, least: int = 1) -> int:
     return int(value)
 
 
-def real_array(value, name: str) -> np.ndarray:
+def real_array(value: Any, name: str) -> np.ndarray:
     """Return a copy of `value` as a float array if it is finite real numbers, else raise an error that names it."""
     try:
         array = np.asarray(value)
@@ -38,7 +40,7 @@ def real_array(value, name: str) -> np.ndarray:
     return array.astype(float)
 
 
-def finite_vector(value, name: str) -> np.ndarray:
+def finite_vector(value: Any, name: str) -> np.ndarray:
     """Return `value` as a 1-D float array of finite numbers."""
     try:
         vector = np.atleast_1d(np.asarray(value, dtype=float))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from wavefield import plot
 from wavefield.capacity.memory_capacity import memory_capacity
@@ -16,7 +17,7 @@ from wavefield.simulation.simulate import simulate
 TRAINS = [[(12, 1.0), (40, 1.0)], [(25, 1.0)], [(31, 0.5)]]
 
 
-def memory_of_a_wave():
+def memory_of_a_wave() -> Figure:
     """Three inputs, the field that they leave, and the inputs read back from its last instant; beside it the bump.
 
     After Figure 1 of Keller et al. (ICLR 2024): in the wave field (left) one snapshot shows which input came, when
@@ -58,7 +59,7 @@ def _stems(activity, ax):
     ax.set(xlim=(-4, 128), ylim=(0, None), xlabel="position", ylabel="activity")
 
 
-def digit(rng: np.random.Generator, index: int = 3):
+def digit(rng: np.random.Generator, index: int = 3) -> Figure:
     """A handwritten digit streamed column by column into eight rings, and the picture read back from one snapshot.
 
     Exact on a ring of Courant number 1; degraded at 0.9 with readout noise; lost by the static bump, which keeps the
@@ -88,7 +89,7 @@ def digit(rng: np.random.Generator, index: int = 3):
     return figure
 
 
-def picture_of(events: xr.Dataset, shape) -> np.ndarray:
+def picture_of(events: xr.Dataset, shape: tuple[int, int]) -> np.ndarray:
     """Return the picture (input, step) of decoded events; one whose onset is not known is spread over all steps."""
     back = np.zeros(shape)
     columns = (events[name].values for name in ("input", "onset", "amplitude", "period"))
@@ -106,7 +107,7 @@ def _picture(ax, picture, title):
     ax.set(xlabel="step (column)", ylabel="input (row)")
 
 
-def dispersion_and_memory():
+def dispersion_and_memory() -> Figure:
     """Dispersion relations of the schemes, and what a line remembers at each lag, with and without readout noise."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     schemes = [

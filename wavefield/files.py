@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 @contextmanager
@@ -49,7 +50,7 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
         raise
 
 
-def reserve(file, size: int) -> None:
+def reserve(file: BinaryIO, size: int) -> None:
     """Reserve `size` bytes of the disk for an open file; raise an OSError where they are not free."""
     if size and hasattr(os, "posix_fallocate"):
         try:

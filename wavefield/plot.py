@@ -7,10 +7,14 @@ colour-blind eyes, and inputs take the colours of Okabe and Ito in a fixed order
 
 from __future__ import annotations
 
+import os
+
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from wavefield.checks import positive_int
 from wavefield.files import whole_or_nothing
@@ -30,7 +34,7 @@ def colour_of(number: int) -> str:
     return INPUT_COLOURS[number % len(INPUT_COLOURS)]
 
 
-def space_time(activity: xr.DataArray, *, ax=None, colorbar: bool = True):
+def space_time(activity: xr.DataArray, *, ax: Axes | None = None, colorbar: bool = True) -> Axes:
     """Space–time diagram of one ring or line: time to the right, position upwards.
 
     Parameters
@@ -61,7 +65,7 @@ def space_time(activity: xr.DataArray, *, ax=None, colorbar: bool = True):
     return ax
 
 
-def space_times(activity: xr.DataArray):
+def space_times(activity: xr.DataArray) -> Figure:
     """Figure of one space–time diagram per channel, one above the other. dims (time, channel, position)."""
     rows = activity if "channel" in activity.dims else activity.expand_dims("channel", 1)
     count = rows.sizes["channel"]
@@ -76,7 +80,7 @@ def space_times(activity: xr.DataArray):
     return figure
 
 
-def snapshot(activity: xr.DataArray, events: xr.Dataset | None = None, *, ax=None):
+def snapshot(activity: xr.DataArray, events: xr.Dataset | None = None, *, ax: Axes | None = None) -> Axes:
     """One instant of the field: activity against position, a line per ring; decoded inputs named where they stand.
 
     Parameters
@@ -100,7 +104,7 @@ def snapshot(activity: xr.DataArray, events: xr.Dataset | None = None, *, ax=Non
     return ax
 
 
-def drive_raster(drive: xr.DataArray, *, ax=None, events: xr.Dataset | None = None):
+def drive_raster(drive: xr.DataArray, *, ax: Axes | None = None, events: xr.Dataset | None = None) -> Axes:
     """Inputs against steps from rest, a row per input; what was decoded is drawn over them as open circles.
 
     An event whose onset is known modulo a period only has a circle at every step at which it may have come, or a
@@ -135,7 +139,9 @@ def drive_raster(drive: xr.DataArray, *, ax=None, events: xr.Dataset | None = No
     return ax
 
 
-def dispersion(relation: xr.Dataset, *, ax=None, label: str | None = None, color: str = INPUT_COLOURS[0]):
+def dispersion(
+    relation: xr.Dataset, *, ax: Axes | None = None, label: str | None = None, color: str = INPUT_COLOURS[0]
+) -> Axes:
     """Frequency against wavenumber of every branch of `WaveOperator.dispersion_relation`."""
     ax = plt.subplots(figsize=(4.5, 3.5), layout="constrained")[1] if ax is None else ax
     for branch, frequency in enumerate(relation["frequency"].transpose("branch", "wavenumber").values):
@@ -148,7 +154,9 @@ def dispersion(relation: xr.Dataset, *, ax=None, label: str | None = None, color
     return ax
 
 
-def memory_curve(capacity: xr.DataArray, *, ax=None, label: str | None = None, color: str = INPUT_COLOURS[0]):
+def memory_curve(
+    capacity: xr.DataArray, *, ax: Axes | None = None, label: str | None = None, color: str = INPUT_COLOURS[0]
+) -> Axes:
     """Memory capacity of one input against lag: ``memory_capacity(…).capacity.isel(input=0)``."""
     ax = plt.subplots(figsize=(5, 3), layout="constrained")[1] if ax is None else ax
     ax.plot(capacity["lag"], capacity, color=color, lw=1.4, label=label)
@@ -158,7 +166,7 @@ def memory_curve(capacity: xr.DataArray, *, ax=None, label: str | None = None, c
     return ax
 
 
-def animate(activity: xr.DataArray, path, *, frames_per_second: int = 20, every: int = 1):
+def animate(activity: xr.DataArray, path: str | os.PathLike, *, frames_per_second: int = 20, every: int = 1) -> None:
     """Write an animation (GIF) of the field against position, a line per ring.
 
     Parameters
@@ -196,7 +204,7 @@ def animate(activity: xr.DataArray, path, *, frames_per_second: int = 20, every:
         plt.close(fig)
 
 
-def save_figure(figure, path) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike) -> None:
     """Write a figure to `path` (its ending says the format) and close it; the file appears when it is complete."""
     try:
         with whole_or_nothing(path) as scratch:

@@ -11,9 +11,11 @@ reaches at most N/2 + 1 dimensions of a ring, however many steps are considered.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy import linalg
 
 from wavefield.checks import positive_int
@@ -26,7 +28,7 @@ def snapshot_conditioning(
     size: int,
     *,
     steps: int,
-    encoder="own",
+    encoder: str | ArrayLike = "own",
     inputs: int | None = None,
     source: str = "pulse",
     previous: bool = False,
@@ -95,7 +97,7 @@ def snapshot_conditioning(
     )
 
 
-def snapshot_rank(operator: WaveOperator, size: int, *, steps: Sequence[int], **options) -> xr.Dataset:
+def snapshot_rank(operator: WaveOperator, size: int, *, steps: Sequence[int], **options: Any) -> xr.Dataset:
     """`rank`, `columns` and `condition` of `snapshot_conditioning` for each number of steps, along the dim ``steps``.
 
     Examples

@@ -21,9 +21,11 @@ B. Schrauwen, S. Massar, *Information processing capacity of dynamical systems*,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy import linalg
 
 from wavefield.capacity.covariance import covariance_roots
@@ -39,7 +41,7 @@ def memory_capacity(
     *,
     max_lag: int,
     noise: float = 0.0,
-    encoder="own",
+    encoder: str | ArrayLike = "own",
     inputs: int | None = None,
     source: str = "pulse",
     previous: bool = False,
@@ -125,7 +127,7 @@ def memory_capacity(
     return _labelled(capacity, dimensions, attrs)
 
 
-def capacity_against_noise(operator: WaveOperator, size: int, *, noise: Sequence[float], **options) -> xr.Dataset:
+def capacity_against_noise(operator: WaveOperator, size: int, *, noise: Sequence[float], **options: Any) -> xr.Dataset:
     """`memory_capacity` at each standard deviation of the readout noise, along the dim ``noise``."""
     noise = finite_vector(noise, "noise").tolist()
     results = [memory_capacity(operator, size, noise=sigma, **options) for sigma in noise]
@@ -133,7 +135,7 @@ def capacity_against_noise(operator: WaveOperator, size: int, *, noise: Sequence
 
 
 def capacity_against_speed(
-    speed: Sequence[float], size: int, *, equation: Callable[..., WaveOperator] = transport, **options
+    speed: Sequence[float], size: int, *, equation: Callable[..., WaveOperator] = transport, **options: Any
 ) -> xr.Dataset:
     """`memory_capacity` of ``equation(speed=…)`` at each speed, along the dim ``speed``.
 
@@ -152,7 +154,7 @@ def capacity_against_speed(
 
 
 def capacity_against_damping(
-    damping: Sequence[float], size: int, *, equation: Callable[..., WaveOperator] = wave, **options
+    damping: Sequence[float], size: int, *, equation: Callable[..., WaveOperator] = wave, **options: Any
 ) -> xr.Dataset:
     """`memory_capacity` of ``equation(damping=…)`` at each damping, along the dim ``damping``."""
     damping = finite_vector(damping, "damping").tolist()
@@ -161,7 +163,7 @@ def capacity_against_damping(
 
 
 def capacity_against_channels(
-    operator: WaveOperator, size: int, *, channels: Sequence[int], max_lag: int, **options
+    operator: WaveOperator, size: int, *, channels: Sequence[int], max_lag: int, **options: Any
 ) -> xr.Dataset:
     """Total and mean capacity with so many rings, each with an input of its own, along the dim ``channels``.
 

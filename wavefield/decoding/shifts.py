@@ -61,7 +61,7 @@ def shifts_of(op, encoder: np.ndarray) -> Shifts | None:
 
 def two_way_shifts_of(op, encoder: np.ndarray) -> Shifts | None:
     """Return the two shifting fields, q and w, of a two-way ring at Courant number 1; None for any other operator."""
-    if op.levels != 2 or op.boundary != "periodic" or op.profile is not None:
+    if op.levels != 2 or op.boundary != "periodic" or op.profile is not None or op.taps.shape[1] < 3:
         return None
     taps = op.taps
     middle = taps.shape[1] // 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wavefield.checks import positive, positive_int, real_array
 from wavefield.history.system import HistorySystem
@@ -17,7 +18,7 @@ _SELECTIONS = {
 }
 
 
-def linear(weights, *, name: str = "linear") -> HistorySystem:
+def linear(weights: ArrayLike, *, name: str = "linear") -> HistorySystem:
     """Return x_t = Σ_i weights[i] x_{t−s−1+i}, the system of any linear map, weights (s, d, d), oldest slot first.
 
     Examples
@@ -46,7 +47,11 @@ def repeat_copy(dimension: int = 8, length: int = 8) -> HistorySystem:
 
 
 def signed_permutation(
-    lags: Sequence[int], sources: Sequence[int] | None = None, signs: Sequence[int] | None = None, *, length=None
+    lags: Sequence[int],
+    sources: Sequence[int] | None = None,
+    signs: Sequence[int] | None = None,
+    *,
+    length: int | None = None,
 ) -> HistorySystem:
     """Return x_t[j] = signs[j] · x_{t − lags[j]}[sources[j]].
 
@@ -169,7 +174,7 @@ def random_linear(
     return linear(np.einsum("aj,sj,bj->sab", turn, own, turn), name="random_linear")
 
 
-def attention(key, query, value, *, length: int, scale: float = 1.0) -> HistorySystem:
+def attention(key: ArrayLike, query: ArrayLike, value: ArrayLike, *, length: int, scale: float = 1.0) -> HistorySystem:
     """Return the self-attention boundary condition: one head of an attention-only transformer, run on its own output.
 
         h_t = Σ_{i=1}^{s} softmax_i( scale · (key h_{t−i}) · (query h_{t−1}) ) value h_{t−i}

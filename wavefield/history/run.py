@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from wavefield.checks import positive_int, real_array
@@ -24,7 +25,9 @@ class RNNWeights(NamedTuple):
     readout: np.ndarray  # (d, N)
 
 
-def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool = False) -> xr.Dataset:
+def simulate(
+    system: HistorySystem, initial: ArrayLike | xr.Dataset, *, steps: int, save_initial: bool = False
+) -> xr.Dataset:
     """Run a history-dependent system as a wave, and record the field on its lines.
 
     Parameters
@@ -77,7 +80,7 @@ def simulate(system: HistorySystem, initial, *, steps: int, save_initial: bool =
     return _described(system, fields, made, first)
 
 
-def rnn_weights(system: HistorySystem, basis=None) -> RNNWeights:
+def rnn_weights(system: HistorySystem, basis: ArrayLike | None = None) -> RNNWeights:
     """Return the recurrent network that a linear system is in a basis Ψ.
 
         W_hh = Ψ Φ Ψ⁺,      W_uh = Ψ_s  (writes into slot s),      W_r = Ψ*_s  (reads slot s),      Ψ* = Ψ⁺

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wavefield.checks import positive_int, real_array
 from wavefield.operators.operator import WaveOperator
@@ -82,7 +83,7 @@ class HistorySystem:
         """Whether f is a linear map."""
         return self.weights is not None
 
-    def next(self, history) -> np.ndarray:
+    def next(self, history: ArrayLike) -> np.ndarray:
         """Return f of a history (…, s, d), shape (…, d)."""
         history = _real(history, "history must be real")
         if history.ndim < 2 or history.shape[-2:] != (self.length, self.dimension):
@@ -159,7 +160,7 @@ class HistorySystem:
         return state
 
 
-def to_channel_major(array, dimension: int, *, axis: int = -1) -> np.ndarray:
+def to_channel_major(array: ArrayLike, dimension: int, *, axis: int = -1) -> np.ndarray:
     """Reorder an axis from slot-major (slot, dimension) to channel-major (dimension, slot), as of a `WaveRNN` state.
 
     A matrix between histories is converted on both its axes, one after the other.
@@ -172,7 +173,7 @@ def to_channel_major(array, dimension: int, *, axis: int = -1) -> np.ndarray:
     return _reordered(array, dimension, axis, slots_first=True)
 
 
-def to_slot_major(array, dimension: int, *, axis: int = -1) -> np.ndarray:
+def to_slot_major(array: ArrayLike, dimension: int, *, axis: int = -1) -> np.ndarray:
     """Reorder an axis from channel-major (dimension, slot) to slot-major (slot, dimension): `to_channel_major` undone.
 
     Examples

@@ -49,8 +49,12 @@ def stepper(op, weights, *, nonlinearity: str, bias, dtype) -> Stepper:
 def _leapfrog_constants(op, size):
     constants = {"q": op.previous_weight, "ends": absorbing_ends(op, size)}
     if op.profile is not None:
-        local = {"q": op.local_previous_weight(size), "scale": op.local_gain(size), "middle": op.local_middle(size)}
-        return constants | local | {"conductance": conductance(op, size)}
+        constants["conductance"] = conductance(op, size)
+        if op.damping_profile is not None or op.restoring_profile is not None or op.density is not None:
+            density = op.local_density(size)  # a factor of the new level
+            middle = np.broadcast_to(op.local_middle(size) * density, (op.rings, size))
+            constants |= {"q": op.local_previous_weight(size), "scale": op.local_gain(size) / density, "middle": middle}
+        return constants
     return constants | {"taps": op.taps, "near": near_end_taps(op)}
 
 

@@ -15,16 +15,25 @@ _BOUNDARY = {"periodic": w.PERIODIC, "fixed": w.FIXED, "free": w.FREE, "absorbin
 
 
 class Physics(NamedTuple):
-    """One step of every ring, as the compiled loop wants it; of a single ring, without the axis C."""
+    """One step of every ring, as the compiled loop wants it."""
 
     boundary: int
     taps: np.ndarray  # (C, p + 1) from the centre outwards
-    q: np.ndarray  # (C, 1), or (C, N + 2·halo) where there are faces
-    scale: np.ndarray  # (C, N + 2·halo) where there are faces, else unused
-    middle: np.ndarray  # likewise
     near: np.ndarray  # (C, 2) taps of second order, next to absorbing ends
     ends: np.ndarray  # (C, 2, 3)
     faces: np.ndarray  # (C, N + 1 + 2·halo) in place of taps, or (C, 0)
+    q: np.ndarray  # (C, 1), or in a medium that varies in more than its speed (C, N + 2·halo)
+    scale: np.ndarray  # of the shape of q
+    middle: np.ndarray  # of the shape of q
+
+
+class Medium(NamedTuple):
+    """What varies along a row: `faces`, `q`, `scale` and `middle` of one ring."""
+
+    faces: np.ndarray
+    q: np.ndarray
+    scale: np.ndarray
+    middle: np.ndarray
 
 
 class Levels(NamedTuple):
@@ -71,7 +80,7 @@ def leapfrog(
         In place of taps; entry i lies left of position i, on a ring the last equals the first.
     scale : array_like, shape (C, N), optional
         Beside `conductance`; by default (1 + q)/2 = 1/(1 + γdt/2), what damping leaves of the new level.
-    middle : float or array_like, shape (N,) or (C, N)
+    middle : float or array_like, shape (C,) or (C, N)
         Beside `conductance`.
     boundary : {"periodic", "fixed", "free", "absorbing"}
         Absorbing ends are h₀[t+1] = α·h₁[t] + β·h₁[t+1] + δ·h₀[t], taken before the drive is added.
@@ -106,13 +115,13 @@ def leapfrog(
         raise ValueError(f"a line with {boundary} ends needs at least {3 if size else 1} positions, got {size}")
     half, faces = _coefficients(taps, conductance, rings, size, dtype)
     near = half[:, :2] if near is None else _halved(_per_ring(near, rings, (3,)))
-    q = _per_position(q, rings, size) if faces.shape[1] else _per_ring(q, rings, ())[:, None]
-    scale = (1 + q) / 2 if scale is None else _per_position(scale, rings, size)
-    middle = _per_ring(middle, rings, (size,))
+    medium = (q, (1 + np.asarray(q)) / 2 if scale is None else scale, middle)
+    varies = faces.shape[1] and any(np.ndim(part) == 2 for part in medium)
+    q, scale, middle = (_per_position(part, rings, size if varies else 1) for part in medium)
     ends = _per_ring(ends, rings, (2, 3))
     source = w.prepare_source(drive, injection, now.shape, steps, dtype)
     saving = w.prepare_saving(every, out, now.shape, steps, dtype)
-    constants = (np.array(part, dtype, order="C") for part in (half, q, scale, middle, near, ends, faces))
+    constants = (np.array(part, dtype, order="C") for part in (half, near, ends, faces, q, scale, middle))
     given = Levels(*(level.reshape(batch * rings, size) for level in (now, before)))
     ended = _run(given, Physics(_BOUNDARY[boundary], *constants), source, steps, saving)
     return tuple(level.reshape(batch, rings, size) for level in ended)
@@ -150,10 +159,12 @@ def _with_halo(physics: Physics, halo: int) -> Physics:
         return physics
     periodic = physics.boundary == w.PERIODIC
     mode = "wrap" if periodic else "edge"
-    q, scale, middle = (np.pad(part, sides, mode=mode) for part in (physics.q, physics.scale, physics.middle))
+    if physics.q.shape[1] > 1:
+        q, scale, middle = (np.pad(part, sides, mode=mode) for part in (physics.q, physics.scale, physics.middle))
+        physics = physics._replace(q=q, scale=scale, middle=middle)
     if periodic:  # the last face is the first
         faces, sides = faces[:, :-1], ((0, 0), (halo, halo + 1))
-    return physics._replace(q=q, scale=scale, middle=middle, faces=np.pad(faces, sides, mode=mode))
+    return physics._replace(faces=np.pad(faces, sides, mode=mode))
 
 
 def _coefficients(taps, conductance, rings, size, dtype):
@@ -184,6 +195,7 @@ def _per_ring(value, rings, shape):
 
 
 def _per_position(value, rings, size):
+    """Values (C, size) of values (), (C,) or (C, N)."""
     value = np.asarray(value, dtype=np.float64)
     return _per_ring(value[:, None] if value.ndim == 1 else value, rings, (size,))
 
@@ -195,8 +207,9 @@ def _advance_tiles(first, last, done, steps, given, ended, edges_in, edges_out, 
     boundary, taps, bounds, halo, every = physics.boundary, physics.taps, cut.bounds, cut.halo, saving.every
     drive, entries = source.drive, source.entries
     rings, tiles, size, reach = taps.shape[0], bounds.size - 1, given.now.shape[1], taps.shape[1] - 1
-    vector_form = boundary != w.ABSORBING and physics.faces.shape[1] == 0 and reach <= WIDEST
-    origin = w.margin_of(given.now) + halo
+    varies = physics.faces.shape[1] > 0
+    vector_form = boundary != w.ABSORBING and not varies and reach <= WIDEST
+    origin, lanes = w.margin_of(given.now) + halo, VECTOR_BYTES // given.now.itemsize
     buffers = w.windows(given.now, 2, -(-size // tiles) + 2 * origin)
     shifts = np.zeros((3, 2), np.int64)
     for index in range(first, last):
@@ -211,8 +224,8 @@ def _advance_tiles(first, last, done, steps, given, ended, edges_in, edges_out, 
         low, high = a if left else a - halo, b if right else b + halo
         w.entries_within(entries, ring, low, high, shifts, boundary, size)
         input_now = drive[trial]
-        q, scale, middle, near = physics.q[ring], physics.scale[ring], physics.middle[ring], physics.near[ring]
-        own = Physics(boundary, taps[ring], q, scale, middle, near, physics.ends[ring], physics.faces[ring])
+        own_taps, near, ends, q = taps[ring], physics.near[ring], physics.ends[ring], physics.q[ring, 0]
+        medium = Medium(physics.faces[ring], physics.q[ring], physics.scale[ring], physics.middle[ring])
         step = 0
         while step < steps:
             until = steps if every == 0 else min(steps, step + every - (done + step) % every)
@@ -220,11 +233,22 @@ def _advance_tiles(first, last, done, steps, given, ended, edges_in, edges_out, 
                 until = _silent_until(input_now, done + step, done + until) - done
             if until > step and vector_form:
                 current, previous = _advance_free(
-                    current, previous, origin, b - a, halo, step, until, own.taps, own.q[0], boundary, left, right
+                    current, previous, origin, b - a, halo, step, until, own_taps, q, boundary, left, right
                 )
                 step = until
             else:
-                _one_step(current, previous, origin, b - a, a, halo, step, own, left, right)
+                start = origin if left else origin - halo + (step + 1) * reach // lanes * lanes
+                stop = origin + b - a if right else origin + b - a + halo - (step + 1) * reach
+                if boundary == w.ABSORBING:
+                    start, stop = start + reach * left, stop - reach * right
+                else:
+                    w.extend(current, origin, b - a, reach, boundary, left, right)
+                if start < stop and varies:
+                    _step_in_medium(current, previous, start, stop, medium, a + halo - origin)
+                elif start < stop:
+                    _one_step(current, previous, start, stop, own_taps, q)
+                if boundary == w.ABSORBING:
+                    _absorb(current, previous, origin, origin + b - a - 1, reach, near, q, ends, left, right)
                 if drive.size:
                     w.inject(previous, origin - a, size, entries, shifts, input_now[done + step])
                 current, previous = previous, current
@@ -276,48 +300,46 @@ def _advance_free(current, previous, origin, cells, halo, step, until, taps, q, 
 
 
 @compiled
-def _one_step(now, before, origin, cells, a, halo, step, own, left, right):
-    """One step of one ring in a window whose tile begins at position a: the new level replaces `before`."""
-    boundary, taps, q, faces = own.boundary, own.taps, own.q[0], own.faces
+def _one_step(now, before, start, stop, taps, q):
+    """Put the next level of cells start…stop−1 into `before`."""
     reach, lanes = taps.size - 1, VECTOR_BYTES // now.itemsize
-    start = origin if left else origin - halo + (step + 1) * reach // lanes * lanes
-    stop = origin + cells if right else origin + cells + halo - (step + 1) * reach
-    if boundary == w.ABSORBING:
-        start, stop = start + reach * left, stop - reach * right
-    else:
-        w.extend(now, origin, cells, reach, boundary, left, right)
-    if start < stop:
-        if faces.size:
-            place = a + halo + start - origin
-            _varying(now, before, start, stop, faces[place:], own.q[place:], own.scale[place:], own.middle[place:])
-        else:
-            complete = (stop - start) // lanes * lanes if reach <= WIDEST else 0
-            if complete:
-                one_step(now, before, start, complete, taps, q)
-            if start + complete < stop:
-                stepped(now, before, start + complete, stop, taps, q)
-    if boundary == w.ABSORBING:
-        near, ends = own.near, own.ends
-        first, last = origin, origin + cells - 1
-        if left and reach > 1:
-            stepped(now, before, first + 1, min(first + reach, last), near, q)
-        if right and reach > 1:
-            beyond = max(first + reach, last + 1 - reach) if left else last + 1 - reach
-            if beyond < last:
-                stepped(now, before, max(beyond, first + 1), last, near, q)
-        if left:
-            before[first] = ends[0, 0] * now[first + 1] + (ends[0, 1] * before[first + 1] + ends[0, 2] * now[first])
-        if right:
-            before[last] = ends[1, 0] * now[last - 1] + (ends[1, 1] * before[last - 1] + ends[1, 2] * now[last])
+    complete = (stop - start) // lanes * lanes if reach <= WIDEST else 0
+    if complete:
+        one_step(now, before, start, complete, taps, q)
+    if start + complete < stop:
+        stepped(now, before, start + complete, stop, taps, q)
 
 
 @compiled
-def _varying(now, before, start, stop, faces, q, scale, middle):
-    """The same in a medium that varies; faces[0] lies left of cell `start`, the others begin with its own."""
+def _absorb(now, before, first, last, reach, near, q, ends, left, right):
+    """The cells at the ends first and last of a line, where a wide stencil would reach beyond them, and the ends."""
+    if left and reach > 1:
+        stepped(now, before, first + 1, min(first + reach, last), near, q)
+    if right and reach > 1:
+        beyond = max(first + reach, last + 1 - reach) if left else last + 1 - reach
+        if beyond < last:
+            stepped(now, before, max(beyond, first + 1), last, near, q)
+    if left:
+        before[first] = ends[0, 0] * now[first + 1] + (ends[0, 1] * before[first + 1] + ends[0, 2] * now[first])
+    if right:
+        before[last] = ends[1, 0] * now[last - 1] + (ends[1, 1] * before[last - 1] + ends[1, 2] * now[last])
+
+
+@compiled
+def _step_in_medium(now, before, start, stop, medium, offset):
+    """The next level in a medium, whose coefficients of a cell are those at cell + offset, the face its left one."""
+    count, place = stop - start, start + offset
     old, centre = before[start:stop], now[start:stop]
     left, right = now[start - 1 : stop - 1], now[start + 1 : stop + 1]
-    count = stop - start
-    g_left, g_right, q, scale, middle = faces[:count], faces[1 : count + 1], q[:count], scale[:count], middle[:count]
-    for i in range(old.size):
+    g_left, g_right = medium.faces[place : place + count], medium.faces[place + 1 : place + count + 1]
+    if medium.q.size == 1:  # coefficients of a uniform medium are not read for every cell
+        scale, middle, q = medium.scale[0], medium.middle[0], medium.q[0]
+        for i in range(count):
+            flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])
+            old[i] = fma(scale, middle * centre[i] + flow, -q * old[i])
+        return
+    scales, middles = medium.scale[place : place + count], medium.middle[place : place + count]
+    qs = medium.q[place : place + count]
+    for i in range(count):
         flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])
-        old[i] = fma(scale[i], middle[i] * centre[i] + flow, -q[i] * old[i])
+        old[i] = fma(scales[i], middles[i] * centre[i] + flow, -qs[i] * old[i])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
@@ -60,7 +61,7 @@ class Design:
         """(R, steps · inputs), the shape of the matrix of F."""
         return self.seen.size, self.steps * self.inputs
 
-    def forward(self, drive) -> np.ndarray:
+    def forward(self, drive: ArrayLike) -> np.ndarray:
         """Return F x, the snapshot (R,) that a drive (steps, inputs) leaves."""
         drive = _shaped(drive, "drive", (self.steps, self.inputs))
         entering = drive.copy()
@@ -71,7 +72,7 @@ class Design:
             state = self.step @ state + self.entry @ arriving
         return state[self.seen]
 
-    def adjoint(self, snapshot) -> np.ndarray:
+    def adjoint(self, snapshot: ArrayLike) -> np.ndarray:
         """Return Fᵀ y, shape (steps, inputs), of a snapshot (R,)."""
         state = np.zeros(self.entry.shape[0])
         state[self.seen] = _shaped(snapshot, "snapshot", self.seen.shape)
@@ -84,7 +85,7 @@ class Design:
             product[:-2] -= product[2:]
         return product
 
-    def columns(self, chosen=None) -> np.ndarray:
+    def columns(self, chosen: ArrayLike | None = None) -> np.ndarray:
         """Return the matrix of F, (R, steps · inputs), or the chosen columns of it."""
         chosen = np.arange(self.shape[1]) if chosen is None else np.asarray(chosen)
         matrix = np.zeros((chosen.size, self.seen.size))
@@ -155,8 +156,15 @@ class Design:
 
 
 def design(
-    operator, size: int, steps: int, *, encoder="own", inputs: int | None = None, source="pulse", previous=False
-):
+    operator: WaveOperator,
+    size: int,
+    steps: int,
+    *,
+    encoder: str | ArrayLike = "own",
+    inputs: int | None = None,
+    source: str = "pulse",
+    previous: bool = False,
+) -> Design:
     """Return the forward map F of `operator` from `steps` steps of inputs to a snapshot.
 
     Parameters

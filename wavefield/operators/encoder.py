@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wavefield.checks import positive_int
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.step_matrix import local_taps
 
 
-def encoder_at(positions, size: int) -> np.ndarray:
+def encoder_at(positions: ArrayLike, size: int) -> np.ndarray:
     """Encoder of inputs that share one ring, input i entering at ``positions[i]`` with weight 1.
 
     Returns
@@ -94,7 +95,9 @@ def driven_ends(operator: WaveOperator, size: int, ends: Sequence[str] = ("left"
     return encoder.reshape(operator.rings, size, -1)
 
 
-def resolve_encoder(encoder, operator, size: int, inputs: int):
+def resolve_encoder(
+    encoder: str | ArrayLike, operator: WaveOperator, size: int, inputs: int
+) -> tuple[np.ndarray, WaveOperator]:
     """Return the encoder as an array (rings, size, inputs) and the operator with as many rings.
 
     ``"own"`` gives every input a ring (or line) of its own, entering at position 0 of a ring and at the upstream end

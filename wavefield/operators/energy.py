@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.step_matrix import local_taps, reflect
 
 
-def energy(operator: WaveOperator, now, before) -> np.ndarray:
+def energy(operator: WaveOperator, now: ArrayLike, before: ArrayLike) -> np.ndarray:
     """Energy of each ring between two successive levels of a two-way field.
 
         E^{n+½} = ½ ‖(h^{n+1} − h^n)/dt‖² + ½ ⟨h^{n+1}, −c²L h^n⟩ + ¼ (‖ωh^{n+1}‖² + ‖ωh^n‖²),
 
-    with ⟨a, b⟩ = dx Σ_i w_i a_i b_i and ω² the restoring force, if there is a profile of it (where it is negative its
-    energy is ½ ω² h^{n+1} h^n).
+    with ⟨a, b⟩ = dx Σ_i ρ_i w_i a_i b_i, ρ the density (1 unless there is a profile of it), and ω² the restoring force,
+    if there is a profile of it (where it is negative its energy is ½ ω² h^{n+1} h^n).
 
     The potential energy is a product of the *two* levels; with it the sum is a constant of the leapfrog scheme, to
     rounding, where there is no damping, whatever the stencil, the speed profile and the ends: w = 1 on a ring and
@@ -73,6 +74,7 @@ def energy(operator: WaveOperator, now, before) -> np.ndarray:
     weights = np.ones(now.shape[-1])
     if operator.boundary in ("free", "absorbing"):
         weights[[0, -1]] = 0.5
+    weights = weights * operator.local_density(weights.size)
     kinetic = ((now - before) ** 2) @ weights
     potential = (now * _stiffness(operator, before)) @ weights
     if operator.restoring_profile is not None:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from wavefield.checks import finite_vector, positive, positive_int
 from wavefield.operators.operator import WaveOperator
+from wavefield.operators.step_matrix import conductance
 
 
 def transport(
@@ -69,6 +70,7 @@ def wave(
     profile: ArrayLike | None = None,
     damping_profile: ArrayLike | None = None,
     restoring_profile: ArrayLike | None = None,
+    density: ArrayLike | None = None,
 ) -> WaveOperator:
     """Two-way wave, ∂²h/∂t² = c²∂²h/∂x² − γ∂h/∂t, by leapfrog; exact where c·dt/dx = 1, order = 2 and γ = 0.
 
@@ -91,6 +93,9 @@ def wave(
     damping_profile, restoring_profile : array_like, shape (N,), optional
         Damping at each position, per unit of time, beside `damping`, and restoring force ω², per unit of time squared
         (order 2); `absorbing_layer` makes both.
+    density : array_like, shape (N,), optional
+        ρ at each position, in any unit (order 2). The equation is then ρ ∂²h/∂t² = ∂/∂x(ρc² ∂h/∂x) − ργ ∂h/∂t, of a
+        string of tension ρc²; where the impedance ρc changes a part (Z₁ − Z₂)/(Z₁ + Z₂) of a wave is sent back.
 
     Returns
     -------
@@ -129,8 +134,11 @@ def wave(
     if boundary == "open":
         raise ValueError("boundary='open' belongs to one-way fields; let a two-way wave leave through 'absorbing'")
     medium = {"profile": profile, "damping_profile": damping_profile, "restoring_profile": restoring_profile}
+    medium["density"] = density
     if order != 2 and any(part is not None for part in medium.values()):
-        raise ValueError(f"order must be 2 with a speed profile, or one of damping or restoring force, got {order}")
+        raise ValueError(
+            f"order must be 2 with a speed profile, or one of damping, restoring force or density, got {order}"
+        )
     stencil = second_difference(order)
     r = speed * dt / dx
     _check_courant(r, speed, courant_limit(order), dx, profile)
@@ -142,7 +150,10 @@ def wave(
     kernel[now, now] = taps
     kernel[now, before, order // 2] = -((1 - half) / (1 + half))[:, 0]
     kernel[before, now] = centre
-    return WaveOperator(kernel, boundary, dx, dt, levels=2, **medium)
+    operator = WaveOperator(kernel, boundary, dx, dt, levels=2, **medium)
+    if density is not None:
+        _check_contrast(operator)
+    return operator
 
 
 def absorbing_layer(
@@ -240,6 +251,19 @@ def _check_courant(courant, speed, limit, dx, profile):
         raise ValueError(
             f"the Courant number |speed|·dt/dx is {local[worst]:g}, above the limit {limit:g} of this stencil: "
             f"the scheme would grow without bound. The largest stable dt is {largest:g}"
+        )
+
+
+def _check_contrast(operator):
+    """Refuse a density that changes so fast that the scheme could grow, by Gershgorin's bound on its stiffness."""
+    size = operator.density.size
+    g, root = conductance(operator, size), np.sqrt(operator.density)
+    left, right = g[:, :-1] / root, g[:, 1:] / root
+    bound = ((left + right) / root + left / np.roll(root, 1) + right / np.roll(root, -1)).max()
+    if bound > 4 * (1 + 8 * np.finfo(float).eps):
+        raise ValueError(
+            f"density changes so fast that the scheme may grow without bound at this Courant number. With dt at most "
+            f"{operator.dt * 2 / np.sqrt(bound):g} it does not"
         )
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from wavefield.checks import positive, positive_int, real_array
@@ -34,6 +35,7 @@ from wavefield.operators.step_matrix import one_step_matrix
 from wavefield.values import digest, read_only, rebuild, same, set_fields
 
 BOUNDARIES = ("periodic", "fixed", "free", "absorbing", "open")
+_MEDIUM = ("damping_profile", "restoring_profile", "density")  # of a two-way wave, beside its speed profile
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,6 +65,9 @@ class WaveOperator:
     damping_profile, restoring_profile : array_like, shape (N,), optional
         Damping γ(x) of a two-way wave, per unit of time, beside that of the kernel, and restoring force ω²(x), per
         unit of time squared. They come with a speed profile, of ones where none is given.
+    density : array_like, shape (N,), optional
+        Density ρ(x) > 0 of the medium of a two-way wave, ρ ∂²h/∂t² = ∂/∂x(ρc² ∂h/∂x) − …, in any unit; 1 if not given.
+        It too comes with a speed profile.
 
     Raises
     ------
@@ -86,6 +91,7 @@ class WaveOperator:
     driven_end: int = -1
     damping_profile: np.ndarray | None = None
     restoring_profile: np.ndarray | None = None
+    density: np.ndarray | None = None
 
     def __post_init__(self):
         set_fields(self, kernel=_checked_kernel(self.kernel), dx=positive(self.dx, "dx"), dt=positive(self.dt, "dt"))
@@ -95,7 +101,7 @@ class WaveOperator:
             raise ValueError(f"levels must be 1 or 2, got {self.levels!r}")
         if self.levels == 2:
             _check_pairs(self.kernel)
-        for name in ("damping_profile", "restoring_profile"):
+        for name in _MEDIUM:
             if (given := getattr(self, name)) is not None:
                 set_fields(self, **{name: read_only(real_array(given, name))})
                 if self.profile is None:  # whatever needs positions that are all alike asks for a profile
@@ -198,7 +204,7 @@ class WaveOperator:
 
     # ---- Fourier ----------------------------------------------------------------------------------------------
 
-    def symbol(self, wavenumber) -> np.ndarray:
+    def symbol(self, wavenumber: ArrayLike) -> np.ndarray:
         """Fourier symbol A(k) of the operator on modes e^{2πi(ft − kx)}, which travel to +x for k, f > 0.
 
             A(k) = Σ_j u[:, :, j] · e^{−2πi k (j − K//2) dx},      h[t+1] = A(k) h[t]
@@ -220,11 +226,11 @@ class WaveOperator:
         self._require_convolution("symbol")
         return self.symbol_per_cell(np.asarray(wavenumber, dtype=float) * self.dx)
 
-    def symbol_per_cell(self, cycles_per_cell) -> np.ndarray:
+    def symbol_per_cell(self, cycles_per_cell: ArrayLike) -> np.ndarray:
         """`symbol` of the kernel at a wavenumber in cycles per cell, whatever the boundary."""
         return _symbol(self.kernel, cycles_per_cell)
 
-    def dispersion_relation(self, wavenumber=None) -> xr.Dataset:
+    def dispersion_relation(self, wavenumber: ArrayLike | None = None) -> xr.Dataset:
         """Frequency, velocities and growth of every branch, from the eigenvalues λ(k) of the symbol.
 
             f = arg λ / (2π dt),   growth per step |λ|,   phase velocity f/k,   group velocity df/dk
@@ -340,6 +346,7 @@ class WaveOperator:
     def _profiles(self):
         """Names of what depends on the position."""
         given = {"speed": self.profile, "damping": self.damping_profile, "restoring": self.restoring_profile}
+        given["density"] = self.density
         return [f"{name} profile" for name, profile in given.items() if profile is not None]
 
     # ---- matrix -----------------------------------------------------------------------------------------------
@@ -357,6 +364,8 @@ class WaveOperator:
         """Refuse a size below the kernel's width, or other than that of the speed profile or the boundary row."""
         if size < self.kernel.shape[2]:
             raise ValueError(f"size must be at least {self.kernel.shape[2]}, the width of the kernel, got {size}")
+        if size < 3 and self.boundary == "absorbing" and self.levels == 2:
+            raise ValueError(f"size must be at least 3 between absorbing ends of a two-way field, got {size}")
         for name, given in (("speed profile", self.profile), ("boundary row", self.boundary_row)):
             if given is not None and given.shape[-1] != size:
                 raise ValueError(f"size must be {given.shape[-1]}, the length of the {name}, got {size}")
@@ -390,6 +399,10 @@ class WaveOperator:
         """m = 2 − min(ω², 0)·dt², the weight of h[t] that does not come from differences, shape (size,)."""
         force = np.zeros(size) if self.restoring_profile is None else self.restoring_profile
         return 2 - np.minimum(force, 0) * self.dt**2
+
+    def local_density(self, size: int) -> np.ndarray:
+        """ρ at every position, shape (size,)."""
+        return np.ones(size) if self.density is None else self.density
 
     def _half_restoring(self, size):
         force = np.zeros(size) if self.restoring_profile is None else self.restoring_profile
@@ -464,14 +477,16 @@ def _checked_profile(op):
 
 def _check_medium(op):
     """Check the profiles beside that of the speed, which has been checked."""
-    for name in ("damping_profile", "restoring_profile"):
+    for name in _MEDIUM:
         given = getattr(op, name)
         if given is None:
             continue
         if op.levels != 2:
-            raise ValueError(f"{name} needs a two-way wave; a one-way field fades by the gain of its kernel")
+            raise ValueError(f"{name} needs a two-way wave; a one-way field has a gain and a speed profile")
         if given.shape != op.profile.shape:
             raise ValueError(f"{name} must be of shape {op.profile.shape}, as the profile, got {given.shape}")
+    if op.density is not None and (op.density <= 0).any():
+        raise ValueError(f"density must be positive, got {op.density.min():g}")
     if op.damping_profile is not None and (op.damping_profile < 0).any():
         raise ValueError(f"damping_profile must not be negative, got {op.damping_profile.min():g}")
     if op.levels == 2 and not (op.local_previous_weight(op.profile.size) > 0).all():

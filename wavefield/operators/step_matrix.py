@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
+if TYPE_CHECKING:  # the operator is defined by means of this module
+    from wavefield.operators.operator import WaveOperator
 
-def one_step_matrix(op, size: int) -> sparse.csr_array:
+
+def one_step_matrix(op: WaveOperator, size: int) -> sparse.csr_array:
     """Return the step of `op` on `size` positions, shape (C·size, C·size), channel-major."""
     triplets = []
     for o, i in zip(*np.nonzero(op.kernel.any(axis=2)), strict=True):
@@ -21,39 +27,43 @@ def one_step_matrix(op, size: int) -> sparse.csr_array:
     return matrix
 
 
-def conductance(op, size: int) -> np.ndarray:
-    """r² at the size + 1 faces between positions, the mean of both sides, of a two-way operator, (rings, size + 1).
+def conductance(op: WaveOperator, size: int) -> np.ndarray:
+    """ρr² at the size + 1 faces between positions of a two-way operator, shape (rings, size + 1).
 
-    With it the two-way equation in a medium of varying speed reads
+    With it the two-way equation in a medium reads
 
-        h_i[t+1] = s·(m·h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1})) − q·h_i[t−1],
+        h_i[t+1] = s·(m·h_i + (g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}))/ρ_i) − q·h_i[t−1],
 
     s the local gain, m = 2 unless a force drives the field away from zero, and q the local weight of the level before.
+    At a face r² is the mean of both sides and ρ their harmonic mean, as of springs one after the other.
     """
-    squared = op.local_courant(size) ** 2
-    inner = (squared[:, 1:] + squared[:, :-1]) / 2
+    squared, density = op.local_courant(size) ** 2, op.local_density(size)
+    before, after = np.roll(squared, 1, axis=1), squared  # face i lies between positions i − 1 and i
+    faces = (before + after) / 2 * (2 / (1 / np.roll(density, 1) + 1 / density))
+    around, inner = faces[:, :1], faces[:, 1:]
+    squared = squared * density
     if op.boundary == "periodic":
-        around = (squared[:, :1] + squared[:, -1:]) / 2
         return np.hstack([around, inner, around])
     if op.boundary == "free":  # the mirror holds for the medium too
         return np.hstack([inner[:, :1], inner, inner[:, -1:]])
     return np.hstack([squared[:, :1], inner, squared[:, -1:]])
 
 
-def local_taps(op, size: int) -> np.ndarray:
+def local_taps(op: WaveOperator, size: int) -> np.ndarray:
     """Weights of each position on its neighbours, now to now, shape (rings, K, size)."""
     if op.profile is None:
         return np.repeat(op.taps[:, :, None], size, axis=2)
     if op.levels == 2:
         g = conductance(op, size)
-        taps = np.stack([g[:, :-1], op.local_middle(size) - g[:, :-1] - g[:, 1:], g[:, 1:]], axis=1)
+        left, right = g[:, :-1] / op.local_density(size), g[:, 1:] / op.local_density(size)
+        taps = np.stack([left, op.local_middle(size) - left - right, right], axis=1)
         return taps * op.local_gain(size)[:, None]
     nu = op.local_courant(size)
     taps = np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)
     return taps * op.taps.sum(axis=1)[:, None, None]
 
 
-def absorbing_ends(op, size: int) -> np.ndarray:
+def absorbing_ends(op: WaveOperator, size: int) -> np.ndarray:
     """Weights of h₁[t], h₁[t+1] and h₀[t] in h₀[t+1] at both absorbing ends, h₁ the next cell, shape (rings, 2, 3).
 
     Outgoing waves of the damped equation obey c·∂h/∂x = √(∂²/∂t² + γ∂/∂t) h at the left end, and to first order in
@@ -65,13 +75,13 @@ def absorbing_ends(op, size: int) -> np.ndarray:
     return np.stack([1 + r - g / 2, r - 1 - g / 2, 1 - r - g / 2], axis=2) / (1 + r + g / 2)[:, :, None]
 
 
-def near_end_taps(op) -> np.ndarray:
+def near_end_taps(op: WaveOperator) -> np.ndarray:
     """Second order taps of a two-level operator at its own Courant number, shape (rings, 3)."""
     r2 = op.courant**2
     return np.stack([r2, 2 - 2 * r2, r2], axis=1) / (1 + op.halved_damping)[:, None]
 
 
-def reflect(index, size: int, boundary: str):
+def reflect(index: ArrayLike, size: int, boundary: str) -> tuple[np.ndarray, np.ndarray]:
     """Where a position beyond the ends is read, and with which sign (0: nothing stands there).
 
     Periodic: modulo N. Fixed: odd about −1 and N. Free: even about 0 and N − 1. Absorbing, open: nothing.

@@ -14,7 +14,7 @@ every save_every-th state is kept. Beside it stand, where they apply,
                      in time (the last snapshot, say) must not cut away the input that led there.
     previous         the level before the last stored state, without which a two-way field cannot be continued
     earlier_drive    the two inputs before the first, which a pulse still needs where a run is continued
-    kernel, encoder, bias, profile, damping_profile, restoring_profile, boundary_row
+    kernel, encoder, bias, profile, damping_profile, restoring_profile, density, boundary_row
                      what moved the field (dims in `DIMS`)
     label, loss      what a network should have answered, and its error
 
@@ -29,15 +29,17 @@ import errno
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import h5netcdf
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from wavefield.checks import positive, positive_int
 from wavefield.files import whole_or_nothing
@@ -74,35 +76,37 @@ LONG_NAMES = {
     "profile": "speed at a position",
     "damping_profile": "damping at a position",
     "restoring_profile": "restoring force at a position",
+    "density": "density at a position",
     "boundary_row": "weight with which the field drives its end",
     "earlier_drive": "the two inputs before the first",
 }
 
 
 def recording(
-    activity,
+    activity: ArrayLike | xr.DataArray,
     *,
-    dims=None,
+    dims: Sequence[str] | None = None,
     coords: Mapping | None = None,
     units: Mapping[str, str] | None = None,
     dt: float | None = None,
     dx: float | None = None,
     save_every: int = 1,
     source: str | None = None,
-    drive=None,
-    earlier_drive=None,
-    previous=None,
-    kernel=None,
-    encoder=None,
-    bias=None,
-    profile=None,
-    damping_profile=None,
-    restoring_profile=None,
-    boundary_row=None,
-    label=None,
-    loss=None,
+    drive: ArrayLike | xr.DataArray | None = None,
+    earlier_drive: ArrayLike | xr.DataArray | None = None,
+    previous: ArrayLike | xr.DataArray | None = None,
+    kernel: ArrayLike | xr.DataArray | None = None,
+    encoder: ArrayLike | xr.DataArray | None = None,
+    bias: ArrayLike | xr.DataArray | None = None,
+    profile: ArrayLike | xr.DataArray | None = None,
+    damping_profile: ArrayLike | xr.DataArray | None = None,
+    restoring_profile: ArrayLike | xr.DataArray | None = None,
+    density: ArrayLike | xr.DataArray | None = None,
+    boundary_row: ArrayLike | xr.DataArray | None = None,
+    label: ArrayLike | xr.DataArray | None = None,
+    loss: ArrayLike | xr.DataArray | None = None,
     config: Mapping | str | None = None,
-    **more,
+    **more: Any,
 ) -> xr.Dataset:
     """Build a valid recording from an array: a simulated field, hidden states of a network, or neural data.
 
@@ -128,7 +132,7 @@ def recording(
     source : str, optional
         What produced the activity: a model, an instrument. By default the name and version of this package.
     drive, earlier_drive, kernel, encoder, bias, profile : array or DataArray, optional
-    damping_profile, restoring_profile, boundary_row : array or DataArray, optional
+    damping_profile, restoring_profile, density, boundary_row : array or DataArray, optional
         Arrays with the dims of `DIMS` (the drives may have ``trial`` before them), or DataArrays with others.
     previous : array, optional
         The level before the last stored state: the dims of `activity` without ``time``.
@@ -165,6 +169,7 @@ def recording(
     companions = dict(drive=drive, earlier_drive=earlier_drive, previous=previous, label=label, loss=loss)
     companions |= dict(kernel=kernel, encoder=encoder, bias=bias, boundary_row=boundary_row)
     companions |= dict(profile=profile, damping_profile=damping_profile, restoring_profile=restoring_profile)
+    companions |= dict(density=density)
     companions = {name: _array(name, value) for name, value in companions.items() if value is not None}
     for name, array in companions.items():
         names = {
@@ -249,7 +254,7 @@ def save_recording(dataset: xr.Dataset, path: str | os.PathLike) -> Path:
     return path
 
 
-def open_recording(path: str | os.PathLike, *, chunks=None) -> xr.Dataset:
+def open_recording(path: str | os.PathLike, *, chunks: Any = None) -> xr.Dataset:
     """Open a recording lazily: values are read when they are used.
 
     ``NAME.partial.nc``, left by an interrupted `RecordingWriter`, is opened up to what had been written.

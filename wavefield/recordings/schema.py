@@ -27,6 +27,7 @@ DIMS = {
     "profile": ("position",),
     "damping_profile": ("position",),
     "restoring_profile": ("position",),
+    "density": ("position",),
     "boundary_row": ("channel_out", "channel_in", "position"),
 }
 

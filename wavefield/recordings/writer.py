@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from wavefield.checks import positive_int
 from wavefield.files import whole_or_nothing
@@ -68,7 +69,9 @@ class RecordingWriter:
     (300, 150.0)
     """
 
-    def __init__(self, path: str | os.PathLike, template: xr.Dataset, *, steps: int | None = None, overwrite=False):
+    def __init__(
+        self, path: str | os.PathLike, template: xr.Dataset, *, steps: int | None = None, overwrite: bool = False
+    ):
         self.path = target_path(path)
         self.partial = partial_path(self.path)
         validate_recording(template)
@@ -89,7 +92,7 @@ class RecordingWriter:
     def written(self) -> int:
         return self._written["time"]
 
-    def append(self, block, *, time=None, **variables) -> None:
+    def append(self, block: ArrayLike | xr.Dataset, *, time: ArrayLike | None = None, **variables: ArrayLike) -> None:
         """Write the next times. When this returns they are in the partial file, even if the process is killed.
 
         Parameters

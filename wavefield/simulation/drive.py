@@ -16,6 +16,7 @@ from tokenize import TokenError
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from wavefield.checks import positive_int
 
@@ -69,7 +70,7 @@ def spikes(trains: Sequence[Sequence[tuple[int, float]]], steps: int) -> xr.Data
     return as_drive(values)
 
 
-def spike_trains(drive) -> list[list[tuple[int, float]]]:
+def spike_trains(drive: ArrayLike | xr.DataArray) -> list[list[tuple[int, float]]]:
     """The events of a drive, one list of (onset, amplitude) per input: the inverse of `spikes`.
 
     Parameters

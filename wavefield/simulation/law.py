@@ -10,7 +10,13 @@ import xarray as xr
 from wavefield.operators.operator import WaveOperator
 from wavefield.values import digest, read_only, rebuild, same, set_fields
 
-_OPTIONAL = ("profile", "damping_profile", "restoring_profile", "boundary_row")  # arrays an operator may have
+_OPTIONAL = (
+    "profile",
+    "damping_profile",
+    "restoring_profile",
+    "density",
+    "boundary_row",
+)  # arrays an operator may have
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +104,7 @@ class Law:
             "profile": op.profile,
             "damping_profile": op.damping_profile,
             "restoring_profile": op.restoring_profile,
+            "density": op.density,
             "boundary_row": op.boundary_row,
             "encoder": self.encoder,
             "bias": self.bias,

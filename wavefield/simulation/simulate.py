@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike, DTypeLike
 
 from wavefield.checks import positive_int, real_array
 from wavefield.loops.choose import NONLINEARITIES
@@ -25,17 +27,17 @@ __all__ = ["DivergenceError", "operator_of", "reverse", "simulate"]
 
 def simulate(
     operator: WaveOperator,
-    drive=None,
+    drive: ArrayLike | xr.DataArray | Callable[[int], ArrayLike] | None = None,
     size: int | None = None,
     *,
-    initial=None,
-    previous=None,
+    initial: ArrayLike | xr.Dataset | None = None,
+    previous: ArrayLike | None = None,
     steps: int | None = None,
-    encoder=None,
+    encoder: str | ArrayLike | None = None,
     source: str = "pulse",
     nonlinearity: str = "identity",
-    bias=None,
-    dtype="float64",
+    bias: ArrayLike | None = None,
+    dtype: DTypeLike = "float64",
     save_every: int | None = 1,
     save_initial: bool = False,
     method: str = "auto",
@@ -208,10 +210,11 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
     )
     now, before = back["activity"], back["previous"]  # their levels are exchanged
     began = np.array([op.dt * int(rec.attrs["first_step"])], rec["time"].dtype)
-    start = rec.drop_dims(["time", "step"], errors="ignore").assign_attrs(steps=0).assign(
-        activity=(now.dims, before.values.reshape(now.shape), now.attrs),
-        previous=(before.dims, now.values.reshape(before.shape), before.attrs),
-    )  # fmt: skip
+    levels = {
+        "activity": (now.dims, before.values.reshape(now.shape), now.attrs),
+        "previous": (before.dims, now.values.reshape(before.shape), before.attrs),
+    }
+    start = rec.drop_dims(["time", "step"], errors="ignore").assign_attrs(steps=0).assign(levels)
     return start.assign_coords(time=("time", began, rec["time"].attrs))
 
 

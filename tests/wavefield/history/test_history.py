@@ -312,7 +312,7 @@ ONE, SQUARE = wf.history.fibonacci(2, 3), wf.history.repeat_copy(3, 3)
         (
             lambda: wf.history.simulate(SQUARE, wf.history.simulate(SQUARE, np.eye(3), steps=1).activity[-1], steps=1),
             TypeError,
-            "whole recording, got a DataArray",
+            "complete recording, got a DataArray",
         ),
         (lambda: wf.history.simulate(ONE, xr.Dataset(), steps=1), ValueError, "activity"),
         (
@@ -330,7 +330,7 @@ ONE, SQUARE = wf.history.fibonacci(2, 3), wf.history.repeat_copy(3, 3)
         (lambda: wf.history.linear([[[1.0]], [[2.0, 3.0]]]), TypeError, "weights must be an array"),
         (lambda: wf.history.attention("key", np.eye(3), np.eye(3), length=2), TypeError, "key must be an array"),
         (lambda: wf.history.rnn_weights(ONE, np.ones((6, 6))), ValueError, "independent"),
-        (lambda: wf.history.to_slot_major(np.ones(7), 2), ValueError, "no slots of 2"),
+        (lambda: wf.history.to_slot_major(np.ones(7), 2), ValueError, "not a multiple of 2"),
         (lambda: wf.history.to_slot_major(np.ones(6), 2, axis=1), ValueError, "axis"),
     ],
 )

@@ -151,7 +151,7 @@ def test_leapfrog_in_a_medium_is_the_recurrence_in_conservative_form(dtype, boun
     for size in SIZES[2:]:
         gamma = np.array([[0.0], [0.2]]) + (rng.uniform(0, 0.3, size) if size % 2 else np.zeros(size))
         q, scale = (1 - gamma) / (1 + gamma), rng.uniform(0.3, 0.5, (rings, size)) if size > 50 else None
-        middle = rng.uniform(1.9, 2.1, size) if size > 50 else 2.0
+        middle = rng.uniform(1.9, 2.1, (rings, size)) if size > 50 else 2.0
         g = rng.uniform(0.2, 0.9, (rings, size + 1))
         g[:, -1] = g[:, 0]
         ends = rng.uniform(-0.4, 0.4, (rings, 2, 3))
@@ -353,7 +353,7 @@ def leapfrog_cases():
                     g[:, -1] = g[:, 0]
                     q = q[:, None] * rng.uniform(0.9, 1, 1003)
                     physics = {"conductance": g, "q": q, "scale": (1 + q) / 2 * rng.uniform(0.9, 1, 1003)}
-                    physics["middle"] = rng.uniform(1.9, 2, 1003)
+                    physics["middle"] = rng.uniform(1.9, 2, (2, 1003))
                 else:
                     physics = {"taps": taps, "q": q, "near": stable_taps(rng, 2, 1)[0]}
                 yield physics | {"boundary": boundary, "ends": [0.9, -0.1, 0.05], "steps": 101}, driven

@@ -63,14 +63,15 @@ def test_damping_that_varies_takes_its_share_where_it_is(boundary):
     rng, dx, dt = np.random.default_rng(2), 0.5, 0.25
     local, force, ring = rng.uniform(0, 0.5, 40), rng.uniform(-0.5, 3, 40), np.array([0.02, 0.3])
     medium = {"profile": rng.uniform(0.4, 1, 40), "damping_profile": local, "restoring_profile": force}
-    op = wf.wave([1.0, 1.5], ring, boundary=boundary, dx=dx, dt=dt, **medium)
+    density = rng.uniform(0.7, 1.4, 40)
+    op = wf.wave([1.0, 1.5], ring, boundary=boundary, dx=dx, dt=dt, density=density, **medium)
     levels = history(op, 40, 500)
     total = energy(op, levels[1:], levels[:-1])
     velocity = (levels[2:] - levels[:-2]) / (2 * dt)
     inside = np.ones(40)
     if boundary == "free":
         inside[[0, -1]] = 0.5
-    taken = dt * dx * (velocity**2 * (ring[:, None] + local)) @ inside
+    taken = dt * dx * (velocity**2 * (ring[:, None] + local)) @ (inside * density)
     np.testing.assert_allclose(np.diff(total, axis=0), -taken, rtol=0, atol=1e-13 * total.max())
 
 

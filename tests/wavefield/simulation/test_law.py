@@ -17,6 +17,7 @@ LAWS = {
     "one-way": Law(wf.transport([0.5, -0.5]), WEIGHTS, bias=BIAS),
     "profile": Law(wf.transport([0.5, 0.9], profile=np.linspace(0.2, 1, 16)), WEIGHTS, nonlinearity="relu"),
     "medium": Law(wf.wave([0.5, 0.9], 0.1, **wf.absorbing_layer(16, 7, reflection=0.1)), WEIGHTS, "pulse"),
+    "density": Law(wf.wave([0.5, 0.9], density=np.linspace(1, 1.5, 16), boundary="free"), WEIGHTS, "force"),
     "pulse": Law(wf.wave([0.5, 0.9], dt=0.5), WEIGHTS, "pulse"),
     "force": Law(wf.wave([0.5, 0.9], boundary="fixed"), WEIGHTS, "force", "tanh", BIAS),
     "driven end": Law(

@@ -208,7 +208,10 @@ def test_a_damped_end_sends_back_the_square_of_the_damping_over_four_times_the_f
     cells = 20
     for gamma in (0.0, 0.003, 0.01, 0.03):
         ratio = gamma / (4 * 2 * np.pi * courant / cells)
-        line = lambda size, gamma=gamma: wf.wave(courant, gamma, order=order, boundary="absorbing")  # noqa: E731
+
+        def line(size, gamma=gamma):
+            return wf.wave(courant, gamma, order=order, boundary="absorbing")
+
         assert reflected(line, cells, courant, gamma, order) <= undamped + 1.5 * ratio**2 + 2e-4 * (gamma > 0)
 
 
@@ -279,6 +282,42 @@ def test_where_the_medium_changes_a_part_is_reflected_and_the_rest_goes_on():
     assert field[size // 2 :].max() == pytest.approx(2 * fast / (fast + slow), rel=0.01)
     assert abs(field[: size // 2].argmax() - 1500) <= 3
     assert abs(field[size // 2 :].argmax() - (2000 + slow * 500) + size // 2) <= 3
+
+
+@pytest.mark.parametrize(
+    ("speeds", "densities"), [((1.0, 1.0), (1.0, 4.0)), ((1.0, 0.5), (3.0, 1.0)), ((1.0, 0.5), (1.0, 2.0))]
+)
+def test_where_the_impedance_changes_its_share_is_reflected(speeds, densities):
+    """Z = ρc: (Z₁ − Z₂)/(Z₁ + Z₂) comes back and 2Z₁/(Z₁ + Z₂) passes, nothing where ρc stays as it is."""
+    size = 4000
+    half = np.arange(size) < size // 2
+    density, profile = np.where(half, *densities), np.where(half, *speeds)
+    op = wf.wave(0.8, boundary="absorbing", profile=profile, density=density)
+    start, before = gaussian(size, 1000, 40), gaussian(size, 1000 - 0.8, 40)
+    field = run(op, start[None], 1900, previous=before[None], save_every=None)[0, 0]
+    first, second = np.multiply(speeds, densities)
+    back, through = field[: size // 2], field[size // 2 :]
+    returned = back[np.abs(back).argmax()]
+    assert returned == pytest.approx((first - second) / (first + second), abs=0.005)
+    assert through.max() == pytest.approx(2 * first / (first + second), rel=0.01)
+
+
+def test_a_density_that_does_not_vary_is_none():
+    rng = np.random.default_rng(0)
+    start, profile = rng.standard_normal((1, 40)), rng.uniform(0.4, 1, 40)
+    for boundary in (*REFLECTING, "absorbing"):
+        plain = wf.wave(1.0, 0.01, boundary=boundary, profile=profile)
+        same = wf.wave(1.0, 0.01, boundary=boundary, profile=profile, density=np.full(40, 7.0))
+        np.testing.assert_allclose(run(same, start, 200), run(plain, start, 200), atol=1e-12)
+
+
+def test_a_density_that_changes_too_fast_for_the_step_is_refused_with_one_that_is_not():
+    density = np.where(np.arange(40) < 20, 1.0, 10.0)
+    with pytest.raises(ValueError, match="With dt at most ") as refused:
+        wf.wave(1.0, density=density)
+    op = wf.wave(1.0, density=density, dt=float(str(refused.value).split("at most ")[1].split()[0]) * 0.999)
+    # a drift at k = 0 is no growth: its two eigenvalues of 1 are split by rounding
+    assert np.abs(np.linalg.eigvals(op.matrix(40).toarray())).max() <= 1 + 1e-6
 
 
 def test_source_and_receiver_can_be_exchanged():

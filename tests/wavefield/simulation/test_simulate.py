@@ -56,6 +56,7 @@ OPERATORS = {
     "two-way absorbing order 4": wf.wave(0.7, order=4, boundary="absorbing"),
     "two-way profile": wf.wave(0.9, 0.05, profile=np.linspace(0.3, 1, 16)),
     "two-way layers": wf.wave(0.9, 0.05, boundary="absorbing", **wf.absorbing_layer(16, 5, speed=0.9, reflection=0.1)),
+    "two-way density": wf.wave(0.7, boundary="free", density=np.linspace(1, 2, 16), restoring_profile=np.ones(16)),
     "two-way absorbing profile": wf.wave(0.9, boundary="absorbing", profile=np.linspace(0.3, 1, 16)),
 }
 
@@ -634,6 +635,26 @@ def test_a_series_is_the_drive_of_one_input():
             assert rec.drive.dims == ("step", "input")
     with pytest.raises(ValueError, match="drive must have the dims"):
         wf.simulate(wf.transport(1.0), xr.DataArray(values, dims="input"), size=8)
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("boundary", ["periodic", "fixed", "free", "absorbing"])
+def test_fields_of_one_and_two_positions_move_where_the_kernel_is_no_wider(boundary, size):
+    drive, weights = np.random.default_rng(0).standard_normal((20, 2)), np.ones((2, size, 2))
+    oscillators = np.zeros((2, 2, 1))
+    oscillators[[0, 0, 1], [0, 1, 0], 0] = 1.5, -1.0, 1.0
+    for operator in (wf.WaveOperator([0.7], boundary), wf.WaveOperator(oscillators, boundary, levels=2)):
+        if operator.levels == 2 and boundary == "absorbing":
+            with pytest.raises(ValueError, match="size must be at least 3 between absorbing ends"):
+                wf.simulate(operator, drive, encoder=weights)
+            continue
+        rec = wf.simulate(operator, drive, encoder=weights, source="force")
+        np.testing.assert_allclose(rec.activity, stepped(operator, drive, weights), atol=1e-11)
+        if boundary != "absorbing":
+            jump = wf.simulate(operator, drive, encoder=weights, source="force", save_every=None, method="jump")
+            np.testing.assert_allclose(jump.activity[-1], rec.activity[-1], atol=1e-10)
+        one = wf.simulate(operator, wf.spikes([[(15, 1.0)]], 20), size=size)
+        assert wf.decode(one).sizes["event"] >= 1
 
 
 def test_complex_drives_are_refused():
