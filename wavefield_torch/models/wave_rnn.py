@@ -11,7 +11,7 @@ from wavefield.checks import positive_int
 from wavefield.operators.encoder import resolve_encoder
 from wavefield_torch.models import initialization
 from wavefield_torch.models.call_convention import RecurrentModule, freeze, refuse_layers
-from wavefield_torch.recurrence.scan import BOUNDARIES, wave_scan
+from wavefield_torch.recurrence.scan import BOUNDARIES, run
 
 NONLINEARITIES = ("relu", "tanh", "identity")
 
@@ -266,7 +266,7 @@ class WaveRNN(RecurrentModule):
     def _run(self, x, state, return_sequence):
         if x.dtype != self.encoder.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"input must be {self.encoder.dtype} like the parameters, got {x.dtype}")
-        states = wave_scan(
+        states, last = run(
             x,
             self.encoder,
             self.kernel,
@@ -278,10 +278,8 @@ class WaveRNN(RecurrentModule):
             return_sequence=return_sequence,
             checkpoint_every=self.checkpoint_every,
             backend=self.backend,
-        )  # (T, B, C, N) or (B, C, N)
-        if return_sequence:
-            return states.flatten(2), states[-1].flatten(1)
-        return None, states.flatten(1)
+        )  # (T, B, C, N) or None, (B, C, N)
+        return states.flatten(2) if return_sequence else None, last.flatten(1)
 
     def extra_repr(self) -> str:
         shown = {

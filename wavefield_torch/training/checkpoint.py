@@ -1,7 +1,7 @@
 """Checkpoints of a training run: one safetensors file with the model, the optimiser and, as JSON, its progress.
 
-A file appears under its name only when it is complete, and carries a checksum of its contents: a file that was cut short
-or altered is detected when it is read. Nothing in it can execute (no pickle).
+A file appears under its name only when it is complete, and carries a checksum of its contents: a file that was cut
+short or altered is detected when it is read. Nothing in it can execute (no pickle).
 """
 
 from __future__ import annotations

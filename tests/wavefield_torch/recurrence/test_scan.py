@@ -9,8 +9,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from wavefield_torch.recurrence import scan
-from wavefield_torch.recurrence.cpu import arguments as _groups
-from wavefield_torch.recurrence.cpu import memory_pool as _workspace
+from wavefield_torch.recurrence.cpu import arguments, memory_pool
 from wavefield_torch.recurrence.scan import wave_scan
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
@@ -49,6 +48,11 @@ def run(backend, inputs, seen="sequence", **options):
     if seen == "both":
         loss = loss + (h[-1] * torch.randn(h.shape[1:], generator=generator, dtype=torch.float64).to(h.dtype)).sum()
     return [h.detach(), *torch.autograd.grad(loss, inputs)]
+
+
+def kept_of(inputs, checkpoint_every):
+    """What the operator keeps of the states for its backward pass where only the last is returned."""
+    return torch.ops.wavefield.scan(*inputs, None, None, "relu", False, False, checkpoint_every, "cpu", False)[2]
 
 
 def assert_close(found, expected, dtype):
@@ -105,7 +109,7 @@ def test_kernels_of_any_width_also_wider_than_the_ring(case):
 def test_machines_with_short_vectors_and_few_registers_agree(monkeypatch):
     inputs = problem(9, 18, 2, 6, 13, dtype=torch.float32)
     expected = run("reference", inputs, "last")
-    monkeypatch.setattr(_groups, "VECTOR_BYTES", 16)
+    monkeypatch.setattr(arguments, "VECTOR_BYTES", 16)
     assert_close(run("cpu", inputs, "last"), expected, torch.float32)
 
 
@@ -121,10 +125,10 @@ def test_recomputed_states_give_the_bits_of_stored_ones():
 
 def test_what_does_not_fit_the_budget_is_recomputed(monkeypatch):
     inputs = problem(50, 20, 2, 6, 33)
-    kept = torch.ops.wavefield.scan(*inputs, "relu", False, -1, "cpu")[1].numel()
+    kept = kept_of(inputs, -1).numel()
     stored = run("cpu", inputs, "last")
     monkeypatch.setitem(scan.MEMORY_BUDGET, "cpu", 1e5)
-    assert torch.ops.wavefield.scan(*inputs, "relu", False, -1, "cpu")[1].numel() < kept / 5
+    assert kept_of(inputs, -1).numel() < kept / 5
     assert_close(run("cpu", inputs, "last"), stored, torch.float64)
 
 
@@ -142,15 +146,15 @@ def test_the_same_numbers_give_the_same_bits_on_any_number_of_threads():
 
 @pytest.mark.parametrize("batch", [3, 40], ids=["positions-in-lanes", "samples-in-lanes"])
 def test_what_memory_held_before_leaves_no_trace(batch, monkeypatch):
-    monkeypatch.setattr(_workspace, "_SMALL", 0)
+    monkeypatch.setattr(memory_pool, "_SMALL", 0)
     inputs = problem(9, batch, 2, 3, 21, dtype=torch.float32)
     first = run("cpu", inputs, "last", checkpoint_every=1)
-    for memory in _workspace._shelf:
+    for memory in memory_pool._pool.blocks:
         np.frombuffer(memory, np.uint8)[:] = 255  # not-a-number
     assert all(torch.equal(a, b) for a, b in zip(run("cpu", inputs, "last", checkpoint_every=1), first, strict=True))
-    for memory in _workspace._shelf:
+    for memory in memory_pool._pool.blocks:
         np.frombuffer(memory, np.uint8)[:] = 255
-    assert torch.ops.wavefield.scan(*inputs, "relu", False, 1, "cpu")[1].isfinite().all()
+    assert kept_of(inputs, 1).isfinite().all()
 
 
 def test_shared_and_one_hot_inputs_give_the_bits_of_dense_ones():
@@ -244,17 +248,17 @@ def test_denormals_are_flushed_inside_only():
 @pytest.mark.parametrize("kept", [0, 1, 3, -1])
 def test_the_operator_is_registered_as_pytorch_wants_it(kept):
     inputs = problem(5, 20, 2, 3, 11)
-    torch.library.opcheck(torch.ops.wavefield.scan, (*inputs, "relu", kept == 0, kept, "cpu"))
+    options = (None, None, "relu", kept == 0, False, kept, "cpu", True)
+    torch.library.opcheck(torch.ops.wavefield.scan, (*inputs, *options))
     detached = [t.detach() for t in inputs]
-    h, saved = torch.ops.wavefield.scan(*detached, "relu", kept == 0, kept, "cpu")
-    torch.library.opcheck(
-        torch.ops.wavefield.scan_backward, (h, h, saved, *detached, "relu", kept == 0, kept, [True] * 5, "cpu")
-    )
+    states, last, saved = torch.ops.wavefield.scan(*detached, *options)
+    grads = states if kept == 0 else None, last
+    torch.library.opcheck(torch.ops.wavefield.scan_backward, (*grads, saved, *detached, *options, [True] * 5))
 
 
 def test_a_gradient_is_found_also_where_nothing_was_kept_for_it():
     inputs = problem(9, 20, 2, 3, 11)
-    h, saved = torch.ops.wavefield.scan(*inputs, "relu", False, 0, "cpu")
+    _, h, saved = torch.ops.wavefield.scan(*inputs, None, None, "relu", False, False, 0, "cpu", False)
     assert saved.numel() == 0
     found = torch.autograd.grad(h.sum(), inputs)
     expected = torch.autograd.grad(wave_scan(*inputs, return_sequence=False, backend="reference").sum(), inputs)
@@ -406,25 +410,25 @@ def test_what_is_no_tensor_is_a_type_error():
         wave_scan(np.zeros((4, 3, 2)), torch.zeros(3, 11, 2), torch.zeros(3, 3, 3), None)
 
 
-def test_the_states_that_were_kept_return_to_the_shelf():
+def test_the_states_that_were_kept_return_to_the_pool():
     inputs = problem(200, 32, 1, 6, 36, dtype=torch.float32)
-    _workspace.free_workspaces()
+    memory_pool.free_memory()
     h = wave_scan(*inputs, return_sequence=False, backend="cpu")
-    before = sum(map(len, _workspace._shelf))
+    before = sum(map(len, memory_pool._pool.blocks))
     h.sum().backward()
     del h
-    assert sum(map(len, _workspace._shelf)) - before > 200 * 32 * 6 * 36 * 4
-    _workspace.free_workspaces()
-    assert not _workspace._shelf
+    assert sum(map(len, memory_pool._pool.blocks)) - before > 200 * 32 * 6 * 36 * 4
+    memory_pool.free_memory()
+    assert not memory_pool._pool.blocks
 
 
-def test_memory_may_return_while_the_shelf_is_searched():
-    # garbage in a cycle is collected at any allocation, those under the shelf's lock included
+def test_memory_may_return_while_the_pool_is_searched():
+    # garbage in a cycle is collected at any allocation, those under the pool's lock included
     done = threading.Event()
 
     def return_it():
-        memory = _workspace.take((1 << 20,), "float32")
-        with _workspace._lock:
+        memory = memory_pool.allocate((1 << 20,), "float32")
+        with memory_pool._pool.lock:
             del memory
         done.set()
 
