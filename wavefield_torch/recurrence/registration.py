@@ -90,8 +90,12 @@ def register(
         saved, *kept = ctx.saved_tensors
         optional = iter(kept[count:])
         values = [*kept[:count], *(next(optional) if value is None else value[0] for value in ctx.others)]
-        if torch.is_grad_enabled() and values[-1]:  # this gradient is to be differentiated again
-            found = _gradients_of(plain, grads, values, needs)
+        again, batched = torch.is_grad_enabled(), any(map(_is_batched, grads))
+        if batched and not values[-1]:
+            raise RuntimeError("wave_scan: fused backends take one gradient at a time; backend='reference' takes many")
+        if (again or batched) and values[-1]:
+            say_once(f"wave_scan: {'second derivatives' if again else 'batched gradients'} run the reference backend")
+            found = _gradients_of(plain, grads, values, needs, create_graph=again)
         else:
             found = getattr(torch.ops.wavefield, f"{name}_backward")(*grads, saved, *values, needs)
         found = [gradient if need else None for gradient, need in zip(found, needs, strict=True)]
@@ -102,14 +106,19 @@ def register(
     torch.library.register_vmap(back, functools.partial(_one_by_one, back))
 
 
-def _gradients_of(plain, grads, values, needs):
-    """The gradients by plain PyTorch, which can be differentiated again."""
-    say_once("wave_scan: second derivatives run the reference backend")
+def _is_batched(grad):
+    """Whether this is one of many gradients, as of ``autograd.grad(is_grads_batched=True)``."""
+    return grad is not None and torch._C._functorch.is_legacy_batchedtensor(grad)
+
+
+def _gradients_of(plain, grads, values, needs, *, create_graph):
+    """The gradients by plain PyTorch, which can be batched and differentiated again."""
     wanted = [value for value, need in zip(values, needs, strict=False) if need]
     with torch.enable_grad():
         results = plain(*values)
         seen = [(result, grad) for result, grad in zip(results, grads, strict=True) if grad is not None]
-        found = iter(torch.autograd.grad(*zip(*seen, strict=True), wanted, create_graph=True, allow_unused=True))
+        outputs, given = zip(*seen, strict=True)
+        found = iter(torch.autograd.grad(outputs, wanted, given, create_graph=create_graph, allow_unused=True))
     return [next(found) if need else None for need in needs]
 
 
