@@ -200,7 +200,7 @@ class WaveLayer(nn.Module):
             self.encoder,
             self.kernel,
             self.total_bias(),
-            None if state is None else state.unflatten(1, (self.channels, self.hidden_size)),
+            None if state is None else state.reshape(-1, self.channels, self.hidden_size),
             lengths=lengths,
             boundary=self.boundary,
             boundary_row=self.boundary_row,

@@ -14,6 +14,8 @@ NONLINEARITIES = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda h: 
 def wrapped(h, reach):
     """The ring (..., N) with `reach` neighbours from the other side at each end: (..., N + 2·reach)."""
     size = h.shape[-1]
+    if reach <= size:
+        return torch.cat([h[..., size - reach :], h, h[..., :reach]], -1) if reach else h
     turns = -(-reach // size)  # a kernel may reach around a short ring more than once
     around = torch.cat([h] * (2 * turns + 1), -1)
     start = turns * size - reach
@@ -41,14 +43,14 @@ def scan(
     A sample of another length (B,) keeps its last state, and its states after it are 0; a step that is reset (T, B)
     starts from 0.
     """
-    activation = NONLINEARITIES[nonlinearity]
+    activation, matrix = NONLINEARITIES[nonlinearity], encoder.flatten(0, 1).t()  # (I, C·N)
     if lengths is not None:
         running = (torch.arange(len(x), device=x.device)[:, None] < lengths)[..., None, None]  # (T, B, 1, 1)
         x = x.where(running[..., 0], 0)
     h, states = h0, []
     for t, x_t in enumerate(x):
         before = h if resets is None else h.masked_fill(resets[t, :, None, None], 0)
-        drive = torch.einsum("bi,cni->bcn", x_t, encoder) + bias
+        drive = (x_t @ matrix).view(h.shape) + bias
         after = activation(convolve(before, kernel, boundary, boundary_row) + drive)
         h = after if lengths is None else after.where(running[t], h)
         if return_sequence:

@@ -35,7 +35,7 @@ BOUNDARIES = ("periodic", "open")
 BACKENDS = ("auto", "reference", "cpu", "triton", "triton-tf32x3", "triton-tf32")
 MEMORY_BUDGET = {"cpu": 2e9, "cuda": 8e9}  # bytes of stored states above which segments are recomputed
 HALF_PRECISION = (torch.float16, torch.bfloat16)
-_FEW_STEPS, _FEW_PRODUCTS = 2, 100_000  # up to so many steps, of so many products each, the reference is run
+_FEW_STEPS, _FEW_PRODUCTS = 4, 100_000  # up to so many steps, of so many products each, the reference is run
 _AUTO = -1  # as `checkpoint_every` of the operator: by the memory budget
 
 
@@ -264,22 +264,18 @@ def checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity):
         bias = bias[:, None].expand(channels, size)
     if h0 is None:
         h0 = x.new_zeros(batch, channels, size)
-    expected = [
+    for name, tensor, shape in (
+        ("encoder", encoder, encoder.shape),
+        ("kernel", kernel, kernel.shape),
         ("bias", bias, (channels, size)),
         ("h0", h0, (batch, channels, size)),
         ("boundary_row", boundary_row, (channels, channels, size)),
-    ]
-    for name, tensor, shape in expected:
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} must have shape {shape}; got {tuple(tensor.shape)}")
-    for name, tensor in (
-        ("encoder", encoder),
-        ("kernel", kernel),
-        ("bias", bias),
-        ("h0", h0),
-        ("boundary_row", boundary_row),
     ):
-        if tensor is not None and (tensor.dtype != x.dtype or tensor.device != x.device):
+        if tensor is None:
+            continue
+        if tensor.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}; got {tuple(tensor.shape)}")
+        if tensor.dtype != x.dtype or tensor.device != x.device:
             raise ValueError(f"{name} must be {x.dtype} on {x.device} like x; got {tensor.dtype} on {tensor.device}")
     return bias, h0
 

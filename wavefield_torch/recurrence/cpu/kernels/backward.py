@@ -24,6 +24,7 @@ from wavefield_torch.recurrence.cpu.kernels.forward import (
     compiled,
     contract_rows,
     ends_after,
+    fetch,
     inner,
     keep,
     pack,
@@ -140,6 +141,7 @@ def given(block, g, gradients, group, t):
     if gradients.sequence.address != 0:
         found = group.addend
         pack(block, g, group, gradients.sequence, t - 1, 0, group.zeros, found, g.sums)
+        fetch(block, g, group, -gradients.sequence.step, 0)
     if gradients.last.address != 0 and ends_after(group, t):
         if found == 0:
             found = group.addend

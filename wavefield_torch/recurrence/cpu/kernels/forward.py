@@ -241,6 +241,13 @@ def locate(group, placed, step, ending, other):
 
 
 @inner
+def fetch(block, g, group, distance, write):
+    """Into the cache what lies a step from `group.addresses`, for the next step: no processor foresees such jumps."""
+    for l in range(group.real):
+        simd.fetch(block, group.addresses[l] + distance, g.channels * g.size, write)
+
+
+@inner
 def ends_after(group, steps):
     """Whether a sample has so many steps."""
     found = False
@@ -416,6 +423,7 @@ def forward(block, g, floor, curved, kernel, drive, readout, group, h0, stored, 
         state = advance(block, g, floor, curved, kernel, drive, group, t, t + 1, state, target)
         if sequence.address != 0:
             unpack(block, g, group, state, sequence, t, 0)
+            fetch(block, g, group, sequence.step, 1)
         if last.address != 0 and ends_after(group, t + 1):
             unpack(block, g, group, state, last, 0, t + 1)
         if readout.terms:

@@ -397,6 +397,24 @@ def copy(typing, block, target, source, count):
 
 
 @intrinsic
+def fetch(typing, block, address, count, write):
+    """`count` elements into the cache, from where they may be changed if `write`."""
+
+    def codegen(context, builder, signature, args):
+        _, address, count, write = args
+        e = emitter(builder, signature)
+        lines = builder.udiv(builder.add(builder.mul(count, e.index(e.item)), e.index(63)), e.index(64))
+        with builder.if_else(cgutils.is_null(builder, write)) as (reading, writing):
+            with reading, e.loop(lines) as line:
+                e.prefetch(e.at(address, (64, line.index)))
+            with writing, e.loop(lines) as line:
+                e.prefetch(e.at(address, (64, line.index)), write=True)
+        return context.get_dummy_value()
+
+    return addresses(block, 3), codegen
+
+
+@intrinsic
 def clear(typing, block, target, count):
     """`count` elements set to zero."""
 
