@@ -185,16 +185,19 @@ def run(
         say_once("wave_scan: the triton backend has no resets; running the reference instead")
         backend = "reference"
     inputs = (x, encoder, kernel, bias, h0)
+    every = checkpoints(inputs, checkpoint_every)
     if parallel or backend == "reference":
         with without_autocast(x):
             if parallel:
                 states, last = _run_parallel(inputs, lengths, resets, boundary, nonlinearity, return_sequence)
             else:
+                if not torch.compiler.is_compiling() and not _transformed():
+                    check_range(lengths, len(x))
                 states, last = reference.scan(
                     *inputs, nonlinearity, return_sequence, boundary, boundary_row, lengths, resets
                 )
         return states.transpose(0, 1) if return_sequence and batch_first else states, last
-    every, fallback = checkpoints(inputs, checkpoint_every), requested == "auto"
+    fallback = requested == "auto"
     if lengths is None or backend == "cpu":
         states, last, _ = torch.ops.wavefield.scan(
             *inputs, lengths, resets, nonlinearity, return_sequence, batch_first, every, backend, fallback

@@ -242,6 +242,168 @@ def test_denormals_are_flushed_inside_only():
     assert tiny * np.float32(1) > 0
 
 
+# ------------------------------------------------------------------------------- lengths and resets
+
+
+def run_both(inputs, backend, **options):
+    """Both results of a scan and all gradients of a loss that sees both, with random weights."""
+    states, last = scan.run(*inputs, backend=backend, **options)
+    generator = torch.Generator().manual_seed(1)
+    loss = sum(
+        (part * torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part.dtype)).sum()
+        for part in (states, last)
+        if part is not None
+    )
+    return [part.detach() for part in (states, last) if part is not None], torch.autograd.grad(loss, inputs)
+
+
+def lengths_and_resets(steps, batch):
+    generator = torch.Generator().manual_seed(2)
+    lengths = torch.randint(1, steps + 1, (batch,), generator=generator)
+    return {"lengths": lengths, "resets": torch.rand(steps, batch, generator=generator) < 0.2}
+
+
+@pytest.mark.parametrize("which", [("lengths",), ("resets",), ("lengths", "resets")], ids="-".join)
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        ((9, 20, 2, 6, 33), dict(batch_first=True)),
+        ((70, 20, 2, 6, 33), dict(nonlinearity="tanh")),
+        ((9, 3, 2, 6, 33), dict(return_sequence=False)),
+        ((30, 20, 96, 3, 33), dict(checkpoint_every=4)),
+        ((30, 3, 20, 3, 19), dict(nonlinearity="identity")),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else str(value),
+)
+def test_lengths_and_resets_are_those_of_the_reference(case, options, which):
+    inputs = problem(*case)
+    given = {name: lengths_and_resets(*case[:2])[name] for name in which}
+    found, expected = (run_both(inputs, backend, **given, **options) for backend in ("cpu", "reference"))
+    for a, b in zip((*found[0], *found[1]), (*expected[0], *expected[1]), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=float(1e-10 * b.abs().max()))
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_sample_ends_as_it_would_alone_whatever_follows_in_its_place(backend):
+    x, *parameters, h0 = problem(12, 20, 2, 3, 11, dtype=torch.float32)
+    lengths = lengths_and_resets(12, 20)["lengths"]
+    x = x.detach().clone()
+    for b, length in enumerate(lengths):
+        x[length:, b] = torch.nan
+    states, last = scan.run(x, *parameters, h0, lengths=lengths, backend=backend)
+    last.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in (*parameters, h0))
+    for b, length in enumerate(lengths):
+        alone = wave_scan(
+            x[:length, b : b + 1].expand(-1, 20, -1), *parameters, h0[b].expand(20, -1, -1), backend="cpu"
+        )
+        torch.testing.assert_close(states[:length, b], alone[:, b])
+        torch.testing.assert_close(last[b], alone[-1, b])
+        assert not states[length:, b].any()
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_reset_begins_anew(backend):
+    x, *parameters, h0 = problem(12, 20, 2, 3, 11)
+    resets = torch.zeros(12, 20, dtype=torch.bool)
+    resets[5, 7] = True
+    h = wave_scan(x, *parameters, h0, resets=resets, backend=backend)
+    anew = wave_scan(x[5:], *parameters, backend=backend)
+    torch.testing.assert_close(h[5:, 7], anew[:, 7])
+    torch.testing.assert_close(h[:, 8], wave_scan(x, *parameters, h0, backend=backend)[:, 8])
+
+
+def test_lengths_that_x_does_not_have_are_refused():
+    arguments = torch.zeros(4, 3, 2), torch.zeros(3, 11, 2), torch.zeros(3, 3, 3), None
+    for lengths in ([0, 1, 2], [1, 2, 5]):
+        for backend in ("cpu", "reference"):
+            with pytest.raises(ValueError, match="lengths must lie between 1 and 4"):
+                wave_scan(*arguments, lengths=torch.tensor(lengths), backend=backend)
+
+
+# ------------------------------------------------------------------------------------------- whose memory
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_overwritten_results_leave_the_gradient_as_it_is(batch_first):
+    inputs, found = problem(9, 20, 2, 3, 11), []
+    for overwrite in (False, True):
+        states, last = scan.run(*inputs, batch_first=batch_first, backend="cpu")
+        assert states.shape == ((20, 9, 3, 11) if batch_first else (9, 20, 3, 11))
+        if overwrite:
+            states.detach().fill_(torch.nan)
+            assert last.isfinite().all()
+            last.detach().fill_(torch.nan)
+        grads = torch.ones_like(states), torch.ones_like(last)
+        found.append(torch.autograd.grad((states, last), inputs, grads))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_batch_first_is_a_stride():
+    inputs = problem(9, 20, 2, 3, 11)
+    states, last = scan.run(*inputs, batch_first=True, backend="cpu")
+    other, other_last = scan.run(*inputs, backend="cpu")
+    assert states.is_contiguous()
+    assert torch.equal(states.transpose(0, 1), other)
+    assert torch.equal(last, other_last)
+    weight = torch.randn(states.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    gradients = [
+        torch.autograd.grad((s * w).sum(), inputs) for s, w in ((states, weight), (other, weight.transpose(0, 1)))
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_loss_on_the_last_state_has_the_gradient_that_it_has_through_the_sequence():
+    inputs = problem(70, 20, 2, 3, 11, dtype=torch.float32)
+    weight = torch.randn(20, 3, 11, generator=torch.Generator().manual_seed(0))
+    states, last = scan.run(*inputs, backend="cpu")
+    one, other = (torch.autograd.grad((h * weight).sum(), inputs, retain_graph=True) for h in (last, states[-1]))
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_memory_that_is_kept_stays_within_what_two_calls_need():
+    generator, needed = torch.Generator().manual_seed(0), 0
+    memory_pool.free_memory()
+    for _ in range(40):
+        steps, batch = (int(torch.randint(low, high, (), generator=generator)) for low, high in ((50, 500), (16, 64)))
+        x, *parameters = problem(steps, batch, 2, 6, 20, dtype=torch.float32)
+        needed = max(needed, 4 * (steps + 1) * (batch + 15) * 6 * 23)  # samples and positions are padded
+        wave_scan(x, *parameters, return_sequence=False, backend="cpu").sum().backward()
+        assert memory_pool.kept_memory() < 2.5 * needed
+    for _ in range(600):
+        wave_scan(
+            *problem(60, 16, 2, 6, 20, dtype=torch.float32), return_sequence=False, backend="cpu"
+        ).sum().backward()
+    assert memory_pool.kept_memory() < 0.5 * needed
+    memory_pool.free_memory()
+    assert memory_pool.kept_memory() == 0
+
+
+def test_the_limit_of_memory_that_is_kept_can_be_set():
+    before = memory_pool.memory_limit()
+    try:
+        assert memory_pool.memory_limit(0) == 0
+        wave_scan(
+            *problem(100, 32, 1, 6, 36, dtype=torch.float32), return_sequence=False, backend="cpu"
+        ).sum().backward()
+        assert memory_pool.kept_memory() == 0
+        with pytest.raises(ValueError, match="limit must be a number of bytes"):
+            memory_pool.memory_limit(-1)
+    finally:
+        memory_pool.memory_limit(before)
+
+
+def test_memory_in_use_is_not_given_away():
+    inputs = [t.detach() for t in problem(100, 32, 1, 6, 36, dtype=torch.float32)]
+    memory_pool.free_memory()
+    first = wave_scan(*inputs, backend="cpu")
+    kept, part = first.clone(), first[3]
+    del first
+    memory_pool.free_memory()
+    wave_scan(*(t + 1 for t in inputs), backend="cpu")
+    assert torch.equal(part, kept[3])
+
+
 # ------------------------------------------------------------------------------------ the operator in PyTorch
 
 
@@ -395,6 +557,9 @@ WRONG = [
     (dict(backend="gpu"), "backend must be one of"),
     (dict(checkpoint_every=0), "checkpoint_every must be a positive integer"),
     (dict(parallel=True), "parallel=True needs nonlinearity='identity'"),
+    (dict(lengths=torch.ones(2, dtype=torch.int64)), "lengths must be torch.int64 of shape .3,."),
+    (dict(lengths=torch.ones(3)), "lengths must be torch.int64"),
+    (dict(resets=torch.zeros(4, 3)), "resets must be torch.bool of shape .4, 3."),
 ]
 
 
