@@ -8,7 +8,8 @@ from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConn
 from wavefield_torch.models.history_rnn import elman, from_theory, open_line
 from wavefield_torch.models.published import count_parameters, from_reference, to_reference
 from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
-from wavefield_torch.models.wave_rnn import WaveRNN
+from wavefield_torch.models.wave_rnn import WaveRNN, WaveRNNCell
+from wavefield_torch.recurrence.cpu.memory_pool import free_memory, memory_limit
 from wavefield_torch.recurrence.readout_scan import wave_scan_cross_entropy, wave_scan_readout
 from wavefield_torch.recurrence.scan import wave_scan
 from wavefield_torch.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -25,8 +26,10 @@ __all__ = [
     "SequenceModel",
     "Tape",
     "WaveRNN",
+    "WaveRNNCell",
     "count_parameters",
     "elman",
+    "free_memory",
     "from_reference",
     "from_theory",
     "gradient_against_lag",
@@ -35,6 +38,7 @@ __all__ = [
     "linear_readout",
     "linearised",
     "load_checkpoint",
+    "memory_limit",
     "mlp_readout",
     "open_line",
     "precise_logits",

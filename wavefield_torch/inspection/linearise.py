@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from wavefield_torch.models.call_convention import traits
-from wavefield_torch.models.readout import SequenceModel
+from wavefield_torch.models.readout import SequenceModel, is_plain
 
 _REST = 1e-3  # how far a step may move a state of rest, relative to 1 + the norm of the state
 
@@ -98,7 +98,8 @@ def linearised(model: SequenceModel, state: Tensor | None = None) -> Linearised:
     if state is not None and state.dim() != 1:
         raise ValueError(f"state must be one, of shape (S,), got {tuple(state.shape)}")
     _check_rest(model.recurrence, state)
-    inner, reading = jacobian(model.recurrence, state), model.readout.weight.detach()
+    inner = jacobian(model.recurrence, state)
+    reading = _reading(model.readout, inner.new_zeros(len(inner)) if state is None else state.to(inner))
     if not inner.any():
         raise NotLinearisableError("the recurrence is flat at this state, as ReLU units are at zero: give another")
     entering = input_jacobian(model.recurrence, state)
@@ -126,6 +127,15 @@ def step(recurrence: nn.Module, state: Tensor, x: Tensor) -> Tensor:
     sequence = x[:, None] if traits(recurrence).batch_first else x[None]
     _, after = recurrence(sequence, parts if complete > units else parts[0])
     return torch.cat([part[0] for part in after], dim=1) if complete > units else after[0]
+
+
+def _reading(readout, state):
+    """∂y/∂h (O, N) of a linear readout, whatever stands in front of or behind its weight (hooks, adapters)."""
+    if is_plain(readout, nn.Linear):
+        return readout.weight.detach()
+    hidden = state[: readout.in_features].detach().requires_grad_()
+    with torch.enable_grad():
+        return torch.stack([torch.autograd.grad(y, hidden, retain_graph=True)[0] for y in readout(hidden)])
 
 
 @torch.no_grad()

@@ -180,7 +180,7 @@ def _described(net, steps):
         "boundary": {"ring": "periodic", "line": "open"}.get(order),
         "nonlinearity": traits(net).nonlinearity,
     }
-    if not isinstance(net, WaveRNN):
+    if not isinstance(net, WaveRNN) or net.num_layers != 1:
         return about
     net.to_operator()  # refuses weights that are not finite
     row = None if net.boundary_row is None else xr.DataArray(

@@ -1,4 +1,4 @@
-"""Baselines for the wave RNN, with the same call: module(input, h0, return_sequence=…) → (output, h_n).
+"""Baselines for the wave RNN, with the same call: module(input, hx, return_sequence=…) → (output, h_n).
 
 - `IdentityRNN`: a dense ReLU RNN started at U = 1 (iRNN; Le, Jaitly & Hinton 2015), the "static bump", or at the
   shift Σ, which starts as a wave and need not stay one in training;
@@ -16,35 +16,40 @@ import torch
 from torch import Tensor, nn
 
 from wavefield_torch.models import initialization
-from wavefield_torch.models.call_convention import RecurrentModule, freeze, last_step, refuse_layers
+from wavefield_torch.models.call_convention import RecurrentModule, freeze, last_step, one_state
 
 
-class _OneLayer:
-    """One layer of a recurrent module of PyTorch, with `output_size` and `return_sequence` added."""
+class _OfPyTorch:
+    """A recurrent module of PyTorch, with `output_size` and `return_sequence` added."""
 
     channels = 1
     position_order = "none"  # units are exchangeable
 
     @property
+    def directions(self) -> int:
+        """1, or 2 if bidirectional."""
+        return 2 if self.bidirectional else 1
+
+    @property
     def output_size(self) -> int:
-        """Units of the state."""
-        return self.hidden_size
+        """Features of the output, hidden_size · directions."""
+        return self.hidden_size * self.directions
 
-    def forward(self, input, h0=None, *, return_sequence: bool = True):
-        if isinstance(input, Tensor) and input.shape[-2 if self.batch_first else 0] == 0:
+    def forward(self, input, hx=None, *, h0=None, return_sequence: bool = True):
+        if isinstance(input, Tensor) and input.dim() > 1 and input.shape[-2 if self.batch_first else 0] == 0:
             raise ValueError("input must have at least one time step, got an empty sequence")
-        output, last = super().forward(input, h0)
-        if return_sequence:
-            return output, last
-        return last_step(output, last[0] if isinstance(last, tuple) else last, self.batch_first), last
+        output, last = super().forward(input, one_state(hx, h0))
+        return output if return_sequence else last_step(output, self.batch_first), last
 
 
-class IdentityRNN(_OneLayer, nn.RNN):
-    """Dense RNN h[t+1] = σ(U h[t] + V x[t] + b) with a structured start, one layer of `torch.nn.RNN` inside.
+class IdentityRNN(_OfPyTorch, nn.RNN):
+    """Dense RNN h[t+1] = σ(U h[t] + V x[t] + b) with a structured start, a `torch.nn.RNN` inside.
 
     Parameters
     ----------
     input_size, hidden_size : int
+    num_layers, batch_first, dropout, bidirectional, device, dtype
+        As of `torch.nn.RNN`. Layers above the first start with a uniform encoder where the first has a sparse one.
     recurrence : {"identity", "shift", "uniform"}
         U to start from: 1 (iRNN), Σ (a wave), or U(±1/√N); see `initialization.initial_recurrence`.
     encoder : {"uniform", "gaussian", "sparse"}
@@ -69,72 +74,76 @@ class IdentityRNN(_OneLayer, nn.RNN):
         self,
         input_size: int,
         hidden_size: int,
-        *,
-        recurrence: str = "identity",
-        encoder: str = "uniform",
+        num_layers: int = 1,
         nonlinearity: str = "relu",
         bias: bool | str = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device=None,
+        dtype=None,
+        *,
+        recurrence: str = "identity",
+        encoder: str = "uniform",
         freeze_encoder: bool = False,
         freeze_recurrence: bool = False,
         generator: torch.Generator | None = None,
-        device=None,
-        dtype=None,
-        num_layers: int = 1,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
     ):
-        refuse_layers(num_layers, dropout, bidirectional)
         kind = initialization.bias_kind(bias)
-        initial_recurrence = initialization.initial_recurrence(recurrence, hidden_size, generator=generator)
-        initial_encoder = initialization.initial_encoder(encoder, 1, hidden_size, input_size, generator=generator)
         super().__init__(
             input_size,
             hidden_size,
+            num_layers,
             nonlinearity=nonlinearity,
             bias=kind != "none",
             batch_first=batch_first,
+            dropout=dropout,
+            bidirectional=bidirectional,
             device=device,
             dtype=dtype,
         )
         self.bias_kind = kind
         if recurrence == "shift":
             self.position_order = "ring"
-        with torch.no_grad():
-            self.weight_hh_l0.copy_(initial_recurrence)
-            self.weight_ih_l0.copy_(initial_encoder[0])
-            if self.bias:
-                nn.init.zeros_(self.bias_ih_l0)
-                nn.init.zeros_(self.bias_hh_l0)
-            if kind == "reference":
-                units = (hidden_size,)
-                self.bias_ih_l0.copy_(
-                    initialization.reference_encoder_bias(encoder, units, input_size, generator=generator)
-                )
-                if recurrence == "uniform":
-                    bound = 1 / math.sqrt(hidden_size)
-                    nn.init.uniform_(self.bias_hh_l0, -bound, bound, generator=generator)
+        for layer in range(num_layers):
+            start = encoder if layer == 0 or encoder != "sparse" else "uniform"
+            for direction in ("", "_reverse")[: self.directions]:
+                self._start(f"l{layer}{direction}", recurrence, start, generator)
         freeze(freeze_encoder, *(p for name, p in self.named_parameters() if "_ih_" in name))
         freeze(freeze_recurrence, *(p for name, p in self.named_parameters() if "_hh_" in name))
-        if kind == "clean":
-            self.bias_hh_l0.requires_grad_(False)
+        freeze(kind == "clean", *(p for name, p in self.named_parameters() if "bias_hh_" in name))
+
+    @torch.no_grad()
+    def _start(self, name, recurrence, encoder, generator):
+        """Initial values of one layer in one direction."""
+        weight_hh, weight_ih = (getattr(self, f"weight_{part}_{name}") for part in ("hh", "ih"))
+        size, inputs = weight_ih.shape
+        weight_hh.copy_(initialization.initial_recurrence(recurrence, size, generator=generator))
+        weight_ih.copy_(initialization.initial_encoder(encoder, 1, size, inputs, generator=generator)[0])
+        if not self.bias:
+            return
+        bias_hh, bias_ih = (getattr(self, f"bias_{part}_{name}") for part in ("hh", "ih"))
+        nn.init.zeros_(bias_ih)
+        nn.init.zeros_(bias_hh)
+        if self.bias_kind == "reference":
+            bias_ih.copy_(initialization.reference_encoder_bias(encoder, (size,), inputs, generator=generator))
+            if recurrence == "uniform":
+                nn.init.uniform_(bias_hh, -1 / math.sqrt(size), 1 / math.sqrt(size), generator=generator)
 
 
-class LSTM(_OneLayer, nn.LSTM):
-    """One layer of `torch.nn.LSTM`; h0 and h_n are pairs (h, c). Its units have no spatial order."""
+class LSTM(_OfPyTorch, nn.LSTM):
+    """`torch.nn.LSTM`; hx and h_n are pairs (h, c). Its units have no spatial order."""
 
-    def __init__(self, input_size: int, hidden_size: int, *, generator: torch.Generator | None = None, **options):
-        refuse_layers(options.get("num_layers", 1), options.get("dropout", 0), options.get("bidirectional", False))
-        super().__init__(input_size, hidden_size, **options)
+    def __init__(self, *arguments, generator: torch.Generator | None = None, **options):
+        super().__init__(*arguments, **options)
         _redraw(self, generator)
 
 
-class GRU(_OneLayer, nn.GRU):
-    """One layer of `torch.nn.GRU`. Its units have no spatial order."""
+class GRU(_OfPyTorch, nn.GRU):
+    """`torch.nn.GRU`. Its units have no spatial order."""
 
-    def __init__(self, input_size: int, hidden_size: int, *, generator: torch.Generator | None = None, **options):
-        refuse_layers(options.get("num_layers", 1), options.get("dropout", 0), options.get("bidirectional", False))
-        super().__init__(input_size, hidden_size, **options)
+    def __init__(self, *arguments, generator: torch.Generator | None = None, **options):
+        super().__init__(*arguments, **options)
         _redraw(self, generator)
 
 
@@ -205,21 +214,26 @@ class LocallyConnectedRNN(RecurrentModule):
         units = torch.zeros(channels, hidden_size, **place)
         self.register_parameter("bias", nn.Parameter(units, requires_grad=not freeze_encoder) if bias else None)
 
-    def _run(self, x, state, return_sequence):
+    def _run(self, x, state, lengths, return_sequence, batch_first):
         batch, (channels, size) = x.shape[1], self.encoder.shape[:2]
-        h = x.new_zeros(batch, channels, size) if state is None else state.unflatten(1, (channels, size))
+        h = x.new_zeros(batch, channels, size) if state is None else state[0].unflatten(1, (channels, size))
         h = h.permute(2, 0, 1)  # (N, B, C): a product of matrices per position
         local = self.kernel.permute(3, 2, 1, 0).flatten(1, 2)  # (N, K·C, C)
         encoder = self.encoder.permute(1, 2, 0)  # (N, I, C)
         offset = 0.0 if self.bias is None else self.bias.T[:, None]
         shifts = [self.kernel_size // 2 - k for k in range(self.kernel_size)]
         states = []
-        for x_t in x:
+        for t, x_t in enumerate(x):
             near = torch.cat([torch.roll(h, shift, dims=0) for shift in shifts], dim=2)  # (N, B, K·C)
-            h = _ACTIVATIONS[self.nonlinearity](near @ local + x_t @ encoder + offset)
+            after = _ACTIVATIONS[self.nonlinearity](near @ local + x_t @ encoder + offset)
+            h = after if lengths is None else after.where((t < lengths)[:, None], h)
             if return_sequence:
                 states.append(h)
-        return _flat(torch.stack(states)) if return_sequence else None, _flat(h)
+        last = _flat(h)[None].clone()
+        if not return_sequence:
+            return None, last
+        states = _flat(torch.stack(states))
+        return states.transpose(0, 1) if batch_first else states, last
 
     def extra_repr(self) -> str:
         return (
@@ -258,17 +272,20 @@ class Tape(RecurrentModule):
         self.channels = input_size
         self.position_order = "line"
 
-    def _run(self, x, state, return_sequence):
-        batch, inputs = x.shape[1:]
+    def _run(self, x, state, lengths, return_sequence, batch_first):
+        steps, batch, inputs = x.shape
         if state is None:
             before = x.new_zeros(self.hidden_size, batch, inputs)
         else:
-            before = state.unflatten(1, (inputs, self.hidden_size)).movedim(2, 0).flip(0)  # oldest first
+            before = state[0].unflatten(1, (inputs, self.hidden_size)).movedim(2, 0).flip(0)  # oldest first
         tape = torch.cat([before, x])
+        newest = torch.full((batch,), steps, device=x.device) if lengths is None else lengths
+        rows = self.hidden_size - 1 + newest - torch.arange(self.hidden_size, device=x.device)[:, None]  # (N, B)
+        last = tape[rows, torch.arange(batch, device=x.device)].permute(1, 2, 0).flatten(1)[None]
         if not return_sequence:
-            return None, tape[-self.hidden_size :].flip(0).permute(1, 2, 0).flatten(1)
+            return None, last
         windows = tape[1:].unfold(0, self.hidden_size, 1).flip(-1).flatten(2)  # (T, B, I·N)
-        return windows, windows[-1]
+        return windows.transpose(0, 1) if batch_first else windows, last
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}"

@@ -7,16 +7,15 @@ itself.
 
 from __future__ import annotations
 
+import numbers
 from abc import abstractmethod
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-#: x (T, B, I), h0 (B, H) or None, return_sequence → sequence (T, B, H) or None, last state (B, H)
-Run = Callable[[Tensor, Tensor | None, bool], tuple[Tensor | None, Tensor]]
+from wavefield.checks import positive_int
 
 
 class Recurrence(Protocol):
@@ -64,33 +63,57 @@ def traits(net: Recurrence) -> Traits:
 class RecurrentModule(nn.Module):
     """Base of modules that are called like `torch.nn.RNN` and whose state is C channels of N positions.
 
-    A subclass sets `input_size`, `hidden_size` (N), `channels` (C) and `batch_first`, and defines `_run`.
+    A subclass sets `input_size`, `hidden_size` (N), `channels` (C) and `batch_first`, and defines `_run`; one with
+    several layers or directions calls `_set_layers`.
     """
 
     input_size: int
     hidden_size: int
     channels: int
     batch_first: bool
+    num_layers = 1
+    dropout = 0.0
+    bidirectional = False
+    proj_size = 0
 
     @property
     def output_size(self) -> int:
         """Units of the state, channels · hidden_size."""
         return self.channels * self.hidden_size
 
-    def forward(self, input, h0=None, *, return_sequence: bool = True):
-        return like_rnn(
-            self._run,
-            input,
-            h0,
-            input_size=self.input_size,
-            output_size=self.output_size,
-            batch_first=self.batch_first,
-            return_sequence=return_sequence,
-        )
+    @property
+    def directions(self) -> int:
+        """1, or 2 if bidirectional."""
+        return 2 if self.bidirectional else 1
+
+    def flatten_parameters(self) -> None:
+        """Do nothing: there is no copy of the weights to be made, as cuDNN wants one of `torch.nn.RNN`."""
+
+    def forward(self, input, hx=None, *, h0=None, return_sequence: bool = True):
+        return like_rnn(self, input, one_state(hx, h0), return_sequence)
+
+    def _set_layers(self, num_layers: int, dropout: float, bidirectional: bool) -> None:
+        self.num_layers = positive_int(num_layers, "num_layers")
+        if isinstance(dropout, bool) or not isinstance(dropout, numbers.Real) or not 0 <= dropout <= 1:
+            raise ValueError(f"dropout must be a probability, 0 to 1, got {dropout!r}")
+        self.dropout, self.bidirectional = float(dropout), bool(bidirectional)
 
     @abstractmethod
-    def _run(self, x: Tensor, state: Tensor | None, return_sequence: bool) -> tuple[Tensor | None, Tensor]:
-        """States (T, B, H) if wanted, and the last (B, H), from x (T, B, I) and the state before (B, H) or None."""
+    def _run(
+        self, x: Tensor, state: Tensor | None, lengths: Tensor | None, return_sequence: bool, batch_first: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """The sequence of states if wanted, and the last states (L, B, H), L = layers · directions.
+
+        x is (T, B, I), the state before (L, B, H) or None, lengths (B,) or None if all are T. The sequence is
+        (T, B, H), or (B, T, H) if `batch_first`.
+        """
+
+
+def one_state(hx, h0):
+    """Return the state before the first step, of which `h0` is another name."""
+    if hx is not None and h0 is not None:
+        raise TypeError("hx and h0 are names of the same argument: give one of them")
+    return h0 if hx is None else hx
 
 
 def freeze(frozen: bool, *parameters: nn.Parameter | None) -> None:
@@ -100,52 +123,41 @@ def freeze(frozen: bool, *parameters: nn.Parameter | None) -> None:
             parameter.requires_grad_(False)
 
 
-def like_rnn(run: Run, input, h0, *, input_size: int, output_size: int, batch_first: bool, return_sequence: bool):
-    """Call `run` as `torch.nn.RNN` is called, and return (output, h_n) in its shapes.
+def like_rnn(net: RecurrentModule, input, hx, return_sequence: bool):
+    """Call `net._run` as `torch.nn.RNN` is called, and return (output, h_n) in its shapes.
 
     Without the sequence, `output` holds the last step alone, so that ``output[-1]`` is the same either way.
     """
     if isinstance(input, PackedSequence):
-        return _packed(run, input, h0, input_size, output_size, return_sequence)
+        return _packed(net, input, hx, return_sequence)
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor or a PackedSequence, got {type(input).__name__}")
     if input.dim() not in (2, 3):
         raise ValueError(f"input must be (T, I), or (T, B, I) with batches, got shape {tuple(input.shape)}")
-    batched = input.dim() == 3
-    batch_axis = 0 if batch_first else 1
-    x = input if batched else input.unsqueeze(batch_axis)
+    batched, batch_first = input.dim() == 3, net.batch_first and input.dim() == 3
+    x = input if batched else input.unsqueeze(1)
     x = x.transpose(0, 1) if batch_first else x
-    check_input(x, input_size)
-    state = _initial(h0, x.shape[1], output_size, batched)
-    output, last = run(x, state, return_sequence)
-    output = last.unsqueeze(0) if output is None else output
-    output = output.transpose(0, 1) if batch_first else output
-    if not batched:
-        return output.squeeze(batch_axis), last
-    return output, last.unsqueeze(0)
+    _check_input(x, net.input_size)
+    state = _initial(net, hx, x.shape[1], batched)
+    output, last = net._run(x, state, None, return_sequence, batch_first)
+    if output is None:  # one step; a copy, since h_n belongs to the caller too
+        output = last[-1].clone().unsqueeze(1 if batch_first else 0)
+    return (output, last) if batched else (output.squeeze(1), last.squeeze(1))
 
 
-def refuse_layers(num_layers: int, dropout: float, bidirectional: bool) -> None:
-    """Refuse what `torch.nn.RNN` has and a single recurrence has not, with what to do instead."""
-    if num_layers != 1:
-        raise ValueError(
-            f"num_layers must be 1, got {num_layers!r}: stack modules, each on the output of the one below"
-        )
-    if dropout != 0:
-        raise ValueError(f"dropout must be 0, got {dropout!r}: put torch.nn.Dropout between modules")
-    if bidirectional:
-        raise ValueError("bidirectional must be False: run a second module on input.flip(0) and join the outputs")
-
-
-def last_step(output, h_n: Tensor, batch_first: bool):
+def last_step(output, batch_first: bool):
     """Cut the output of an RNN down to its last step, in the shape that `like_rnn` gives it."""
     if isinstance(output, PackedSequence):
-        last = h_n[-1] if output.sorted_indices is None else h_n[-1, output.sorted_indices]
-        return _one_step(output, last)
-    return h_n[-1:] if output.dim() == 2 else h_n[-1].unsqueeze(1 if batch_first else 0)
+        sizes = output.batch_sizes
+        samples = torch.arange(int(sizes[0]))
+        lengths = (sizes > samples[:, None]).sum(1)
+        rows = (sizes.cumsum(0) - sizes)[lengths - 1] + samples
+        return _one_step(output, output.data[rows.to(output.data.device)])
+    axis = 1 if batch_first and output.dim() == 3 else 0
+    return output.narrow(axis, output.shape[axis] - 1, 1).clone()
 
 
-def check_input(x: Tensor, input_size: int) -> None:
+def _check_input(x, input_size):
     """Refuse inputs (T, B, I) of another size, and sequences without a step."""
     if x.shape[-1] != input_size:
         raise ValueError(f"input must have input_size={input_size} features on its last axis, got {x.shape[-1]}")
@@ -153,40 +165,34 @@ def check_input(x: Tensor, input_size: int) -> None:
         raise ValueError("input must have at least one time step, got an empty sequence")
 
 
-def _packed(run, input, h0, input_size, output_size, return_sequence):
-    """A packed batch is a row of full batches, each of as many steps as there are samples of at least that length."""
-    sizes = input.batch_sizes
-    batch = int(sizes[0])
-    state = _initial(h0, batch, output_size, batched=True)
+def _packed(net, input, hx, return_sequence):
+    """Samples in the order of their lengths, padded; the recurrence stops each at its own."""
+    padded, lengths = pad_packed_sequence(input._replace(sorted_indices=None, unsorted_indices=None))
+    _check_input(padded, net.input_size)
+    state = _initial(net, hx, len(lengths), batched=True)
     if state is not None and input.sorted_indices is not None:
-        state = state[input.sorted_indices]
-    outputs, finished, start, alive = [], [], 0, batch
-    for size, steps in zip(*(a.tolist() for a in torch.unique_consecutive(sizes, return_counts=True)), strict=True):
-        x = input.data[start : start + size * steps].view(steps, size, -1)
-        check_input(x, input_size)
-        if size < alive:
-            finished.append(state[size:])
-            state = state[:size]
-        output, state = run(x, state, return_sequence)
-        if return_sequence:
-            outputs.append(output.flatten(0, 1))
-        start, alive = start + size * steps, size
-    last = torch.cat([state, *reversed(finished)])
-    output = input._replace(data=torch.cat(outputs)) if return_sequence else _one_step(input, last)
-    last = last if input.unsorted_indices is None else last[input.unsorted_indices]
-    return output, last.unsqueeze(0)
+        state = state[:, input.sorted_indices]
+    own = None if lengths[-1] == len(padded) else lengths.to(padded.device)
+    output, last = net._run(padded, state, own, return_sequence, False)
+    if return_sequence:
+        output = input._replace(data=pack_padded_sequence(output, lengths).data)
+    else:
+        output = _one_step(input, last[-1].clone() if output is None else output[0])
+    return output, last if input.unsorted_indices is None else last[:, input.unsorted_indices]
 
 
 def _one_step(packed, last):
     return packed._replace(data=last, batch_sizes=torch.tensor([len(last)]))
 
 
-def _initial(h0, batch, output_size, batched):
-    if h0 is None:
+def _initial(net, hx, batch, batched):
+    """The state before the first step, (L, B, H), or None."""
+    if hx is None:
         return None
-    expected = (1, batch, output_size) if batched else (1, output_size)
-    if not isinstance(h0, Tensor):
-        raise TypeError(f"h0 must be a Tensor of shape {expected}, got {type(h0).__name__}")
-    if tuple(h0.shape) != expected:
-        raise ValueError(f"h0 must have shape {expected}, got {tuple(h0.shape)}")
-    return h0[0] if batched else h0
+    rows, units = net.num_layers * net.directions, net.output_size // net.directions
+    expected = (rows, batch, units) if batched else (rows, units)
+    if not isinstance(hx, Tensor):
+        raise TypeError(f"hx must be a Tensor of shape {expected}, got {type(hx).__name__}")
+    if tuple(hx.shape) != expected:
+        raise ValueError(f"hx must have shape {expected}, got {tuple(hx.shape)}")
+    return hx if batched else hx.unsqueeze(1)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as _modules
 from torch.nn.utils import skip_init
 from torch.nn.utils.rnn import PackedSequence
 
+from wavefield_torch.models.call_convention import one_state, traits
 from wavefield_torch.models.wave_rnn import WaveRNN
 from wavefield_torch.recurrence.readout_scan import wave_scan_readout
 
@@ -30,10 +33,25 @@ def mlp_readout(features: int, outputs: int, *, hidden: int = 100, generator=Non
     )
 
 
-def _hooks(module):
-    """Whether hooks are registered on the module (a weight norm made of hooks is one)."""
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, kind) for kind in kinds)
+def top_state(net: nn.Module, last) -> Tensor:
+    """Return the state of the highest layer, (B, D·H) or (D·H,), D directions one after the other, from h_n."""
+    hidden = last if isinstance(last, Tensor) else last[0]  # an LSTM's (h, c)
+    if traits(net).bidirectional:
+        return torch.cat([hidden[-2], hidden[-1]], -1)
+    return hidden[-1]
+
+
+def is_plain(module: nn.Module, kind: type) -> bool:
+    """Whether calling a module does just what the forward of `kind` does: no subclass, no hooks, no other forward.
+
+    Code that computes the same in another way must ask this first. A weight norm made of hooks is a hook, and adapters
+    replace `forward` on the object.
+    """
+    if type(module) is not kind or "forward" in vars(module):
+        return False
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    for_all = ("_global_forward_hooks", "_global_forward_pre_hooks", "_global_backward_hooks")
+    return not any(getattr(module, name) for name in hooks) and not any(getattr(_modules, name) for name in for_all)
 
 
 class SequenceModel(nn.Module):
@@ -44,7 +62,8 @@ class SequenceModel(nn.Module):
     Parameters
     ----------
     recurrence : nn.Module
-        `WaveRNN` or any of the baselines: called as ``recurrence(input, h0, return_sequence=…)``.
+        `WaveRNN` or any of the baselines: called as ``recurrence(input, hx, return_sequence=…)``. Of several layers the
+        highest is read out.
     readout : nn.Module
         From ``recurrence.output_size`` features, e.g. `linear_readout` or `mlp_readout`.
     every_step : bool
@@ -75,22 +94,22 @@ class SequenceModel(nn.Module):
         self.readout = readout
         self.every_step = every_step
 
-    def forward(self, input, h0=None):
-        if self.every_step and h0 is None and isinstance(input, Tensor) and input.dim() == 3 and self._fuses():
+    def forward(self, input, hx=None, *, h0=None):
+        hx = one_state(hx, h0)
+        if self.every_step and hx is None and isinstance(input, Tensor) and input.dim() == 3 and self._fuses():
             return self._read_inside(input)
-        output, last = self.recurrence(input, h0, return_sequence=self.every_step)
+        output, last = self.recurrence(input, hx, return_sequence=self.every_step)
         if not self.every_step:
-            hidden = last if isinstance(last, Tensor) else last[0]  # an LSTM's (h, c)
-            return self.readout(hidden[0])
+            return self.readout(top_state(self.recurrence, last))
         if isinstance(output, PackedSequence):
             return output._replace(data=self.readout(output.data))
         return self.readout(output)
 
     def _fuses(self):
-        plain = type(self.recurrence) is WaveRNN and type(self.readout) is nn.Linear  # whose forward is what is fused
-        return (
-            plain and self.recurrence.boundary == "periodic" and not (_hooks(self.recurrence) or _hooks(self.readout))
-        )
+        if not (is_plain(self.recurrence, WaveRNN) and is_plain(self.readout, nn.Linear)):
+            return False
+        net = self.recurrence
+        return net.boundary == "periodic" and net.num_layers == 1 and not net.bidirectional
 
     def _read_inside(self, input):
         net = self.recurrence

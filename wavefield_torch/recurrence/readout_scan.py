@@ -1,28 +1,32 @@
-"""The wave recurrence with a linear readout of every state: the states themselves are never handed out.
+"""The wave recurrence with a linear readout of every state, without returning the states themselves.
 
 For a task that is read out at every step (the copy task) the readout done afterwards, on (T, B, C, N) states, costs
 several times the recurrence; here it is computed while a state is still in the cache, forward and back.
 """
 
+from __future__ import annotations
+
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from wavefield_torch.recurrence import scan
+from wavefield_torch.recurrence import reference, scan
+from wavefield_torch.recurrence.registration import register
 
 
 def wave_scan_readout(
-    x,
-    encoder,
-    kernel,
-    bias,
-    h0,
-    weight,
-    readout_bias,
+    x: Tensor,
+    encoder: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    weight: Tensor,
+    readout_bias: Tensor | None,
     *,
-    nonlinearity="relu",
-    checkpoint_every=None,
-    backend="auto",
-):
+    nonlinearity: str = "relu",
+    checkpoint_every: int | None = None,
+    backend: str = "auto",
+) -> Tensor:
     """Read out every state of the wave recurrence: y[t] = W h[t] + c.
 
     Equal to ``torch.nn.functional.linear(wave_scan(x, encoder, kernel, bias, h0).flatten(2), weight, readout_bias)``.
@@ -50,33 +54,33 @@ def wave_scan_readout(
     )
     bias, h0 = scan.checked(x, encoder, kernel, bias, h0, "periodic", None, nonlinearity)
     _check_readout(weight, readout_bias, encoder)
-    backend = scan.choose(backend, x, kernel, "periodic")
+    requested, backend = backend, scan.choose(backend, x, encoder, kernel, "periodic")
     inputs = (x, encoder, kernel, bias, h0)
-    with torch.autocast(x.device.type, enabled=False):
+    with scan.without_autocast(x):
         if backend != "cpu":
-            h = scan.wave_scan(*inputs, nonlinearity=nonlinearity, backend=backend)
+            h = scan.wave_scan(*inputs, nonlinearity=nonlinearity, backend=requested)
             return functional.linear(h.flatten(2), weight, readout_bias)
         every = scan.checkpoints((*inputs, weight), checkpoint_every)
         units = weight.unflatten(1, encoder.shape[:2])
-        values = torch.ops.wavefield.scan_readout(*inputs, units, nonlinearity, every)[0]
+        values = torch.ops.wavefield.scan_readout(*inputs, units, nonlinearity, every, requested == "auto")[0]
         return values if readout_bias is None else values + readout_bias
 
 
 def wave_scan_cross_entropy(
-    x,
-    encoder,
-    kernel,
-    bias,
-    h0,
-    weight,
-    readout_bias,
-    target,
+    x: Tensor,
+    encoder: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None,
+    weight: Tensor,
+    readout_bias: Tensor | None,
+    target: Tensor,
     *,
-    nonlinearity="relu",
-    checkpoint_every=None,
-    backend="auto",
-    return_logits=False,
-):
+    nonlinearity: str = "relu",
+    checkpoint_every: int | None = None,
+    backend: str = "auto",
+    return_logits: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Mean cross-entropy per symbol of a classification that is read out at every step.
 
         L = −1/(TB) Σ_{t,b} log softmax(W h[t] + c)[target[t, b]]
@@ -148,70 +152,48 @@ def _check_readout(weight, bias, encoder):
 # ---------------------------------------------------------------------------------------------- the operator
 
 
-_INPUTS = "Tensor x, Tensor encoder, Tensor kernel, Tensor bias, Tensor h0, Tensor weight"
-_OPTIONS = "str nonlinearity, int checkpoint_every"
-torch.library.define("wavefield::scan_readout", f"({_INPUTS}, {_OPTIONS}) -> (Tensor, Tensor)")
-torch.library.define(
-    "wavefield::scan_readout_backward", f"(Tensor grad, Tensor saved, {_INPUTS}, {_OPTIONS}, bool[] needs) -> Tensor[]"
-)
-
-
 def _fused():
     """The CPU backend, imported when it is first used: it brings Numba."""
-    from wavefield_torch.recurrence.cpu import backend as _cpu
+    from wavefield_torch.recurrence.cpu import backend
 
-    return _cpu
+    return backend
 
 
-@torch.library.impl("wavefield::scan_readout", "cpu")
-def _scan_readout(x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every):
+def _forward(x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every, fallback):
     """(W h[t] for all t, states that are kept); weight is (O, C, N)."""
     every = scan.by_budget(checkpoint_every, x, h0)
-    return _fused().forward_readout(x, encoder, kernel, bias, h0, weight, nonlinearity, every)
+    return _fused().forward_readout((x, encoder, kernel, bias, h0), weight, nonlinearity, every)
 
 
-@torch.library.register_fake("wavefield::scan_readout")
-def _scan_readout_shapes(x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every):
-    if all(isinstance(n, int) for n in (*x.shape, *encoder.shape, *kernel.shape)):
-        kept = _fused().saved_shape(x, encoder, kernel, False, scan.by_budget(checkpoint_every, x, h0))
-    else:
-        kept = (torch.library.get_ctx().new_dynamic_size(),)
-    return x.new_empty(*x.shape[:2], weight.shape[0]), x.new_empty(kept)
+def _shapes(x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every, fallback):
+    every = scan.by_budget(checkpoint_every, x, h0)
+    saved = scan.shape_of_saved(lambda: _fused().saved_shape(x, encoder, kernel, every), x, (encoder, kernel))
+    return x.new_empty(*x.shape[:2], weight.shape[0]), x.new_empty(saved)
 
 
-@torch.library.impl("wavefield::scan_readout_backward", "cpu")
-def _scan_readout_backward(
-    grad, saved, x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every, needs
-):  # fmt: skip
-    """Gradients of x, encoder, kernel, bias, h0, weight; empty where not needed."""
-    inputs = (x, encoder, kernel, bias, h0, weight)
-    every = scan.as_kept(checkpoint_every, saved, lambda k: _fused().saved_shape(x, encoder, kernel, False, k), x)
+def _backward(grads, saved, x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every, fallback, needs):
+    """Gradients of x, encoder, kernel, bias, h0, weight; None where not needed."""
+    inputs, cpu = (x, encoder, kernel, bias, h0), _fused()
+    every = scan.as_kept(checkpoint_every, saved, lambda k: cpu.saved_shape(x, encoder, kernel, k), x)
     if checkpoint_every == 0:
-        _, saved = _fused().forward_readout(*inputs, nonlinearity, every)
-    gradients = _fused().backward_readout(grad, saved, *inputs, nonlinearity, every, needs)
-    return [x.new_empty(0) if g is None else g for g in gradients]
+        _, saved = cpu.forward_readout(inputs, weight, nonlinearity, every)
+    return cpu.backward_readout(*grads, saved, inputs, weight, nonlinearity, every, needs)
 
 
-@torch.library.register_fake("wavefield::scan_readout_backward")
-def _scan_readout_backward_shapes(
-    grad, saved, x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every, needs
-):  # fmt: skip
-    inputs = (x, encoder, kernel, bias, h0, weight)
-    return [x.new_empty(t.shape if need else 0) for t, need in zip(inputs, needs, strict=True)]
+def _plain(x, encoder, kernel, bias, h0, weight, nonlinearity, checkpoint_every, fallback):
+    """The readout of the reference."""
+    states, _ = reference.scan(x, encoder, kernel, bias, h0, nonlinearity, True)
+    return (functional.linear(states.flatten(2), weight.flatten(1)),)
 
 
-def _remember(ctx, inputs, output):
-    *tensors, nonlinearity, checkpoint_every = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(output[1], *tensors)
-    ctx.options = nonlinearity, checkpoint_every
-
-
-def _differentiate(ctx, grad, _):
-    needs = list(ctx.needs_input_grad[:6])
-    gradients = torch.ops.wavefield.scan_readout_backward(grad, *ctx.saved_tensors, *ctx.options, needs)
-    return *(g if need else None for g, need in zip(gradients, needs, strict=True)), None, None
-
-
-torch.library.register_autograd("wavefield::scan_readout", _differentiate, setup_context=_remember)
-torch.library.register_autograd("wavefield::scan_readout_backward", scan.once_only)
+register(
+    "scan_readout",
+    "Tensor x, Tensor encoder, Tensor kernel, Tensor bias, Tensor h0, Tensor weight",
+    "str nonlinearity, int checkpoint_every, bool fallback",
+    1,
+    devices=("cpu",),
+    forward=_forward,
+    shapes=_shapes,
+    backward=_backward,
+    plain=_plain,
+)

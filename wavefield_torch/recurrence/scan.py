@@ -1,49 +1,61 @@
-"""`wave_scan`: the wave recurrence over a whole sequence as one differentiable operator.
+"""`wave_scan`: the wave recurrence over a sequence as one differentiable operator.
 
-A backend is a module with three functions on tensors that were checked here:
+A backend is a module with functions on tensors that were checked here; `inputs` are (x, encoder, kernel, bias, h0):
 
-    forward(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every) -> (h, saved)
-    backward(grad, h, saved, x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, needs)
-        -> gradients of (x, encoder, kernel, bias, h0), None where `needs` is false
-    saved_shape(x, encoder, kernel, return_sequence, checkpoint_every) -> shape of `saved`
+    forward(inputs, lengths, resets, nonlinearity, return_sequence, batch_first, checkpoint_every)
+        -> states (T, B, C, N), (B, T, C, N) if batch_first, or empty; the last states (B, C, N); saved
+    backward(grad_states, grad_last, saved, inputs, lengths, resets, nonlinearity, batch_first, checkpoint_every, needs)
+        -> gradients of the inputs, None where `needs` is false; either of the two given gradients may be None
+    saved_shape(x, encoder, kernel, checkpoint_every) -> shape of `saved`
 
-`saved` is whatever its backward wants to find again (dtype of x; the whole sequence of states is there as `h` when it
-was returned). `checkpoint_every` is 1 to keep every state, k to keep every k-th; `forward` alone also takes 0, to keep
-nothing: should a gradient be asked for after all, it is run again.
+What is returned belongs to the caller, so that `saved`, in which a backend keeps the states its backward pass needs
+(dtype of x), shares no memory with it. `checkpoint_every` is 1 to keep every state, k to keep every k-th; `forward`
+alone also takes 0, to keep nothing: should a gradient be requested after all, it is run again.
 """
 
-import functools
+from __future__ import annotations
+
+import contextlib
 import logging
 import math
+from functools import partial
+from types import SimpleNamespace
 
 import torch
+from torch import Tensor
 from torch.autograd import forward_ad
 
-from wavefield_torch.recurrence import parallel, reference
+from wavefield_torch.recurrence import parallel as parallel_in_time
+from wavefield_torch.recurrence import reference
+from wavefield_torch.recurrence.registration import register, say_once
 
 logger = logging.getLogger(__name__)
 
 BOUNDARIES = ("periodic", "open")
 BACKENDS = ("auto", "reference", "cpu", "triton", "triton-tf32x3", "triton-tf32")
 MEMORY_BUDGET = {"cpu": 2e9, "cuda": 8e9}  # bytes of stored states above which segments are recomputed
+HALF_PRECISION = (torch.float16, torch.bfloat16)
+_FEW_STEPS, _FEW_PRODUCTS = 4, 100_000  # up to so many steps, of so many products each, the reference is run
 _AUTO = -1  # as `checkpoint_every` of the operator: by the memory budget
 
 
 def wave_scan(
-    x,
-    encoder,
-    kernel,
-    bias,
-    h0=None,
+    x: Tensor,
+    encoder: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    h0: Tensor | None = None,
     *,
-    boundary="periodic",
-    boundary_row=None,
-    nonlinearity="relu",
-    return_sequence=True,
-    checkpoint_every=None,
-    parallel=False,
-    backend="auto",
-):
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    boundary: str = "periodic",
+    boundary_row: Tensor | None = None,
+    nonlinearity: str = "relu",
+    return_sequence: bool = True,
+    checkpoint_every: int | None = None,
+    parallel: bool = False,
+    backend: str = "auto",
+) -> Tensor:
     """Run the wave recurrence h[t+1] = σ(u ⋆ h[t] + V x[t] + b) over a sequence.
 
     The state is C rings (channels) of N positions; on a ring ⋆ is circular correlation,
@@ -62,6 +74,11 @@ def wave_scan(
         b; one value per channel is spread over its ring.
     h0 : Tensor (B, C, N), optional
         State before the first input; zero unless given.
+    lengths : Tensor (B,) of int64, optional
+        Steps of each sample, 1 to T; what x holds after them does not matter. The states there are zero, and the last
+        state of a sample is that of its own last step.
+    resets : Tensor (T, B) of bool, optional
+        Where a step starts from zero instead of the state before it.
     boundary : {"periodic", "open"}
         Rings, or lines with nothing beyond their ends (reference backend only).
     boundary_row : Tensor (C, C, N), optional
@@ -72,16 +89,17 @@ def wave_scan(
         All states, or only the last (which needs far less memory).
     checkpoint_every : int, optional
         Keep every k-th state for the backward pass and compute the others again; 1 keeps all. By default all are kept
-        if they fit `MEMORY_BUDGET`, else every ⌈√T⌉-th. Without effect where the sequence is returned: it is the store.
+        if they fit `MEMORY_BUDGET`, else every ⌈√T⌉-th. What is returned is not counted: it is the caller's.
     parallel : bool
         With the identity nonlinearity only: Fourier transform over positions and an associative scan over time, of
         depth O(log T).
     backend : {"auto", "reference", "cpu", "triton", "triton-tf32x3", "triton-tf32"}
         `reference` is plain PyTorch, on any device and differentiable any number of times; `cpu` and `triton` are
         fused over time and differentiable once, in reverse. `auto` takes the fused one of the device where it applies,
-        and the reference inside `torch.func` transforms. The products of `triton` are IEEE float32; those of
-        `triton-tf32x3` are nearly (three products on tensor cores), those of `triton-tf32` have 10 bits, with which a
-        shift drifts over many steps.
+        and the reference inside `torch.func` transforms, for second derivatives, for half precision, and for so little
+        work (one step of a small network) that preparing the fused one costs more. The products of `triton` are IEEE
+        float32; those of `triton-tf32x3` are nearly (three products on tensor cores), those of `triton-tf32` have 10
+        bits, with which a shift drifts over many steps.
 
     Returns
     -------
@@ -116,17 +134,85 @@ def wave_scan(
             [0., 0., 0., 0., 1.],
             [0., 0., 0., 1., 0.]])
     """
+    states, last = run(
+        x,
+        encoder,
+        kernel,
+        bias,
+        h0,
+        lengths=lengths,
+        resets=resets,
+        boundary=boundary,
+        boundary_row=boundary_row,
+        nonlinearity=nonlinearity,
+        return_sequence=return_sequence,
+        checkpoint_every=checkpoint_every,
+        parallel=parallel,
+        backend=backend,
+    )
+    return states if return_sequence else last
+
+
+def run(
+    x,
+    encoder,
+    kernel,
+    bias,
+    h0=None,
+    *,
+    lengths=None,
+    resets=None,
+    boundary="periodic",
+    boundary_row=None,
+    nonlinearity="relu",
+    return_sequence=True,
+    batch_first=False,
+    checkpoint_every=None,
+    parallel=False,
+    backend="auto",
+) -> tuple[Tensor | None, Tensor]:
+    """Return what `wave_scan` does and the last states too: (states or None, last (B, C, N)).
+
+    With `batch_first` the states are (B, T, C, N); x is (T, B, I) nevertheless. No two results share memory.
+    """
     x, encoder, kernel, bias, h0, boundary_row = in_full_precision(x, encoder, kernel, bias, h0, boundary_row)
     bias, h0 = checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity)
-    if parallel:
-        return _parallel_scan(x, encoder, kernel, bias, h0, boundary, nonlinearity, return_sequence)
-    backend = choose(backend, x, kernel, boundary)
-    if backend == "reference":
-        with torch.autocast(x.device.type, enabled=False):
-            return reference.scan(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, boundary, boundary_row)
+    _check_lengths(lengths, resets, x)
+    requested, backend = backend, choose(backend, x, encoder, kernel, boundary)
+    if resets is not None and backend.startswith("triton"):
+        if requested != "auto":
+            raise ValueError(f"backend {requested!r} has no resets; use backend='reference'")
+        say_once("wave_scan: the triton backend has no resets; running the reference instead")
+        backend = "reference"
     inputs = (x, encoder, kernel, bias, h0)
-    every = 0 if return_sequence else checkpoints(inputs, checkpoint_every)
-    return torch.ops.wavefield.scan(*inputs, nonlinearity, return_sequence, every, backend)[0]
+    every = checkpoints(inputs, checkpoint_every)
+    if parallel or backend == "reference":
+        with without_autocast(x):
+            if parallel:
+                states, last = _run_parallel(inputs, lengths, resets, boundary, nonlinearity, return_sequence)
+            else:
+                if not torch.compiler.is_compiling() and not _transformed():
+                    check_range(lengths, len(x))
+                states, last = reference.scan(
+                    *inputs, nonlinearity, return_sequence, boundary, boundary_row, lengths, resets
+                )
+        return states.transpose(0, 1) if return_sequence and batch_first else states, last
+    fallback = requested == "auto"
+    if lengths is None or backend == "cpu":
+        states, last, _ = torch.ops.wavefield.scan(
+            *inputs, lengths, resets, nonlinearity, return_sequence, batch_first, every, backend, fallback
+        )
+        return states if return_sequence else None, last
+    running = torch.arange(len(x), device=x.device)[:, None] < lengths  # (T, B)
+    x = x.where(running[..., None], 0)
+    states, _, _ = torch.ops.wavefield.scan(
+        x, *inputs[1:], None, resets, nonlinearity, True, False, every, backend, fallback
+    )
+    last = states[lengths - 1, torch.arange(x.shape[1], device=x.device)]
+    if not return_sequence:
+        return None, last
+    states = states.where(running[..., None, None], 0)
+    return states.transpose(0, 1).contiguous() if batch_first else states, last
 
 
 # ---------------------------------------------------------------------------------------------- arguments
@@ -134,21 +220,31 @@ def wave_scan(
 
 def in_full_precision(*tensors):
     """Under autocast, everything in float32: a state rounded to half precision drifts over a thousand steps."""
-    device = tensors[0].device.type if isinstance(tensors[0], torch.Tensor) else "cpu"
-    if not torch.is_autocast_enabled(device):
+    if not (isinstance(tensors[0], torch.Tensor) and autocast_enabled(tensors[0])):
         return tensors
     return tuple(t.float() if isinstance(t, torch.Tensor) and t.dtype != torch.float64 else t for t in tensors)
 
 
+def autocast_enabled(x):
+    """Whether autocast is on for the device of x, which must know it ("meta" does not)."""
+    return torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type)
+
+
+def without_autocast(x):
+    """A context in which nothing is rounded to half precision; entered only where that could happen."""
+    return torch.autocast(x.device.type, enabled=False) if autocast_enabled(x) else contextlib.nullcontext()
+
+
 def checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity):
-    """Bias and initial state in full shape, after every argument has been held against the others."""
+    """Bias and initial state in full shape, after every argument has been checked against the others."""
     for name, tensor in (("x", x), ("encoder", encoder), ("kernel", kernel)):
         if not isinstance(tensor, torch.Tensor):
             raise TypeError(f"{name} must be a tensor; got {type(tensor).__name__}")
         if tensor.dim() != 3:
             raise ValueError(f"{name} must have 3 dimensions; got shape {tuple(tensor.shape)}")
-    if x.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"x must be float32 or float64 (half precision through autocast); got {x.dtype}")
+    half = x.dtype in HALF_PRECISION and x.dtype == encoder.dtype
+    if x.dtype not in (torch.float32, torch.float64) and not half:
+        raise ValueError(f"x must be float32 or float64, or in half precision like the parameters; got {x.dtype}")
     steps, batch, inputs = x.shape
     channels, size = encoder.shape[:2]
     if steps == 0:
@@ -171,50 +267,83 @@ def checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity):
         bias = bias[:, None].expand(channels, size)
     if h0 is None:
         h0 = x.new_zeros(batch, channels, size)
-    expected = [
+    for name, tensor, shape in (
+        ("encoder", encoder, encoder.shape),
+        ("kernel", kernel, kernel.shape),
         ("bias", bias, (channels, size)),
         ("h0", h0, (batch, channels, size)),
         ("boundary_row", boundary_row, (channels, channels, size)),
-    ]
-    for name, tensor, shape in expected:
-        if tensor is not None and tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} must have shape {shape}; got {tuple(tensor.shape)}")
-    for name, tensor in (
-        ("encoder", encoder),
-        ("kernel", kernel),
-        ("bias", bias),
-        ("h0", h0),
-        ("boundary_row", boundary_row),
     ):
-        if tensor is not None and (tensor.dtype != x.dtype or tensor.device != x.device):
+        if tensor is None:
+            continue
+        if tensor.shape != shape:
+            raise ValueError(f"{name} must have shape {shape}; got {tuple(tensor.shape)}")
+        if tensor.dtype != x.dtype or tensor.device != x.device:
             raise ValueError(f"{name} must be {x.dtype} on {x.device} like x; got {tensor.dtype} on {tensor.device}")
     return bias, h0
 
 
+def _check_lengths(lengths, resets, x):
+    steps, batch = x.shape[:2]
+    for name, tensor, dtype, shape in (
+        ("lengths", lengths, torch.int64, (batch,)),
+        ("resets", resets, torch.bool, (steps, batch)),
+    ):
+        if tensor is None:
+            continue
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(f"{name} must be a tensor; got {type(tensor).__name__}")
+        if tensor.dtype != dtype or tuple(tensor.shape) != shape or tensor.device != x.device:
+            raise ValueError(
+                f"{name} must be {dtype} of shape {shape} on {x.device} like x; "
+                f"got {tensor.dtype} of {tuple(tensor.shape)} on {tensor.device}"
+            )
+
+
+def check_range(lengths, steps):
+    """Refuse lengths that x does not have."""
+    if lengths is not None and lengths.numel() and not (lengths.min() >= 1 and lengths.max() <= steps):
+        raise ValueError(f"lengths must lie between 1 and {steps}; got {lengths.min()} to {lengths.max()}")
+
+
 def _constant(function):
     """Have `torch.compile` call the function and keep its answer, instead of tracing it."""
-    function._dynamo_marked_constant = (
-        True  # torch.compiler.assume_constant_result would import the compiler and Triton
-    )
+    # torch.compiler.assume_constant_result would import the compiler and Triton
+    function._dynamo_marked_constant = True
     return function
 
 
-def choose(backend, x, kernel, boundary):
-    """The backend to run: the one asked for if it can, or the fused one of the device."""
+def choose(backend, x, encoder, kernel, boundary):
+    """The backend to run: the requested one if it can, or the fused one of the device."""
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {list(BACKENDS)}; got {backend!r}")
     if backend not in ("auto", "reference") and boundary != "periodic":
         raise ValueError(f"backend {backend!r} runs rings only; use backend='reference' with boundary={boundary!r}")
     channels, taps = kernel.shape[1:]
     if backend == "auto":
-        if boundary != "periodic" or _transformed():
+        if boundary != "periodic" or _transformed() or _is_little(x, encoder, taps):
+            return "reference"
+        if x.dtype in HALF_PRECISION:
+            say_once(f"wave_scan: fused backends compute in float32 and float64; running the reference in {x.dtype}")
             return "reference"
         return _fused(x.device.type, int(channels), int(taps))
+    if backend != "reference" and x.dtype in HALF_PRECISION:
+        raise ValueError(f"backend {backend!r} computes in float32 and float64; use backend='reference' for {x.dtype}")
     if backend != "reference":
         obstacle = _obstacle(backend, x.device.type, int(channels), int(taps))
         if obstacle:
             raise ValueError(f"backend {backend!r} cannot run here: {obstacle}")
     return backend
+
+
+def _is_little(x, encoder, taps):
+    """Whether running the reference costs less than preparing the CPU kernels (some 200 µs, as long as a few steps)."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():  # a compiled graph must not depend on the length
+        return False
+    steps, batch, inputs = x.shape
+    channels, size = encoder.shape[:2]
+    products = batch * channels * size * (channels * taps + inputs)
+    return steps <= _FEW_STEPS and products <= _FEW_PRODUCTS
 
 
 @_constant
@@ -226,10 +355,10 @@ def _transformed():
 @_constant
 def _fused(device, channels, taps):
     """The fused backend of a device, or the reference where it cannot run, which is said once."""
-    backend = {"cpu": "cpu", "cuda": "triton"}.get(device, "reference")
+    backend = {"cpu": "cpu", "cuda": "triton", "meta": "cpu"}.get(device, "reference")
     obstacle = backend != "reference" and _obstacle(backend, device, channels, taps)
     if obstacle:
-        _say_once(f"wave_scan: backend {backend} cannot run here ({obstacle}); running the reference instead")
+        say_once(f"wave_scan: backend {backend} cannot run here ({obstacle}); running the reference instead")
         backend = "reference"
     logger.debug("wave_scan: backend %s for %d channels and %d taps on %s", backend, channels, taps, device)
     return backend
@@ -238,7 +367,7 @@ def _fused(device, channels, taps):
 @_constant
 def _obstacle(backend, device, channels, taps):
     """Why a fused backend cannot run, or None."""
-    if backend == "cpu" and device != "cpu":
+    if backend == "cpu" and device not in ("cpu", "meta"):
         return f"it takes tensors on the CPU; x is on {device}"
     if _transformed():
         return "torch.func and forward-mode differentiation need the reference"
@@ -249,16 +378,15 @@ def _obstacle(backend, device, channels, taps):
     return module.refusal(device, channels, taps) if backend.startswith("triton") else None
 
 
-@functools.cache
-def _say_once(text):
-    logger.warning(text)
-
-
 def _module(backend):
-    """The module of a backend; "triton-tf32" is "triton" with products of that precision."""
+    """The functions of a backend; "triton-tf32" is "triton" with products of that precision."""
     name, _, precision = backend.partition("-")
     module = _LOADERS[name]()
-    return module.Backend(precision) if precision else module
+    if not precision:
+        return module
+    forward, backward = (partial(f, precision=precision) for f in (module.forward, module.backward))
+    shape, refusal = module.saved_shape, module.refusal
+    return SimpleNamespace(precision=precision, forward=forward, backward=backward, saved_shape=shape, refusal=refusal)
 
 
 def _load_cpu():
@@ -268,7 +396,7 @@ def _load_cpu():
 
 
 def _load_triton():
-    from wavefield_torch.recurrence.triton import backend
+    import wavefield_torch.recurrence.triton.backend as backend
 
     return backend
 
@@ -278,7 +406,7 @@ _LOADERS = {"cpu": _load_cpu, "triton": _load_triton}
 
 
 def checkpoints(tensors, every):
-    """What the operator is told: nothing to keep where no gradient is wanted, else as asked, `_AUTO` by default."""
+    """`checkpoint_every` of the operator: 0 where no gradient is wanted, else as requested, `_AUTO` by default."""
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
         raise ValueError(f"checkpoint_every must be a positive integer or None; got {every!r}")
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
@@ -287,102 +415,100 @@ def checkpoints(tensors, every):
 
 
 def by_budget(every, x, h0):
-    """How often a state is kept: as asked, or always if that fits the memory budget, else every ⌈√T⌉-th."""
+    """How often a state is kept: as requested, or always if that fits the memory budget, else every ⌈√T⌉-th."""
     if every != _AUTO:
         return every
-    stored = (len(x) + 1) * h0.numel() * x.element_size()
-    return 1 if stored <= MEMORY_BUDGET[x.device.type] else math.isqrt(len(x) - 1) + 1
+    stored = (x.shape[0] + 1) * h0.numel() * x.element_size()
+    return 1 if stored <= MEMORY_BUDGET.get(x.device.type, math.inf) else math.isqrt(x.shape[0] - 1) + 1
 
 
 def as_kept(every, saved, shape_of, x):
-    """The same afterwards, told from what was kept; every ⌈√T⌉-th if nothing was."""
+    """The same in the backward pass, from the shape of what was kept; every ⌈√T⌉-th if nothing was."""
     if every > 0:
         return every
     return 1 if every == _AUTO and tuple(saved.shape) == tuple(shape_of(1)) else math.isqrt(len(x) - 1) + 1
 
 
+def shape_of_saved(shape, x, tensors, rest=()):
+    """The shape of what is kept: `shape()`, or where an export may not depend on it any length, then `rest`.
+
+    Layouts differ between small and large batches: `torch.compile` may depend on that, and compiles once for each.
+    """
+    if all(isinstance(n, int) for t in (x, *tensors) for n in t.shape):
+        return shape()
+    try:
+        return torch.library.get_ctx().new_dynamic_size(), *rest
+    except RuntimeError:  # this tracer has no sizes that depend on data
+        return shape()
+
+
 # ---------------------------------------------------------------------------------------------- the operator
 
 
-# Defined and implemented one by one: `torch.library.custom_op` would import the compiler at the first call (150 MB).
-_INPUTS = "Tensor x, Tensor encoder, Tensor kernel, Tensor bias, Tensor h0"
-_OPTIONS = "str nonlinearity, bool return_sequence, int checkpoint_every"
-torch.library.define("wavefield::scan", f"({_INPUTS}, {_OPTIONS}, str backend) -> (Tensor, Tensor)")
-torch.library.define(
-    "wavefield::scan_backward",
-    f"(Tensor grad, Tensor h, Tensor saved, {_INPUTS}, {_OPTIONS}, bool[] needs, str backend) -> Tensor[]",
+def _forward(
+    x, encoder, kernel, bias, h0, lengths, resets,
+    nonlinearity, return_sequence, batch_first, checkpoint_every, backend, fallback,
+):  # fmt: skip
+    """(states, last, saved) of a fused backend."""
+    check_range(lengths, len(x))
+    inputs, every = (x, encoder, kernel, bias, h0), by_budget(checkpoint_every, x, h0)
+    return _module(backend).forward(inputs, lengths, resets, nonlinearity, return_sequence, batch_first, every)
+
+
+def _shapes(
+    x, encoder, kernel, bias, h0, lengths, resets,
+    nonlinearity, return_sequence, batch_first, checkpoint_every, backend, fallback,
+):  # fmt: skip
+    every, (steps, batch) = by_budget(checkpoint_every, x, h0), x.shape[:2]
+    rest = () if backend == "cpu" else h0.shape
+    saved = shape_of_saved(lambda: _module(backend).saved_shape(x, encoder, kernel, every), x, (encoder, kernel), rest)
+    states = (*((batch, steps) if batch_first else (steps, batch)), *h0.shape[1:]) if return_sequence else (0,)
+    return x.new_empty(states), x.new_empty(h0.shape), x.new_empty(saved)
+
+
+def _backward(
+    grads, saved, x, encoder, kernel, bias, h0, lengths, resets,
+    nonlinearity, return_sequence, batch_first, checkpoint_every, backend, fallback, needs,
+):  # fmt: skip
+    """Gradients of x, encoder, kernel, bias, h0; None where not needed."""
+    inputs, module = (x, encoder, kernel, bias, h0), _module(backend)
+    every = as_kept(checkpoint_every, saved, lambda k: module.saved_shape(x, encoder, kernel, k), x)
+    if checkpoint_every == 0:
+        *_, saved = module.forward(inputs, lengths, resets, nonlinearity, False, False, every)
+    grads = grads if return_sequence else (None, grads[1])
+    return module.backward(*grads, saved, inputs, lengths, resets, nonlinearity, batch_first, every, needs)
+
+
+def _plain(
+    x, encoder, kernel, bias, h0, lengths, resets,
+    nonlinearity, return_sequence, batch_first, checkpoint_every, backend, fallback,
+):  # fmt: skip
+    """(states or nothing, last) of the reference."""
+    states, last = reference.scan(
+        x, encoder, kernel, bias, h0, nonlinearity, return_sequence, lengths=lengths, resets=resets
+    )
+    return states.transpose(0, 1) if return_sequence and batch_first else states, last
+
+
+register(
+    "scan",
+    "Tensor x, Tensor encoder, Tensor kernel, Tensor bias, Tensor h0",
+    "Tensor? lengths, Tensor? resets, str nonlinearity, bool return_sequence, bool batch_first, int checkpoint_every, "
+    "str backend, bool fallback",
+    2,
+    devices=("cpu", "cuda"),
+    forward=_forward,
+    shapes=_shapes,
+    backward=_backward,
+    plain=_plain,
 )
 
 
-@torch.library.impl("wavefield::scan", ("cpu", "cuda"))
-def _scan(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, backend):
-    """(h, saved) of a fused backend."""
-    every = by_budget(checkpoint_every, x, h0)
-    return _module(backend).forward(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, every)
-
-
-@torch.library.register_fake("wavefield::scan")
-def _scan_shapes(x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, backend):
-    shape = (x.shape[0], *h0.shape) if return_sequence else h0.shape
-    saved = _module(backend).saved_shape
-    if return_sequence or all(isinstance(n, int) for n in (*x.shape, *encoder.shape, *kernel.shape)):
-        kept = saved(x, encoder, kernel, return_sequence, by_budget(checkpoint_every, x, h0))
-    else:  # for symbolic shapes: as long as it turns out to be
-        kept = (torch.library.get_ctx().new_dynamic_size(), *(h0.shape if backend != "cpu" else ()))
-    return x.new_empty(shape), x.new_empty(kept)
-
-
-@torch.library.impl("wavefield::scan_backward", ("cpu", "cuda"))
-def _scan_backward(
-    grad, h, saved, x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, needs, backend
-):
-    """Gradients of x, encoder, kernel, bias, h0; empty where not needed."""
-    inputs = (x, encoder, kernel, bias, h0)
-    module = _module(backend)
-    every = as_kept(checkpoint_every, saved, lambda k: module.saved_shape(x, encoder, kernel, return_sequence, k), x)
-    if checkpoint_every == 0 and not return_sequence:
-        _, saved = module.forward(*inputs, nonlinearity, False, every)
-    gradients = module.backward(grad, h, saved, *inputs, nonlinearity, return_sequence, every, needs)
-    return [x.new_empty(0) if g is None else g for g in gradients]
-
-
-@torch.library.register_fake("wavefield::scan_backward")
-def _scan_backward_shapes(
-    grad, h, saved, x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, needs, backend
-):
-    inputs = (x, encoder, kernel, bias, h0)
-    return [x.new_empty(t.shape if need else 0) for t, need in zip(inputs, needs, strict=True)]
-
-
-def _remember(ctx, inputs, output):
-    *tensors, nonlinearity, return_sequence, checkpoint_every, backend = inputs
-    h, saved = output
-    ctx.set_materialize_grads(False)  # `saved` may be gigabytes: no zeros for a gradient that it never has
-    ctx.save_for_backward(h, saved, *tensors)
-    ctx.options = nonlinearity, return_sequence, checkpoint_every
-    ctx.backend = backend
-
-
-def _differentiate(ctx, grad, _):
-    needs = list(ctx.needs_input_grad[:5])
-    gradients = torch.ops.wavefield.scan_backward(grad, *ctx.saved_tensors, *ctx.options, needs, ctx.backend)
-    return *(g if need else None for g, need in zip(gradients, needs, strict=True)), None, None, None, None
-
-
-def once_only(ctx, *_):
-    """Refuse to differentiate a fused backward pass again."""
-    raise RuntimeError("wave_scan: fused backends are differentiable once; backend='reference' has second derivatives")
-
-
-torch.library.register_autograd("wavefield::scan", _differentiate, setup_context=_remember)
-torch.library.register_autograd("wavefield::scan_backward", once_only)
-
-
-def _parallel_scan(x, encoder, kernel, bias, h0, boundary, nonlinearity, return_sequence):
-    if nonlinearity != "identity" or boundary != "periodic":
+def _run_parallel(inputs, lengths, resets, boundary, nonlinearity, return_sequence):
+    if nonlinearity != "identity" or boundary != "periodic" or lengths is not None or resets is not None:
         raise ValueError(
-            "parallel=True needs nonlinearity='identity' on rings (boundary='periodic'); "
+            "parallel=True needs nonlinearity='identity' on rings (boundary='periodic'), without lengths and resets; "
             f"got {nonlinearity!r}, {boundary!r}"
         )
-    with torch.autocast(x.device.type, enabled=False):
-        return parallel.scan(x, encoder, kernel, bias, h0, return_sequence)
+    h = parallel_in_time.scan(*inputs, return_sequence)
+    return (h, h[-1].clone()) if return_sequence else (None, h)

@@ -39,14 +39,10 @@ def save_checkpoint(
         Naming `path` where it cannot be written (a full disk, say); what stood there before is still there.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    settings = []
-    if optimizer is not None:
-        state = optimizer.state_dict()
-        settings = state["param_groups"]
-        for index, entries in state["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in entries.items()}
-    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    about = {"progress": json.dumps(dict(progress or {})), "optimizer": json.dumps(settings)}
+    described = [] if optimizer is None else _flattened(optimizer.state_dict(), "optimizer", tensors)
+    # each in memory of its own: tied parameters are one tensor under several names, which the format refuses
+    tensors = {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+    about = {"progress": json.dumps(dict(progress or {})), "optimizer": json.dumps(described)}
     with whole_or_nothing(path) as scratch:
         try:
             save_file(tensors, scratch, metadata=about | {"sha256": _checksum(tensors, about)})
@@ -66,22 +62,61 @@ def load_checkpoint(
     FileNotFoundError
     """
     tensors, about = _read(Path(path))
-    groups = json.loads(about["optimizer"])
+    saved = _optimizer_state(json.loads(about["optimizer"]), tensors)
     state = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
     if model is not None:
         _check_fit(path, state, model)
     if optimizer is not None:
-        _check_groups(path, groups, optimizer)
+        _check_groups(path, saved["param_groups"], optimizer)
     if model is not None:
         model.load_state_dict(state)
     if optimizer is not None:
-        entries: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, entry = name.split(".", 2)
-                entries.setdefault(int(index), {})[entry] = value
-        optimizer.load_state_dict({"state": entries, "param_groups": groups})
+        optimizer.load_state_dict(saved)
     return json.loads(about["progress"])
+
+
+def _flattened(value, name, tensors):
+    """A state of an optimiser as JSON can hold it; tensors go to `tensors`, in their place stands their name.
+
+    Containers are pairs of their kind and their entries: keys may be numbers, and tuples must come back as tuples.
+    """
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return ["tensor", name]
+    if isinstance(value, Mapping):
+        entries = enumerate(value.items())
+        return ["dict", [[key, _flattened(entry, f"{name}.{i}", tensors)] for i, (key, entry) in entries]]
+    if isinstance(value, (list, tuple)):
+        entries = [_flattened(entry, f"{name}.{i}", tensors) for i, entry in enumerate(value)]
+        return ["tuple" if isinstance(value, tuple) else "list", entries]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return ["value", value]
+    raise TypeError(f"optimizer must hold tensors, numbers and containers of them, got {value!r} as {name}")
+
+
+def _restored(described, tensors):
+    """The inverse of `_flattened`."""
+    kind, content = described
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _restored(entry, tensors) for key, entry in content}
+    if kind == "value":
+        return content
+    entries = [_restored(entry, tensors) for entry in content]
+    return tuple(entries) if kind == "tuple" else entries
+
+
+def _optimizer_state(described, tensors):
+    """The state of the optimiser, also from files of version 0.1, which hold its groups and name the tensors."""
+    if described and described[0] == "dict":
+        return _restored(described, tensors)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, entry = name.split(".", 2)
+            state.setdefault(int(index), {})[entry] = value
+    return {"state": state, "param_groups": described}
 
 
 def _read(path):
@@ -90,7 +125,8 @@ def _read(path):
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            # copied to where PyTorch puts tensors: the last bit of a sum depends on how its terms are aligned
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     known = {key: about.get(key, "") for key in ("progress", "optimizer")}

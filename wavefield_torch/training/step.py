@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from wavefield_torch.models.readout import SequenceModel
+from wavefield_torch.models.readout import SequenceModel, top_state
 
 
 class NotFiniteError(FloatingPointError):
@@ -74,6 +74,4 @@ def precise_logits(model: SequenceModel, input: Tensor) -> Tensor:
     """
     output, last = model.recurrence(input, return_sequence=model.every_step)
     readout = copy.deepcopy(model.readout).double()
-    if model.every_step:
-        return readout(output.double())
-    return readout((last if isinstance(last, Tensor) else last[0])[0].double())
+    return readout((output if model.every_step else top_state(model.recurrence, last)).double())

@@ -90,16 +90,6 @@ def test_a_generator_decides_every_draw(kind):
     assert not torch.equal(weights[0], weights[2])
 
 
-@pytest.mark.parametrize("kind", [IdentityRNN, LSTM, GRU])
-@pytest.mark.parametrize(
-    ("options", "advice"),
-    [({"num_layers": 2}, "stack modules"), ({"dropout": 0.5}, "Dropout"), ({"bidirectional": True}, "flip")],
-)
-def test_layers_are_refused_with_advice(kind, options, advice):
-    with pytest.raises(ValueError, match=advice):
-        kind(2, 6, **options)
-
-
 # ---- identity RNN -------------------------------------------------------------------------------------------------
 
 

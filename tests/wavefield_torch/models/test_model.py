@@ -230,21 +230,14 @@ def test_gradients_flow_through_packed_sequences():
 
 
 @pytest.mark.parametrize(
-    ("options", "advice"),
-    [({"num_layers": 2}, "stack modules"), ({"dropout": 0.1}, "Dropout"), ({"bidirectional": True}, "flip")],
-)
-def test_layers_dropout_and_two_directions_are_refused_with_advice(options, advice):
-    with pytest.raises(ValueError, match=advice):
-        WaveRNN(1, 8, **options)
-
-
-@pytest.mark.parametrize(
     ("options", "text"),
     [
         ({"input_size": -1}, "input_size"),
         ({"hidden_size": 0}, "hidden_size"),
         ({"channels": 0}, "channels"),
         ({"kernel_size": 4}, "kernel_size"),
+        ({"num_layers": 0}, "num_layers"),
+        ({"dropout": 1.5}, "dropout must be a probability"),
         ({"nonlinearity": "selu"}, "nonlinearity"),
         ({"bias": "both"}, "bias"),
         ({"operator": "wave"}, "operator"),

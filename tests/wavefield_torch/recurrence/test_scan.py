@@ -9,8 +9,7 @@ import torch
 from torch.nn.functional import one_hot
 
 from wavefield_torch.recurrence import scan
-from wavefield_torch.recurrence.cpu import arguments as _groups
-from wavefield_torch.recurrence.cpu import memory_pool as _workspace
+from wavefield_torch.recurrence.cpu import arguments, memory_pool
 from wavefield_torch.recurrence.scan import wave_scan
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
@@ -49,6 +48,11 @@ def run(backend, inputs, seen="sequence", **options):
     if seen == "both":
         loss = loss + (h[-1] * torch.randn(h.shape[1:], generator=generator, dtype=torch.float64).to(h.dtype)).sum()
     return [h.detach(), *torch.autograd.grad(loss, inputs)]
+
+
+def kept_of(inputs, checkpoint_every):
+    """What the operator keeps of the states for its backward pass where only the last is returned."""
+    return torch.ops.wavefield.scan(*inputs, None, None, "relu", False, False, checkpoint_every, "cpu", False)[2]
 
 
 def assert_close(found, expected, dtype):
@@ -105,7 +109,7 @@ def test_kernels_of_any_width_also_wider_than_the_ring(case):
 def test_machines_with_short_vectors_and_few_registers_agree(monkeypatch):
     inputs = problem(9, 18, 2, 6, 13, dtype=torch.float32)
     expected = run("reference", inputs, "last")
-    monkeypatch.setattr(_groups, "VECTOR_BYTES", 16)
+    monkeypatch.setattr(arguments, "VECTOR_BYTES", 16)
     assert_close(run("cpu", inputs, "last"), expected, torch.float32)
 
 
@@ -121,10 +125,10 @@ def test_recomputed_states_give_the_bits_of_stored_ones():
 
 def test_what_does_not_fit_the_budget_is_recomputed(monkeypatch):
     inputs = problem(50, 20, 2, 6, 33)
-    kept = torch.ops.wavefield.scan(*inputs, "relu", False, -1, "cpu")[1].numel()
+    kept = kept_of(inputs, -1).numel()
     stored = run("cpu", inputs, "last")
     monkeypatch.setitem(scan.MEMORY_BUDGET, "cpu", 1e5)
-    assert torch.ops.wavefield.scan(*inputs, "relu", False, -1, "cpu")[1].numel() < kept / 5
+    assert kept_of(inputs, -1).numel() < kept / 5
     assert_close(run("cpu", inputs, "last"), stored, torch.float64)
 
 
@@ -142,15 +146,15 @@ def test_the_same_numbers_give_the_same_bits_on_any_number_of_threads():
 
 @pytest.mark.parametrize("batch", [3, 40], ids=["positions-in-lanes", "samples-in-lanes"])
 def test_what_memory_held_before_leaves_no_trace(batch, monkeypatch):
-    monkeypatch.setattr(_workspace, "_SMALL", 0)
+    monkeypatch.setattr(memory_pool, "_SMALL", 0)
     inputs = problem(9, batch, 2, 3, 21, dtype=torch.float32)
     first = run("cpu", inputs, "last", checkpoint_every=1)
-    for memory in _workspace._shelf:
+    for memory in memory_pool._pool.blocks:
         np.frombuffer(memory, np.uint8)[:] = 255  # not-a-number
     assert all(torch.equal(a, b) for a, b in zip(run("cpu", inputs, "last", checkpoint_every=1), first, strict=True))
-    for memory in _workspace._shelf:
+    for memory in memory_pool._pool.blocks:
         np.frombuffer(memory, np.uint8)[:] = 255
-    assert torch.ops.wavefield.scan(*inputs, "relu", False, 1, "cpu")[1].isfinite().all()
+    assert kept_of(inputs, 1).isfinite().all()
 
 
 def test_shared_and_one_hot_inputs_give_the_bits_of_dense_ones():
@@ -238,23 +242,185 @@ def test_denormals_are_flushed_inside_only():
     assert tiny * np.float32(1) > 0
 
 
+# ------------------------------------------------------------------------------- lengths and resets
+
+
+def run_both(inputs, backend, **options):
+    """Both results of a scan and all gradients of a loss that sees both, with random weights."""
+    states, last = scan.run(*inputs, backend=backend, **options)
+    generator = torch.Generator().manual_seed(1)
+    loss = sum(
+        (part * torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part.dtype)).sum()
+        for part in (states, last)
+        if part is not None
+    )
+    return [part.detach() for part in (states, last) if part is not None], torch.autograd.grad(loss, inputs)
+
+
+def lengths_and_resets(steps, batch):
+    generator = torch.Generator().manual_seed(2)
+    lengths = torch.randint(1, steps + 1, (batch,), generator=generator)
+    return {"lengths": lengths, "resets": torch.rand(steps, batch, generator=generator) < 0.2}
+
+
+@pytest.mark.parametrize("which", [("lengths",), ("resets",), ("lengths", "resets")], ids="-".join)
+@pytest.mark.parametrize(
+    ("case", "options"),
+    [
+        ((9, 20, 2, 6, 33), dict(batch_first=True)),
+        ((70, 20, 2, 6, 33), dict(nonlinearity="tanh")),
+        ((9, 3, 2, 6, 33), dict(return_sequence=False)),
+        ((30, 20, 96, 3, 33), dict(checkpoint_every=4)),
+        ((30, 3, 20, 3, 19), dict(nonlinearity="identity")),
+    ],
+    ids=lambda value: "-".join(map(str, value)) if isinstance(value, tuple) else str(value),
+)
+def test_lengths_and_resets_are_those_of_the_reference(case, options, which):
+    inputs = problem(*case)
+    given = {name: lengths_and_resets(*case[:2])[name] for name in which}
+    found, expected = (run_both(inputs, backend, **given, **options) for backend in ("cpu", "reference"))
+    for a, b in zip((*found[0], *found[1]), (*expected[0], *expected[1]), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=float(1e-10 * b.abs().max()))
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_sample_ends_as_it_would_alone_whatever_follows_in_its_place(backend):
+    x, *parameters, h0 = problem(12, 20, 2, 3, 11, dtype=torch.float32)
+    lengths = lengths_and_resets(12, 20)["lengths"]
+    x = x.detach().clone()
+    for b, length in enumerate(lengths):
+        x[length:, b] = torch.nan
+    states, last = scan.run(x, *parameters, h0, lengths=lengths, backend=backend)
+    last.sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in (*parameters, h0))
+    for b, length in enumerate(lengths):
+        alone = wave_scan(
+            x[:length, b : b + 1].expand(-1, 20, -1), *parameters, h0[b].expand(20, -1, -1), backend="cpu"
+        )
+        torch.testing.assert_close(states[:length, b], alone[:, b])
+        torch.testing.assert_close(last[b], alone[-1, b])
+        assert not states[length:, b].any()
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_a_reset_begins_anew(backend):
+    x, *parameters, h0 = problem(12, 20, 2, 3, 11)
+    resets = torch.zeros(12, 20, dtype=torch.bool)
+    resets[5, 7] = True
+    h = wave_scan(x, *parameters, h0, resets=resets, backend=backend)
+    anew = wave_scan(x[5:], *parameters, backend=backend)
+    torch.testing.assert_close(h[5:, 7], anew[:, 7])
+    torch.testing.assert_close(h[:, 8], wave_scan(x, *parameters, h0, backend=backend)[:, 8])
+
+
+def test_lengths_that_x_does_not_have_are_refused():
+    arguments = torch.zeros(4, 3, 2), torch.zeros(3, 11, 2), torch.zeros(3, 3, 3), None
+    for lengths in ([0, 1, 2], [1, 2, 5]):
+        for backend in ("cpu", "reference"):
+            with pytest.raises(ValueError, match="lengths must lie between 1 and 4"):
+                wave_scan(*arguments, lengths=torch.tensor(lengths), backend=backend)
+
+
+# ------------------------------------------------------------------------------------------- whose memory
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_overwritten_results_leave_the_gradient_as_it_is(batch_first):
+    inputs, found = problem(9, 20, 2, 3, 11), []
+    for overwrite in (False, True):
+        states, last = scan.run(*inputs, batch_first=batch_first, backend="cpu")
+        assert states.shape == ((20, 9, 3, 11) if batch_first else (9, 20, 3, 11))
+        if overwrite:
+            states.detach().fill_(torch.nan)
+            assert last.isfinite().all()
+            last.detach().fill_(torch.nan)
+        grads = torch.ones_like(states), torch.ones_like(last)
+        found.append(torch.autograd.grad((states, last), inputs, grads))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_batch_first_is_a_stride():
+    inputs = problem(9, 20, 2, 3, 11)
+    states, last = scan.run(*inputs, batch_first=True, backend="cpu")
+    other, other_last = scan.run(*inputs, backend="cpu")
+    assert states.is_contiguous()
+    assert torch.equal(states.transpose(0, 1), other)
+    assert torch.equal(last, other_last)
+    weight = torch.randn(states.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    gradients = [
+        torch.autograd.grad((s * w).sum(), inputs) for s, w in ((states, weight), (other, weight.transpose(0, 1)))
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
+
+
+def test_a_loss_on_the_last_state_has_the_gradient_that_it_has_through_the_sequence():
+    inputs = problem(70, 20, 2, 3, 11, dtype=torch.float32)
+    weight = torch.randn(20, 3, 11, generator=torch.Generator().manual_seed(0))
+    states, last = scan.run(*inputs, backend="cpu")
+    one, other = (torch.autograd.grad((h * weight).sum(), inputs, retain_graph=True) for h in (last, states[-1]))
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_memory_that_is_kept_stays_within_what_two_calls_need():
+    generator, needed = torch.Generator().manual_seed(0), 0
+    memory_pool.free_memory()
+    for _ in range(40):
+        steps, batch = (int(torch.randint(low, high, (), generator=generator)) for low, high in ((50, 500), (16, 64)))
+        x, *parameters = problem(steps, batch, 2, 6, 20, dtype=torch.float32)
+        needed = max(needed, 4 * (steps + 1) * (batch + 15) * 6 * 23)  # samples and positions are padded
+        wave_scan(x, *parameters, return_sequence=False, backend="cpu").sum().backward()
+        assert memory_pool.kept_memory() < 2.5 * needed
+    for _ in range(600):
+        wave_scan(
+            *problem(60, 16, 2, 6, 20, dtype=torch.float32), return_sequence=False, backend="cpu"
+        ).sum().backward()
+    assert memory_pool.kept_memory() < 0.5 * needed
+    memory_pool.free_memory()
+    assert memory_pool.kept_memory() == 0
+
+
+def test_the_limit_of_memory_that_is_kept_can_be_set():
+    before = memory_pool.memory_limit()
+    try:
+        assert memory_pool.memory_limit(0) == 0
+        wave_scan(
+            *problem(100, 32, 1, 6, 36, dtype=torch.float32), return_sequence=False, backend="cpu"
+        ).sum().backward()
+        assert memory_pool.kept_memory() == 0
+        with pytest.raises(ValueError, match="limit must be a number of bytes"):
+            memory_pool.memory_limit(-1)
+    finally:
+        memory_pool.memory_limit(before)
+
+
+def test_memory_in_use_is_not_given_away():
+    inputs = [t.detach() for t in problem(100, 32, 1, 6, 36, dtype=torch.float32)]
+    memory_pool.free_memory()
+    first = wave_scan(*inputs, backend="cpu")
+    kept, part = first.clone(), first[3]
+    del first
+    memory_pool.free_memory()
+    wave_scan(*(t + 1 for t in inputs), backend="cpu")
+    assert torch.equal(part, kept[3])
+
+
 # ------------------------------------------------------------------------------------ the operator in PyTorch
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3, -1])
 def test_the_operator_is_registered_as_pytorch_wants_it(kept):
     inputs = problem(5, 20, 2, 3, 11)
-    torch.library.opcheck(torch.ops.wavefield.scan, (*inputs, "relu", kept == 0, kept, "cpu"))
+    options = (None, None, "relu", kept == 0, False, kept, "cpu", True)
+    torch.library.opcheck(torch.ops.wavefield.scan, (*inputs, *options))
     detached = [t.detach() for t in inputs]
-    h, saved = torch.ops.wavefield.scan(*detached, "relu", kept == 0, kept, "cpu")
-    torch.library.opcheck(
-        torch.ops.wavefield.scan_backward, (h, h, saved, *detached, "relu", kept == 0, kept, [True] * 5, "cpu")
-    )
+    states, last, saved = torch.ops.wavefield.scan(*detached, *options)
+    grads = states if kept == 0 else None, last
+    torch.library.opcheck(torch.ops.wavefield.scan_backward, (*grads, saved, *detached, *options, [True] * 5))
 
 
 def test_a_gradient_is_found_also_where_nothing_was_kept_for_it():
     inputs = problem(9, 20, 2, 3, 11)
-    h, saved = torch.ops.wavefield.scan(*inputs, "relu", False, 0, "cpu")
+    _, h, saved = torch.ops.wavefield.scan(*inputs, None, None, "relu", False, False, 0, "cpu", False)
     assert saved.numel() == 0
     found = torch.autograd.grad(h.sum(), inputs)
     expected = torch.autograd.grad(wave_scan(*inputs, return_sequence=False, backend="reference").sum(), inputs)
@@ -391,6 +557,9 @@ WRONG = [
     (dict(backend="gpu"), "backend must be one of"),
     (dict(checkpoint_every=0), "checkpoint_every must be a positive integer"),
     (dict(parallel=True), "parallel=True needs nonlinearity='identity'"),
+    (dict(lengths=torch.ones(2, dtype=torch.int64)), "lengths must be torch.int64 of shape .3,."),
+    (dict(lengths=torch.ones(3)), "lengths must be torch.int64"),
+    (dict(resets=torch.zeros(4, 3)), "resets must be torch.bool of shape .4, 3."),
 ]
 
 
@@ -406,25 +575,25 @@ def test_what_is_no_tensor_is_a_type_error():
         wave_scan(np.zeros((4, 3, 2)), torch.zeros(3, 11, 2), torch.zeros(3, 3, 3), None)
 
 
-def test_the_states_that_were_kept_return_to_the_shelf():
+def test_the_states_that_were_kept_return_to_the_pool():
     inputs = problem(200, 32, 1, 6, 36, dtype=torch.float32)
-    _workspace.free_workspaces()
+    memory_pool.free_memory()
     h = wave_scan(*inputs, return_sequence=False, backend="cpu")
-    before = sum(map(len, _workspace._shelf))
+    before = sum(map(len, memory_pool._pool.blocks))
     h.sum().backward()
     del h
-    assert sum(map(len, _workspace._shelf)) - before > 200 * 32 * 6 * 36 * 4
-    _workspace.free_workspaces()
-    assert not _workspace._shelf
+    assert sum(map(len, memory_pool._pool.blocks)) - before > 200 * 32 * 6 * 36 * 4
+    memory_pool.free_memory()
+    assert not memory_pool._pool.blocks
 
 
-def test_memory_may_return_while_the_shelf_is_searched():
-    # garbage in a cycle is collected at any allocation, those under the shelf's lock included
+def test_memory_may_return_while_the_pool_is_searched():
+    # garbage in a cycle is collected at any allocation, those under the pool's lock included
     done = threading.Event()
 
     def return_it():
-        memory = _workspace.take((1 << 20,), "float32")
-        with _workspace._lock:
+        memory = memory_pool.allocate((1 << 20,), "float32")
+        with memory_pool._pool.lock:
             del memory
         done.set()
 

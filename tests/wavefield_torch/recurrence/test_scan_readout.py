@@ -61,10 +61,11 @@ def test_the_reference_backend_and_a_missing_bias():
 def test_the_operator_is_registered_as_pytorch_wants_it():
     tensors, _ = problem(5, 20, 2, 3, 11, 4, torch.float64)
     inputs = (*tensors[:5], tensors[5].detach().unflatten(1, (3, 11)).requires_grad_())
-    torch.library.opcheck(torch.ops.wavefield.scan_readout, (*inputs, "relu", -1))
+    torch.library.opcheck(torch.ops.wavefield.scan_readout, (*inputs, "relu", -1, True))
     detached = [t.detach() for t in inputs]
-    values, saved = torch.ops.wavefield.scan_readout(*detached, "relu", -1)
-    torch.library.opcheck(torch.ops.wavefield.scan_readout_backward, (values, saved, *detached, "relu", -1, [True] * 6))
+    values, saved = torch.ops.wavefield.scan_readout(*detached, "relu", -1, True)
+    arguments = (values, saved, *detached, "relu", -1, True, [True] * 6)
+    torch.library.opcheck(torch.ops.wavefield.scan_readout_backward, arguments)
 
 
 def test_compiles_without_a_graph_break():

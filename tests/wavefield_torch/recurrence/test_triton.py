@@ -14,7 +14,7 @@ triton = pytest.importorskip("triton", reason="Triton is not installed: the GPU 
 from triton.backends.compiler import GPUTarget  # noqa: E402
 from triton.compiler import ASTSource  # noqa: E402
 
-from wavefield_torch.recurrence import scan  # noqa: E402
+from wavefield_torch.recurrence import registration, scan  # noqa: E402
 from wavefield_torch.recurrence.scan import wave_scan  # noqa: E402
 from wavefield_torch.recurrence.triton import backend as _triton  # noqa: E402
 from wavefield_torch.recurrence.triton import kernels as _triton_kernels  # noqa: E402
@@ -100,9 +100,9 @@ def test_tensors_on_the_cpu_are_refused_outside_the_interpreter():
 
 @pytest.fixture
 def warnings_of_scan(caplog):
-    scan._say_once.cache_clear()
+    registration.say_once.cache_clear()
     yield lambda: [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    scan._say_once.cache_clear()
+    registration.say_once.cache_clear()
 
 
 def test_without_triton_a_gpu_runs_the_reference_which_is_said_once(monkeypatch, warnings_of_scan):

@@ -6,21 +6,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wavefield_torch.recurrence.cpu.forward import Geometry
-from wavefield_torch.recurrence.cpu.memory_pool import take
-from wavefield_torch.recurrence.cpu.simd import TERMS
-from wavefield_torch.recurrence.cpu.simd_block import Block, vector_registers
+from wavefield_torch.recurrence.cpu.kernels.forward import Geometry
+from wavefield_torch.recurrence.cpu.kernels.simd import TERMS
+from wavefield_torch.recurrence.cpu.kernels.simd_block import Block, vector_registers
+from wavefield_torch.recurrence.cpu.memory_pool import allocate
 
 _SAMPLE_ALONE = 1.15  # vectors over positions must be so many times fewer to be preferred
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How states of C rings of N lie in memory for a batch of B; `forward` explains the fields."""
+    """How states of C rings of N lie in memory for a batch of B; `kernels.forward` explains the geometry."""
 
     block: Block
     geometry: Geometry
     dtype: str
+    batch: int
 
     @property
     def together(self):
@@ -29,7 +30,8 @@ class Layout:
 
     @property
     def groups(self):
-        return -(-self.geometry.batch // self.together)
+        """Groups that the batch is divided into."""
+        return -(-self.batch // self.together)
 
     @property
     def slot(self):
@@ -57,9 +59,9 @@ class Layout:
         return slots * self.slot + self.slack if slots else 0
 
     def padded(self, parameters):
-        """Parameters (J, C, N) as (J padded to whole `TERMS`, numbers), zero where there is no unit."""
+        """Parameters (J, C, N) as (J padded to a multiple of `TERMS`, numbers), zero where there is no unit."""
         count = len(parameters)
-        result = take((whole(count, TERMS), self.numbers), self.dtype, clear=True)
+        result = allocate((multiple(count, TERMS), self.numbers), self.dtype, clear=True)
         self.unpadded(result)[:count] = parameters
         return result
 
@@ -78,32 +80,38 @@ class Layout:
         return np.ascontiguousarray(rows.reshape(-1, outputs, *kernel.shape[1:]).transpose(0, 2, 3, 1))
 
 
-@functools.lru_cache(maxsize=256)
 def layout(channels, size, taps, batch, dtype, width):
     """The layout for these shapes on vectors of `width` bytes."""
-    item = np.dtype(dtype).itemsize
-    lanes = width // item
+    lanes = width // np.dtype(dtype).itemsize
     across_ring = -(-size // lanes)  # vectors of a row if they run over positions
     alone = -(-batch // lanes) * size > _SAMPLE_ALONE * batch * across_ring
+    return Layout(*_block_and_geometry(channels, size, taps, bool(alone), dtype, width), dtype, batch)
+
+
+@functools.lru_cache(maxsize=256)
+def _block_and_geometry(channels, size, taps, alone, dtype, width):
+    """The register block and the numbers of a layout, with one sample to a group or as many as a vector has lanes."""
+    item = np.dtype(dtype).itemsize
+    lanes = width // item
+    across_ring = -(-size // lanes)
     step, filled = (1, across_ring) if alone else (lanes, size)
     shape = _shape(channels, filled, item, vector_registers(width))
-    rows = whole(channels, max(shape.outputs, shape.deltas))
-    vectors = whole(filled, shape.columns)
+    rows = multiple(channels, max(shape.outputs, shape.deltas))
+    vectors = multiple(filled, shape.columns)
     reach, column = taps // 2, lanes * item
-    origin = whole(reach * step, lanes)
-    row = whole(origin + vectors * lanes + reach * step, lanes)
+    origin = multiple(reach * step, lanes)
+    row = multiple(origin + vectors * lanes + reach * step, lanes)
     row += lanes if row // lanes % 2 == 0 else 0  # rows an even number of lines apart crowd few sets of the cache
     parameter = column if alone else item
     spaced = vectors | 1  # for the same reason
-    numbers = whole(rows * spaced * parameter, column)
+    numbers = multiple(rows * spaced * parameter, column)
     geometry = Geometry(
         channels=channels,
         size=size,
-        batch=batch,
         taps=taps,
         reach=reach,
         rows=rows,
-        partners=whole(channels, shape.partners),
+        partners=multiple(channels, shape.partners),
         vectors=vectors,
         filled=filled,
         column=column,
@@ -117,11 +125,11 @@ def layout(channels, size, taps, batch, dtype, width):
         sums=spaced * column,
         all_sums=numbers if alone else numbers * lanes,
     )
-    block = Block(item, lanes, step, *shape, taps if taps == 3 else 0)
-    return Layout(block, geometry, dtype)
+    return Block(item, lanes, step, *shape, taps if taps == 3 else 0), geometry
 
 
-def whole(count, block):
+def multiple(count, block):
+    """Round up to a multiple of `block`."""
     return -(-count // block) * block
 
 
@@ -133,13 +141,13 @@ class _Shape(NamedTuple):
 
     def work(self, channels, vectors):
         """Time for this many channels and vectors of positions, those that pad a block included."""
-        rows = whole(channels, max(self.outputs, self.deltas))
+        rows = multiple(channels, max(self.outputs, self.deltas))
         # a vector that is loaded costs a quarter of a turn of the two multipliers, a number that is spread an eighth
         loads = (self.columns + 2 + self.outputs * 1.5) / (6 * self.outputs * self.columns)
         moves = (self.deltas + self.partners * 2) / (6 * self.deltas * self.partners)
         few = max(1, 8 / (3 * self.deltas * self.partners))  # two multipliers, four turns each: eight sums under way
-        convolution = whole(vectors, self.columns) * channels * (1 + loads)
-        return rows * (2 * convolution + vectors * whole(channels, self.partners) * (few + moves))
+        convolution = multiple(vectors, self.columns) * channels * (1 + loads)
+        return rows * (2 * convolution + vectors * multiple(channels, self.partners) * (few + moves))
 
 
 # What is held in registers, for 32 and for 16 of them, so that sums, the window of the state and one weight fit; few

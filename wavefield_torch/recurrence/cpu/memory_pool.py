@@ -1,7 +1,8 @@
 """Memory that is used again: the first touch of a gigabyte costs more than the arithmetic on it.
 
-`take` hands out an array; when the last view of it is gone, tensors made from it included, its memory returns to a
-shelf for the next caller. Safe between threads. What is small comes from NumPy, which keeps such memory itself.
+`allocate` returns an array; when the last view of it is gone, tensors made from it included, its memory returns to a
+pool from which later arrays are made. The pool and what is in use together stay within twice the most that was in use
+at a time lately, and the pool within `memory_limit`. Safe between threads. Small arrays are NumPy's own.
 """
 
 import math
@@ -11,67 +12,123 @@ import weakref
 
 import numpy as np
 
-_KEEP = 4 << 30  # bytes on the shelf above which the longest unused are let go
-_SMALL = 1 << 16  # bytes below which it is not worth the shelf
+_SMALL = 1 << 16  # bytes below which NumPy's own allocation is as fast
 _HUGE = 4 << 20  # from here on ask for huge pages
+_SPARE = 2  # a block is used for what needs half of it or more
+_FADING = 0.995  # per array: how fast a past need is forgotten
 # not shared with children: those would write into it, and the system gives huge pages to private memory only
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 _LINE = 64  # bytes of a cache line: vectors must not lie across two
 
-_shelf = []  # memory that nobody uses, the most recently returned last
-_lock = threading.RLock()  # garbage collected while it is held may return memory too
+
+class _Pool:
+    """Blocks that are not in use, the most recently returned last, and how much is in use."""
+
+    def __init__(self):
+        self.blocks: list[mmap.mmap] = []
+        self.limit = 4 << 30
+        self.used = 0
+        self.needed = 0.0  # the most that was in use lately
+        self.lock = threading.RLock()  # garbage collected while it is held may return memory too
+
+    def take(self, size):
+        """A block of at least `size` bytes: the smallest in the pool that is not wastefully large, or a new one."""
+        with self.lock:
+            fitting = [block for block in self.blocks if size <= len(block) <= _SPARE * size + _SMALL]
+            block = min(fitting, key=len, default=None)
+            if block is not None:
+                self.blocks = [other for other in self.blocks if other is not block]
+            self.used += size if block is None else len(block)
+            self.needed = max(self.used, _FADING * self.needed)
+            self.trim()
+        return _mapped(size) if block is None else block
+
+    def give_back(self, block):
+        with self.lock:
+            self.used -= len(block)
+            self.blocks.append(block)
+            self.trim()
+
+    def trim(self):
+        """Free what has not been used for longest until the rest is within the bounds."""
+        kept = sum(map(len, self.blocks))
+        while self.blocks and (kept > self.limit or kept + self.used > 2 * self.needed):
+            kept -= len(self.blocks.pop(0))
 
 
-def take(shape, dtype, *, clear=False):
-    """An array of this shape, aligned to cache lines; what it holds is arbitrary unless it is to be cleared."""
+_pool = _Pool()
+
+
+def allocate(shape, dtype, *, clear=False):
+    """An array of this shape, aligned to cache lines, with arbitrary contents unless they are to be cleared."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size <= _SMALL:
-        whole = (np.zeros if clear else np.empty)(size + _LINE, np.uint8)
-        start = -whole.ctypes.data % _LINE
-        return whole[start : start + size].view(dtype).reshape(shape)
-    memory = _from_shelf(size) or _new(size)
-    whole = np.frombuffer(memory, np.uint8)
-    weakref.finalize(whole, _give_back, memory).atexit = False
+        buffer = (np.zeros if clear else np.empty)(size + _LINE, np.uint8)
+        start = -buffer.ctypes.data % _LINE
+        return buffer[start : start + size].view(dtype).reshape(shape)
+    block = _pool.take(-(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
+    buffer = np.frombuffer(block, np.uint8)
+    weakref.finalize(buffer, _pool.give_back, block).atexit = False
     if clear:
-        whole[:size] = 0
-    return whole[:size].view(dtype).reshape(shape)
+        buffer[:size] = 0
+    return buffer[:size].view(dtype).reshape(shape)
 
 
 def address(array, index=0):
-    """Where an array or tensor lies, or one of its rows; 0 if there is none or it is empty."""
-    if array is None:
-        return 0
-    if hasattr(array, "data_ptr"):
-        return array.data_ptr()
-    return array.ctypes.data + index * array.strides[0] if array.size else 0
+    """Where an array, or one of its rows, lies; 0 if there is none or it is empty."""
+    return array.ctypes.data + index * array.strides[0] if array is not None and array.size else 0
 
 
-def free_workspaces():
-    """Give all memory that is kept for later use back to the system."""
-    with _lock:
-        _shelf.clear()
+def free_memory() -> None:
+    """Give the memory that the CPU backend keeps for its next call back to the system.
+
+    What is in use, by tensors that were returned or that a backward pass needs, stays.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from wavefield_torch import WaveRNN, free_memory
+    >>> output, h_n = WaveRNN(2, 100, channels=6)(torch.zeros(200, 32, 2))
+    >>> free_memory()
+    """
+    with _pool.lock:
+        _pool.blocks.clear()
+        _pool.needed = float(_pool.used)
 
 
-def _from_shelf(size):
-    """The smallest memory that is large enough and not wastefully so."""
-    with _lock:
-        fitting = [m for m in _shelf if size <= len(m) <= 1.25 * size + 65536]
-        if not fitting:
-            return None
-        best = min(fitting, key=len)
-        _shelf[:] = [m for m in _shelf if m is not best]
-        return best
+def memory_limit(limit: int | None = None) -> int:
+    """Return how many bytes the CPU backend keeps at most for its next call, 4 GiB unless set; set it if one is given.
+
+    Whatever the limit, no more is kept than two consecutive calls needed. With 0 all memory is freed at once, and every
+    call pays for new pages.
+
+    Raises
+    ------
+    ValueError
+        If the limit is negative.
+
+    Examples
+    --------
+    >>> memory_limit()
+    4294967296
+    """
+    with _pool.lock:
+        if limit is not None:
+            if limit < 0:
+                raise ValueError(f"limit must be a number of bytes, 0 or more, got {limit!r}")
+            _pool.limit = int(limit)
+            _pool.trim()
+        return _pool.limit
 
 
-def _new(size):
-    memory = mmap.mmap(-1, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, **_PRIVATE)
+def kept_memory() -> int:
+    """Return how many bytes the CPU backend keeps for its next call."""
+    with _pool.lock:
+        return sum(map(len, _pool.blocks))
+
+
+def _mapped(size):
+    block = mmap.mmap(-1, size, **_PRIVATE)
     if size >= _HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    return memory
-
-
-def _give_back(memory):
-    with _lock:
-        _shelf.append(memory)
-        while sum(map(len, _shelf)) > _KEEP:
-            _shelf.pop(0)
+        block.madvise(mmap.MADV_HUGEPAGE)
+    return block

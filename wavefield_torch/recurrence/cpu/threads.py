@@ -1,4 +1,4 @@
-"""Work shared out to the threads that PyTorch itself computes with.
+"""A parallel map over the threads that PyTorch itself computes with.
 
 Threads of our own would compete with PyTorch's: after every operation these wait for the next one in a busy loop, for
 milliseconds, on every core. So the tasks run in PyTorch's OpenMP team (entered through `GOMP_parallel`, which GNU's
@@ -20,7 +20,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pools.clear)
 
 
-def share_out(task, count, workers):
+def parallel_map(task, count, workers):
     """task(index, worker) for every index below `count`, in one thread for each worker; they must release the GIL."""
     todo, turns, failures = itertools.count(), iter(workers), []
 

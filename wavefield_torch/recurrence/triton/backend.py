@@ -3,7 +3,7 @@
 Launches do not depend on the number of steps, unless the drive of many inputs is projected in pieces or the backward
 computes segments again. The weight gradients are sums of parts in a fixed order: the same numbers give the same bits.
 
-Products are IEEE float32 (or float64) unless another `Backend` is taken: "tf32x3" (three products on tensor cores,
+Products are IEEE float32 (or float64) unless another precision is given: "tf32x3" (three products on tensor cores,
 about float32) or "tf32" (10 bits of mantissa: a shift repeated a thousand times drifts). The products around the loop
 are PyTorch's and follow ``torch.backends.cuda.matmul.allow_tf32``, which is off unless a user sets it. Triton is
 imported here and in the kernels only, and these only when they are asked for.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
@@ -43,83 +42,67 @@ def refusal(device: str, channels: int, taps: int) -> str | None:
     return None
 
 
-def saved_shape(x, encoder, kernel, return_sequence, checkpoint_every):
+def saved_shape(x, encoder, kernel, checkpoint_every):
     """Shape of what `forward` keeps: every state, the state before each segment but the first, or nothing."""
     steps, batch = x.shape[:2]
     state = (batch, *encoder.shape[:2])
-    if return_sequence or checkpoint_every == 0:
+    if checkpoint_every == 0:
         return (0, *state)
     return (steps if checkpoint_every == 1 else math.ceil(steps / checkpoint_every) - 1, *state)
 
 
 def forward(
-    x, encoder, kernel, bias, h0, nonlinearity, return_sequence, checkpoint_every, precision="ieee"
-):  # -> (h, saved)
-    """Run the recurrence: all states (T, B, C, N) or the last (B, C, N), and the states that `saved_shape` tells of."""
+    inputs, lengths, resets, nonlinearity, return_sequence, batch_first, checkpoint_every, precision="ieee"
+):  # fmt: skip
+    """All states (T, B, C, N), (B, T, C, N) if `batch_first`, or none; the last (B, C, N); those of `saved_shape`."""
+    x, encoder, kernel, bias, h0 = inputs
     run = partial(_states, encoder=encoder, kernel=kernel, bias=bias, nonlinearity=nonlinearity, precision=precision)
-    saved = x.new_empty(saved_shape(x, encoder, kernel, return_sequence, checkpoint_every))
-    if return_sequence:
-        return run(x, h0, keep=True), saved
-    if checkpoint_every == 1:
-        saved = run(x, h0, keep=True)
-        return saved[-1].clone(), saved
+    saved = x.new_empty(saved_shape(x, encoder, kernel, checkpoint_every))
+    nothing = x.new_empty(0)
+    if return_sequence or checkpoint_every == 1:
+        states = run(x, h0, keep=True)
+        last = states[-1].clone()
+        if not return_sequence:
+            return nothing, last, states
+        ordered = states.transpose(0, 1).contiguous() if batch_first else states
+        if checkpoint_every == 1:  # what is kept shares no memory with what is returned
+            return ordered, last, states if batch_first else states.clone()
+        if checkpoint_every:
+            saved.copy_(states[checkpoint_every - 1 : -1 : checkpoint_every])
+        return ordered, last, saved
     h = h0
     for segment, start in enumerate(range(0, len(x), checkpoint_every or len(x))):
         if segment:
             saved[segment - 1] = h
         h = run(x[start : start + (checkpoint_every or len(x))], h, keep=False)
-    return h, saved
+    return nothing, h, saved
 
 
 def backward(
-    grad,
-    h,
-    saved,
-    x,
-    encoder,
-    kernel,
-    bias,
-    h0,
-    nonlinearity,
-    return_sequence,
-    checkpoint_every,
-    needs,
+    grad_states, grad_last, saved, inputs, lengths, resets, nonlinearity, batch_first, checkpoint_every, needs,
     precision="ieee",
-):
-    """Return the gradients of (x, encoder, kernel, bias, h0), None where not needed."""
+):  # fmt: skip
+    """Gradients of (x, encoder, kernel, bias, h0), None where not needed."""
+    x, encoder, kernel, bias, h0 = inputs
     adjoint = partial(
         _gradients, encoder=encoder, kernel=kernel, needs=needs, nonlinearity=nonlinearity, precision=precision
     )
-    if return_sequence:
-        return adjoint(grad, None, h, x, h0)
+    if grad_states is not None and batch_first:
+        grad_states = grad_states.transpose(0, 1)
     if checkpoint_every == 1:
-        return adjoint(None, grad, saved, x, h0)
+        return adjoint(grad_states, grad_last, saved, x, h0)
     run = partial(_states, encoder=encoder, kernel=kernel, bias=bias, nonlinearity=nonlinearity, precision=precision)
     grad_x, total = [], [None, None, None]
     for segment in reversed(range(len(saved) + 1)):
-        piece = x[segment * checkpoint_every : (segment + 1) * checkpoint_every]
+        part = slice(segment * checkpoint_every, (segment + 1) * checkpoint_every)
+        piece, given = x[part], None if grad_states is None else grad_states[part]
         start = saved[segment - 1] if segment else h0
-        part = adjoint(None, grad, run(piece, start, keep=True), piece, start, needs=[*needs[:4], True])
-        grad_x.insert(0, part[0])
-        total = [a if t is None else t + a for t, a in zip(total, part[1:4], strict=True)] if any(needs[1:4]) else total
-        grad = part[4]
-    return torch.cat(grad_x) if needs[0] else None, *total, grad
-
-
-@dataclass(frozen=True)
-class Backend:
-    """The functions above with products in another precision than IEEE float32: "tf32x3" or "tf32"."""
-
-    precision: str
-
-    def forward(self, *arguments):
-        return forward(*arguments, precision=self.precision)
-
-    def backward(self, *arguments):
-        return backward(*arguments, precision=self.precision)
-
-    saved_shape = staticmethod(saved_shape)
-    refusal = staticmethod(refusal)
+        found = adjoint(given, grad_last, run(piece, start, keep=True), piece, start, needs=[*needs[:4], True])
+        grad_x.insert(0, found[0])
+        if any(needs[1:4]):
+            total = [a if t is None else t + a for t, a in zip(total, found[1:4], strict=True)]
+        grad_last = found[4]
+    return torch.cat(grad_x) if needs[0] else None, *total, grad_last
 
 
 # ---- what the kernels are given ------------------------------------------------------------------------------------

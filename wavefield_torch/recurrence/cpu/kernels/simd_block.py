@@ -16,7 +16,7 @@ from numba.extending import NativeValue, models, overload_attribute, register_mo
 
 from wavefield import loops
 from wavefield.loops.compilation import fingerprint
-from wavefield_torch.recurrence import cpu
+from wavefield_torch.recurrence.cpu import kernels
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Block:
 
 
 # Of the sources of all kernels: Numba's cache sees changes only in the file of the function that it holds.
-_SOURCES = fingerprint(cpu, loops)
+_SOURCES = fingerprint(kernels, loops)
 
 
 class _BlockType(types.Type):

@@ -10,7 +10,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from wavefield_torch.recurrence.cpu.simd_block import addresses, emitter
+from wavefield_torch.recurrence.cpu.kernels.simd_block import addresses, emitter
 
 TERMS = 5  # rows that `contract` sums at a time
 
@@ -228,6 +228,23 @@ def accumulate(typing, block, total, source, values, count):
 
 
 @intrinsic
+def keep_lanes(typing, block, target, source, kept, count):
+    """target[m] = source[m] in the lanes where the vector `kept` is not zero, and 0 in the others."""
+
+    def codegen(context, builder, signature, args):
+        _, target, source, kept, count = args
+        e = emitter(builder, signature)
+        chosen = builder.fcmp_unordered("!=", e.load(kept), e.constant(0.0))
+        with e.loop(count) as column:
+            here = builder.mul(column.index, e.index(e.bytes))
+            value = e.load(builder.add(source, here))
+            e.store(builder.select(chosen, value, e.constant(0.0)), builder.add(target, here))
+        return context.get_dummy_value()
+
+    return addresses(block, 4), codegen
+
+
+@intrinsic
 def axpy(typing, block, total, source, number, count):
     """total[m] += source[m] · number, for one number at an address."""
 
@@ -336,7 +353,7 @@ def gather_tile(typing, block, sources, offset, target):
 
 @intrinsic
 def scatter_tile(typing, block, source, targets, offset):
-    """The way back: L columns of samples to L rows of numbers."""
+    """The inverse of `gather_tile`: L columns of samples to L rows of numbers."""
 
     def codegen(context, builder, signature, args):
         _, source, targets, offset = args
@@ -374,6 +391,24 @@ def copy(typing, block, target, source, count):
         item = emitter(builder, signature).item
         there, here = (builder.inttoptr(a, ir.IntType(8).as_pointer()) for a in (target, source))
         cgutils.raw_memcpy(builder, there, here, count, item)
+        return context.get_dummy_value()
+
+    return addresses(block, 3), codegen
+
+
+@intrinsic
+def fetch(typing, block, address, count, write):
+    """`count` elements into the cache, from where they may be changed if `write`."""
+
+    def codegen(context, builder, signature, args):
+        _, address, count, write = args
+        e = emitter(builder, signature)
+        lines = builder.udiv(builder.add(builder.mul(count, e.index(e.item)), e.index(63)), e.index(64))
+        with builder.if_else(cgutils.is_null(builder, write)) as (reading, writing):
+            with reading, e.loop(lines) as line:
+                e.prefetch(e.at(address, (64, line.index)))
+            with writing, e.loop(lines) as line:
+                e.prefetch(e.at(address, (64, line.index)), write=True)
         return context.get_dummy_value()
 
     return addresses(block, 3), codegen

@@ -10,6 +10,10 @@ and the block tells which. Positions are padded to whole blocks too; over what i
 zeros where vectors run over positions. Lanes that are left over repeat the last sample, so that nothing grows in them
 that does not grow in it.
 
+A sample may end before the others, and may be reset: a step then starts from zero instead of the state before. Both
+are done on a copy of the state, in which the lanes concerned are zero; a sample that has ended is reset at every step,
+so that nothing grows in it.
+
 Parameters of a position (table, matrices) are [rows][columns] numbers, padded to whole vectors. Everything large is
 passed as an address, 0 where absent; whoever calls keeps it alive.
 """
@@ -19,10 +23,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from wavefield_torch.recurrence.cpu import simd as simd
-from wavefield_torch.recurrence.cpu import simd_math as simd_math
+from wavefield.loops.denormals import flush_denormals, restore_denormals
+from wavefield_torch.recurrence.cpu.kernels import simd, simd_math
 
 compiled = njit(nogil=True, cache=True, error_model="numpy")
+ALL = -1
 inner = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
@@ -31,7 +36,6 @@ class Geometry(NamedTuple):
 
     channels: int
     size: int  # N
-    batch: int
     taps: int
     reach: int  # K//2
     rows: int  # channels, padded to whole blocks
@@ -51,6 +55,14 @@ class Geometry(NamedTuple):
     all_sums: int
 
 
+class Placed(NamedTuple):
+    """Where the (C, N) numbers of each step and sample lie in an array; no address if there is none."""
+
+    address: int
+    step: int  # bytes from one step to the next
+    sample: int  # and from one sample to the next
+
+
 class Drive(NamedTuple):
     """All that enters: b + V x[t]. Row 0 of the table is b; row r > 0 is b + V x of a stretch shared by the batch."""
 
@@ -61,6 +73,7 @@ class Drive(NamedTuple):
     x: np.ndarray  # (T, B, I)
     choice: np.ndarray  # (T, B) index of the one input that is 1, or empty
     choices: int  # address of (I, C·N): what it adds
+    resets: np.ndarray  # (T, B) 1 where a step starts from zero, else 0; or empty
 
 
 class Readout(NamedTuple):
@@ -68,21 +81,27 @@ class Readout(NamedTuple):
 
     matrix: int  # address of (O padded to whole `TERMS`, numbers)
     terms: int  # its rows
-    values: np.ndarray  # (T, B, O): what comes out, without its bias, or on the way back its gradient
+    values: np.ndarray  # (T, B, O): what comes out, without its bias; its gradient in the backward pass
 
 
 class Group(NamedTuple):
     """The samples of one group and buffers of the thread that works on it."""
 
     samples: np.ndarray  # (L,) sample of each lane; the last one again in lanes that are left over
+    lengths: np.ndarray  # (L,) steps of each
+    steps: int  # of the longest
+    shortest: int
     real: int  # lanes that hold a sample of their own
     addresses: np.ndarray  # (L,) scratch
     values: np.ndarray  # numbers of a step, lane by lane
     others: np.ndarray  # (2, …) and others, of two steps
     addend: int  # address of (rows, vectors, L)
+    extra: int  # the same, for what is added to it
     pair: int  # address of two states
+    masked: int  # address of a state in which the lanes that are reset are zero
+    kept: np.ndarray  # (lanes,) 0 for these, 1 for the others
     zeros: int  # address of (C, N) zeros
-    waste: int  # address of (C, N) that nobody reads
+    waste: int  # address of (C, N) that is never read
 
 
 class Sums(NamedTuple):
@@ -163,13 +182,16 @@ def wrap(block, g, state):
 
 
 @inner
-def pack(block, g, group, array, step, other, target, row):
-    """(C, N) numbers of each sample, in an array (steps, B, C, N), to rows of columns `row` bytes apart.
+def pack(block, g, group, placed, step, ending, other, target, row):
+    """(C, N) numbers of each sample at a step to rows of columns `row` bytes apart; see `locate`."""
+    locate(group, placed, step, ending, other)
+    pack_located(block, g, group, target, row)
 
-    Lanes that are left over take them from the address `other`, or repeat the last sample if it is 0.
-    """
+
+@inner
+def pack_located(block, g, group, target, row):
+    """The same from `group.addresses`."""
     lanes, item = block.lanes, block.item
-    locate(block, g, group, array, step, other)
     for c in range(g.channels):
         here, there = c * g.size * item, target + c * row
         if not block.together:
@@ -185,10 +207,10 @@ def pack(block, g, group, array, step, other, target, row):
 
 
 @inner
-def unpack(block, g, group, state, array, step):
-    """The way back, from a state."""
+def unpack(block, g, group, state, placed, step, ending):
+    """The inverse of `pack`: from a state to (C, N) numbers of each sample at a step."""
     lanes, item = block.lanes, block.item
-    locate(block, g, group, array, step, group.waste)
+    locate(group, placed, step, ending, group.waste)
     for c in range(g.channels):
         here, there = state + c * g.row + g.origin, c * g.size * item
         if not block.together:
@@ -204,14 +226,58 @@ def unpack(block, g, group, state, array, step):
 
 
 @inner
-def locate(block, g, group, array, step, other):
-    """Where the (C, N) of each lane is; step −1 leaves the addresses as they are."""
-    size = g.channels * g.size * block.item
-    for l in range(len(group.samples) if step >= 0 else 0):
-        if l < group.real or other == 0:
-            group.addresses[l] = array + (step * g.batch + group.samples[l]) * size
+def locate(group, placed, step, ending, other):
+    """Where the (C, N) of each lane is: of samples that still run at `step`, or that end after `ending` steps if not 0.
+
+    If `ending` is `ALL`, that of every sample. Other lanes, and those that are left over, have the address `other`; if
+    it is 0 all have their own.
+    """
+    for l in range(len(group.samples)):
+        concerned = ending == ALL or (group.lengths[l] == ending if ending else step < group.lengths[l])
+        if (l < group.real and concerned) or other == 0:
+            group.addresses[l] = placed.address + step * placed.step + group.samples[l] * placed.sample
         else:
             group.addresses[l] = other
+
+
+@inner
+def fetch(block, g, group, distance, write):
+    """Into the cache what lies a step from `group.addresses`, for the next step: no processor foresees such jumps."""
+    for l in range(group.real):
+        simd.fetch(block, group.addresses[l] + distance, g.channels * g.size, write)
+
+
+@inner
+def ends_after(group, steps):
+    """Whether a sample has so many steps."""
+    found = False
+    for l in range(group.real):
+        found |= group.lengths[l] == steps
+    return found
+
+
+@inner
+def resets_at(drive, group, t, ended):
+    """Whether a lane starts from zero at step t, and which; those that have `ended` too, if wanted."""
+    if not drive.resets.size and not (ended and t >= group.shortest):
+        return False
+    found = False
+    for l in range(len(group.samples)):
+        reset = ended and t >= group.lengths[l]
+        if drive.resets.size and drive.resets[t, group.samples[l]]:
+            reset = True
+        group.kept[l] = 0 if reset else 1
+        found |= reset
+    return found
+
+
+@inner
+def keep(block, g, group, target, source):
+    """A state without the lanes that are reset."""
+    if block.together:
+        simd.keep_lanes(block, target, source, group.kept.ctypes.data, g.slot // g.column)
+    else:
+        simd.clear(block, target, g.slot // block.item)
 
 
 @compiled
@@ -272,7 +338,7 @@ def enter(block, g, drive, group, t):
         for l in range(lanes):
             chosen = drive.choice[t, group.samples[l]]
             group.addresses[l] = drive.choices + chosen * g.channels * g.size * block.item
-        pack(block, g, group, 0, -1, 0, group.addend, g.sums)
+        pack_located(block, g, group, group.addend, g.sums)
         return 0, group.addend
     for i in range(inputs):
         for l in range(lanes):
@@ -285,10 +351,28 @@ def advance(block, g, floor, curved, kernel, drive, group, start, stop, state, t
     """h[start+1..stop] from h[start], the first at `target`, each behind the one before; where the last one is."""
     for t in range(start, stop):
         terms, addend = enter(block, g, drive, group, t)
+        source = state
+        if resets_at(drive, group, t, True):
+            source = group.masked
+            keep(block, g, group, source, state)
         base = drive.table + drive.row[t] * g.numbers
         values, nothing = group.values.ctypes.data, Sums(0, 0, 0, 0, 0, 0)
         sweep(
-            block, g, floor, state, kernel, base, terms, drive.matrix, values, addend, 0, False, target, g.slot, nothing
+            block,
+            g,
+            floor,
+            source,
+            kernel,
+            base,
+            terms,
+            drive.matrix,
+            values,
+            addend,
+            0,
+            False,
+            target,
+            g.slot,
+            nothing,
         )
         if curved:
             for c in range(g.rows):
@@ -321,26 +405,27 @@ def contract_rows(block, g, totals, matrix, terms, state, target, group):
 
 @compiled
 def forward(block, g, floor, curved, kernel, drive, readout, group, h0, stored, every, sequence, last):
-    """All T steps of one group.
+    """All steps of one group.
 
-    h0        (B, C, N)
+    h0        of each sample
     stored    states in lane layout: all T+1 if `every` is 1, each k-th of h[0..T−1] if it is k, none if it is 0
-    sequence  (T, B, C, N), and last (B, C, N), each if wanted
+    sequence  of each step and sample, and last, of each sample after its own last step; each if wanted
     """
-    before = simd_math.flush_denormals()
+    before = flush_denormals()
     state = stored if every == 1 else group.pair
     simd.clear(block, state, g.slot // block.item)
-    pack(block, g, group, h0, 0, 0, state + g.origin, g.row)
+    pack(block, g, group, h0, 0, 0, 0, state + g.origin, g.row)
     wrap(block, g, state)
-    for t in range(len(drive.row)):
+    for t in range(group.steps):
         if every > 1 and t % every == 0:
             simd.copy(block, stored + t // every * g.slot, state, g.slot // block.item)
         target = state + g.slot if every == 1 else group.pair + (t + 1) % 2 * g.slot
         state = advance(block, g, floor, curved, kernel, drive, group, t, t + 1, state, target)
-        if sequence != 0:
-            unpack(block, g, group, state, sequence, t)
+        if sequence.address != 0:
+            unpack(block, g, group, state, sequence, t, 0)
+            fetch(block, g, group, sequence.step, 1)
+        if last.address != 0 and ends_after(group, t + 1):
+            unpack(block, g, group, state, last, 0, t + 1)
         if readout.terms:
             contract_rows(block, g, group.values, readout.matrix, readout.terms, state, readout.values[t], group)
-    if last != 0:
-        unpack(block, g, group, state, last, 0)
-    simd_math.restore_denormals(before)
+    restore_denormals(before)

@@ -1,27 +1,34 @@
-"""The reverse pass of the recurrence for one group of samples over one segment of time.
+"""The backward pass of the recurrence for one group of samples over one segment of time.
 
     δ[t] = ( uᵀ ⋆ δ[t+1] + ∂L/∂h[t] ) · σ'(h[t])          uᵀ: channels exchanged, taps reversed
     ∂u  += Σ_n δ[t] h[t−1] shifted,   ∂b += δ[t],   ∂V += δ[t] x[t−1],   ∂x[t−1] = Vᵀ δ[t]
 
 σ' is read off the activity (h > 0, or 1 − h²), so that the states are all that must be kept. Layouts are those of
 `forward`. Sums over samples are kept lane by lane and added up at the end of a segment, sums over groups by the
-caller: the order never changes.
+caller: the order never changes. Of a step that started from zero δ counts for ∂b, ∂V and ∂x alone. A sample that has
+ended has δ = 0, since no gradient is given for it.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from wavefield_torch.recurrence.cpu import simd as simd
-from wavefield_torch.recurrence.cpu import simd_math as simd_math
-from wavefield_torch.recurrence.cpu.forward import (
+from wavefield.loops.denormals import flush_denormals, restore_denormals
+from wavefield_torch.recurrence.cpu.kernels import simd
+from wavefield_torch.recurrence.cpu.kernels.forward import (
+    ALL,
+    Placed,
     Sums,
     advance,
     clear_outside,
     compiled,
     contract_rows,
+    ends_after,
+    fetch,
     inner,
+    keep,
     pack,
+    resets_at,
     sweep,
     unpack,
     wrap,
@@ -54,11 +61,11 @@ class Totals(NamedTuple):
 class Gradients(NamedTuple):
     """Arrays over all samples, each group at its own place."""
 
-    sequence: int  # given, if not 0: ∂L/∂h (T, B, C, N)
-    last: int  # given, if not 0: ∂L/∂h[T] (B, C, N)
+    sequence: Placed  # given, if there: ∂L/∂h of each step and sample
+    last: Placed  # given, if there: ∂L/∂h of each sample after its own last step
     x: np.ndarray  # (T, B, I), or empty
-    h0: int  # (B, C, N), or 0
-    deltas: int  # (kept steps, B, C·N): δ itself, for products that are done outside
+    h0: Placed  # of each sample, if wanted
+    deltas: Placed  # δ itself of kept steps, for products that are done outside
     kept: np.ndarray  # (T,) where in `deltas`, or −1
 
 
@@ -128,15 +135,21 @@ def correlate_all(block, g, total, delta, state):
 
 
 @inner
-def given(block, g, gradients, group, t, steps):
-    """Address of ∂L/∂h[t] as columns, or 0 if the loss does not see that state."""
-    array, step = gradients.sequence, t - 1
-    if gradients.last != 0 and t == steps:
-        array, step = gradients.last, 0
-    if array == 0:
-        return 0
-    pack(block, g, group, array, step, group.zeros, group.addend, g.sums)
-    return group.addend
+def given(block, g, gradients, group, t):
+    """Address of ∂L/∂h[t] as columns, or 0 if the loss does not depend on that state directly."""
+    found = 0
+    if gradients.sequence.address != 0:
+        found = group.addend
+        pack(block, g, group, gradients.sequence, t - 1, 0, group.zeros, found, g.sums)
+        fetch(block, g, group, -gradients.sequence.step, 0)
+    if gradients.last.address != 0 and ends_after(group, t):
+        if found == 0:
+            found = group.addend
+            pack(block, g, group, gradients.last, 0, t, group.zeros, found, g.sums)
+        else:
+            pack(block, g, group, gradients.last, 0, t, group.zeros, group.extra, g.sums)
+            simd.accumulate(block, found, group.extra, 0, g.rows * g.sums // g.column)
+    return found
 
 
 @inner
@@ -170,18 +183,19 @@ def backward(
     `first_row` is the number of the first stretch in this segment. What was summed lane by lane is added to the totals
     after the `last` of several segments, which must not hold stretches unless it is the only one.
     """
-    before = simd_math.flush_denormals()
+    before = flush_denormals()
     waiting = False
-    for t in range(stop, start, -1):
+    for t in range(min(stop, group.steps), start, -1):
         now = states + (t - start) * g.slot
         delta, later = deltas + t % 2 * g.slot, deltas + (t + 1) % 2 * g.slot
-        addend = given(block, g, gradients, group, t, len(drive.row))
+        addend = given(block, g, gradients, group, t)
         row = drive.row[t - 1]
         inputs = totals.encoder.lane_terms if row == 0 else 0
         if inputs:
             spread_numbers(group, drive.x[t - 1], group.others[t % 2])
         ends = t - 1 == start or drive.row[t - 2] != row
-        adding = waiting or ends
+        reset = resets_at(drive, group, t - 1, False)
+        adding = waiting or ends or reset
         sums = sums_of(g, totals, group, inputs, t, waiting, later) if adding else Sums(0, 0, 0, 0, 0, 0)
         waiting = not adding
         step_back(block, g, floor, curved, kernel, drive, readout, group, addend, t, later, now, delta, sums)
@@ -192,20 +206,22 @@ def backward(
         if readout.terms:
             add_lanes(block, g, totals.readout, group, now)
             add_outer(block, g, totals.readout, readout.values[t - 1], totals.numbers, group, now)
-        if totals.kernel.size:
-            correlate_all(block, g, totals.kernel_lanes.ctypes.data, delta, now - g.slot)
         if gradients.x.size:
             contract_rows(block, g, group.values, drive.matrix, drive.terms, delta, gradients.x[t - 1], group)
         if gradients.kept[t - 1] >= 0:
-            unpack(block, g, group, delta, gradients.deltas, gradients.kept[t - 1])
+            unpack(block, g, group, delta, gradients.deltas, gradients.kept[t - 1], ALL)
+        if reset:
+            keep(block, g, group, delta, delta)
+        if totals.kernel.size:
+            correlate_all(block, g, totals.kernel_lanes.ctypes.data, delta, now - g.slot)
         wrap(block, g, delta)
-    if start == 0 and gradients.h0 != 0:
+    if start == 0 and gradients.h0.address != 0:
         nothing, inf = Sums(0, 0, 0, 0, 0, 0), np.inf  # δ[1] lies in the second slot
         sweep(block, g, -inf, deltas + g.slot, kernel, 0, 0, 0, 0, 0, 0, False, deltas, 0, nothing)
-        unpack(block, g, group, deltas, gradients.h0, 0)
+        unpack(block, g, group, deltas, gradients.h0, 0, 0)
     if last:
         finish(block, g, totals)
-    simd_math.restore_denormals(before)
+    restore_denormals(before)
 
 
 @inner
@@ -226,17 +242,6 @@ def finish(block, g, totals):
 @compiled
 def replay(block, g, floor, curved, kernel, drive, group, start, stop, states):
     """h[start+1..stop] behind h[start], which is the first of `states`."""
-    before = simd_math.flush_denormals()
-    advance(block, g, floor, curved, kernel, drive, group, start, stop, states, states + g.slot)
-    simd_math.restore_denormals(before)
-
-
-@compiled
-def bring_back(block, g, h0, sequence, group, start, stop, states):
-    """h[start..stop] from a sequence (T, B, C, N) to columns."""
-    for t in range(start, stop + 1):
-        state = states + (t - start) * g.slot
-        array, step = (h0, 0) if t == 0 else (sequence, t - 1)
-        pack(block, g, group, array, step, 0, state + g.origin, g.row)
-        clear_outside(block, g, state)
-        wrap(block, g, state)
+    before = flush_denormals()
+    advance(block, g, floor, curved, kernel, drive, group, start, min(stop, group.steps), states, states + g.slot)
+    restore_denormals(before)
