@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 
 from experiments.config import CONFIGS, load_config
-from experiments.runs.run import resume as go_on
-from experiments.runs.run import run_name, start
+from experiments.runs import run as runs
+from experiments.runs.folder import FREE
 
 
 def run(argv=None) -> int:
@@ -22,18 +22,20 @@ def run(argv=None) -> int:
     _common(parser)
     options = parser.parse_intermixed_args(argv)
     config = load_config(options.config, options.settings)
-    folder = options.output or Path("runs") / run_name(config, options.settings)
-    _show(start(config, folder, device=options.device, data=options.data, budget=options.budget), folder)
+    folder = options.output or Path("runs") / runs.run_name(config, options.settings)
+    _show(runs.start(config, folder, device=options.device, data=options.data, budget=options.budget), folder)
     return 0
 
 
 def resume(argv=None) -> int:
-    """Go on with a run."""
-    parser = argparse.ArgumentParser(prog="python -m experiments resume", description="Go on with a run.")
+    """Resume a run, also one that has ended, for longer."""
+    parser = argparse.ArgumentParser(prog="python -m experiments resume", description="Resume a run.")
     parser.add_argument("folder", type=Path, help="folder of the run")
+    parser.add_argument("settings", nargs="*", metavar="key=value", help=f"what may change: {', '.join(FREE)}")
     _common(parser)
     options = parser.parse_intermixed_args(argv)
-    _show(go_on(options.folder, device=options.device, data=options.data, budget=options.budget), options.folder)
+    given = {"device": options.device, "data": options.data, "budget": options.budget}
+    _show(runs.resume(options.folder, options.settings, **given), options.folder)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,7 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
     )  # what writes it may go by the ending
     try:
         with open(scratch, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # as the umask has it
             reserve(file, size)
             file.truncate(0)
     except OSError as error:
@@ -41,6 +43,8 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
         yield scratch
         with open(scratch, "rb+") as file:
             os.fsync(file.fileno())
+        if scratch.stat().st_mode != mode:  # of a writer that made the file anew, for its owner alone
+            scratch.chmod(stat.S_IMODE(mode))
         os.replace(scratch, path)
     except BaseException as error:
         scratch.unlink(missing_ok=True)

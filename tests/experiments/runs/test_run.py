@@ -276,6 +276,7 @@ def test_nothing_is_trained_anew_in_silence_where_all_checkpoints_are_damaged(tm
 def test_checkpoints_of_another_model_are_not_called_damaged(tmp_path):
     _some_steps(tiny(), tmp_path / "run", 12)
     write_text(tmp_path / "run" / "config.toml", to_toml(tiny("hidden_size=14")))
+    RunFolder(tmp_path / "run").write_record(tiny("hidden_size=14"), {})
     with pytest.raises(CheckpointError) as caught:
         resume(tmp_path / "run")
     assert "belongs to another model" in str(caught.value)
@@ -297,6 +298,7 @@ def test_a_run_that_has_ended_is_left_alone_and_asks_for_neither_data_nor_device
     folder, summary = tmp_path / "ended", whole[1]
     shutil.copytree(whole[0], folder)
     write_text(folder / "config.toml", to_toml(load_config("smnist-wrnn")))
+    RunFolder(folder).write_record(load_config("smnist-wrnn"), {})
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert resume(folder, data=tmp_path / "nowhere", device="abacus") == summary
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
