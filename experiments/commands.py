@@ -23,7 +23,7 @@ def run(argv=None) -> int:
     options = parser.parse_intermixed_args(argv)
     config = load_config(options.config, options.settings)
     folder = options.output or Path("runs") / runs.run_name(config, options.settings)
-    _show(runs.start(config, folder, device=options.device, data=options.data, budget=options.budget), folder)
+    _show(runs.start(config, folder, **_given(options)), folder)
     return 0
 
 
@@ -34,9 +34,11 @@ def resume(argv=None) -> int:
     parser.add_argument("settings", nargs="*", metavar="key=value", help=f"what may change: {', '.join(FREE)}")
     _common(parser)
     options = parser.parse_intermixed_args(argv)
-    given = {"device": options.device, "data": options.data, "budget": options.budget}
-    _show(runs.resume(options.folder, options.settings, **given), options.folder)
+    _show(runs.resume(options.folder, options.settings, **_given(options)), options.folder)
     return 0
+
+
+CHECKPOINT_HELP = "time between checkpoints (default: 60s)"
 
 
 def seconds(text: str) -> float:
@@ -50,7 +52,14 @@ def seconds(text: str) -> float:
 def _common(parser):
     parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: a GPU if there is one)")
+    parser.add_argument("--checkpoint", type=seconds, default=60.0, help=CHECKPOINT_HELP)
     parser.add_argument("--budget", type=seconds, default=float("inf"), help="pause after 90s, 30m, 6h")
+
+
+def _given(options):
+    """The options of a run from those of a command."""
+    names = {"device": "device", "data": "data", "budget": "budget", "checkpoint_seconds": "checkpoint"}
+    return {name: getattr(options, option) for name, option in names.items()}
 
 
 def _show(summary, folder):
