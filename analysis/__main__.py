@@ -66,6 +66,7 @@ def _import_options(commands):
     command.add_argument("--start", type=float, help="seconds of the file")
     command.add_argument("--stop", type=float, help="seconds of the file")
     command.add_argument("--overwrite", action="store_true", help="replace what an interrupted import left")
+    command.add_argument("--allow-external", action="store_true", help="read files that a trusted file links to")
 
 
 def _compare_options(commands):
