@@ -19,12 +19,14 @@ from wavefield.recordings.recording import open_recording, recording, save_recor
 from wavefield.recordings.writer import RecordingWriter
 from wavefield.simulation.drive import load_drive, spike_trains, spikes
 from wavefield.simulation.simulate import DivergenceError, operator_of, reverse, simulate
+from wavefield.version import __version__
 
 __all__ = [
     "DivergenceError",
     "RecordingWriter",
     "Stability",
     "WaveOperator",
+    "__version__",
     "capacity_against_channels",
     "capacity_against_damping",
     "capacity_against_noise",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -97,9 +97,8 @@ def _first(recording):
     return recording.activity.isel(trial=0, channel=0)
 
 
-def table_curves(table: Table, records: Sequence[dict], runs: Sequence[RunFolder]) -> Picture:
-    """Draw the learning curves of all runs of a table, a panel for each column, a colour for each row."""
-    folders = {run.path.name: run for run in runs}
+def table_curves(table: Table, records: Sequence[dict], folders: Mapping[str, RunFolder]) -> Picture:
+    """Draw the learning curves of all runs of a table, a panel for each column, a colour for each row: {name: run}."""
     columns = [c for c in table.columns if any(r["column"] == c for r in records)]
     rows = [row for row in table.rows if any(r["row"] == row for r in records)]
     colours = {row: COLOURS[table.rows.index(row) % len(COLOURS)] for row in rows}

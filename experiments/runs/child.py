@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from multiprocessing.connection import wait
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -63,6 +64,20 @@ class Processes(Executor):
             for process in self._running:
                 process.terminate()
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Take a request to terminate, or the end of the terminal, as Ctrl-C, unless it is ignored (nohup)."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in [number for number in numbers if before[number] is not signal.SIG_IGN]:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_with_parent() -> None:

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
@@ -20,13 +20,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from experiments.commands import FREE
 from experiments.config import Config, load_config, to_toml
 from wavefield.files import whole_or_nothing
 from wavefield_torch import CheckpointError, load_checkpoint, save_checkpoint
 
 FORMAT = 2  # of a run folder; the first had no run.json
 CHECKPOINT_FORMAT = 1  # of the progress in a checkpoint
-FREE = ("steps", "epochs", "evaluate_every", "patience", "stop_when_solved", "record_at")  # may change in a run
 KEPT = 2  # checkpoints: the newest, and the one before in case it is damaged
 _REPORTED = ("wavefield", "torch", "numba", "numpy", "triton", "xarray")
 
@@ -100,6 +100,14 @@ class RunFolder:
                 save_file(dict(fixed), scratch)
         self.write_record(config, data or {})
         write_text(self / "config.toml", to_toml(config))
+
+    def discard(self) -> None:
+        """Remove what a run leaves before its first step, and the folder if nothing else is in it."""
+        names = ("config.toml", "run.json", "fixed.safetensors", "metrics.csv", "environment.json", "best.safetensors")
+        for name in (*names, "hidden-00000000.nc", ".lock"):
+            (self / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
 
     def config(self, settings: Sequence[str] = ()) -> Config:
         """Return the config of the run, with settings changed.
@@ -222,8 +230,17 @@ class RunFolder:
         """Return the rows of metrics.csv as numbers; one that was cut short, by a full disk say, is left out."""
         if not self.metrics.exists():
             return []
+        try:
+            return list(self._rows())
+        except (ValueError, TypeError, csv.Error) as error:
+            raise ValueError(f"{self.metrics} is damaged: {error}") from None
+
+    def _rows(self):
         complete = self.metrics.read_text(encoding="utf-8").rpartition("\n")[0]
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(complete.splitlines())]
+        for number, row in enumerate(csv.DictReader(complete.splitlines()), start=2):
+            if None in row or None in row.values() or "step" not in row:
+                raise ValueError(f"line {number} does not fit its header")
+            yield {key: float(value) for key, value in row.items()}
 
     def forget_after(self, step: int) -> None:
         """Remove the rows of steps after `step`, which are taken again."""
@@ -326,11 +343,18 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
-    """Write records of the same keys as a table, completely or not at all."""
+    """Write records of the same keys as a table, completely or not at all.
+
+    A text that a spreadsheet would take for a formula is written with an apostrophe before it.
+    """
     with whole_or_nothing(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, records[0])
         table.writeheader()
-        table.writerows(records)
+        table.writerows({key: _harmless(value) for key, value in record.items()} for record in records)
+
+
+def _harmless(value):
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def environment(device: torch.device) -> dict:

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from experiments.config import Config, Training, to_toml
 from experiments.generators import WEIGHTS, generator_for
-from experiments.runs.folder import RunFolder, peak_memory, write_text
+from experiments.runs.folder import RunFolder, device_name, peak_memory, write_text
 from experiments.tasks.problem import Problem, load_problem
 from wavefield_torch import (
     CheckpointError,
@@ -79,6 +79,10 @@ class Options:
         Time between checkpoints.
     report : callable (step, score), optional
         Called at every evaluation; raises to end the run (pruning).
+    bar : bool
+        Whether progress is shown by a bar, where stderr is a terminal.
+    log : callable (line), optional
+        Called with a line of text when the run begins, at every evaluation and when it ends.
     """
 
     device: str | None = None
@@ -86,6 +90,8 @@ class Options:
     budget: float = math.inf
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     report: Callable[[int, float], None] | None = None
+    bar: bool = True
+    log: Callable[[str], None] | None = None
 
 
 @dataclass
@@ -190,9 +196,14 @@ def run_or_resume(config: Config, path: str | os.PathLike, **options: Any) -> di
 
 
 def _begin(session):
-    """Create the folder of the run and train."""
+    """Create the folder of the run and train; a run that fails before its first step leaves none."""
     session.folder.create(session.config, session.problem.fixed, session.problem.data)
-    return _train(session)
+    try:
+        return _train(session)
+    except Exception:
+        if session.progress.step == 0 and not session.folder.checkpoints():
+            session.folder.discard()
+        raise
 
 
 def _continue(session):
@@ -318,6 +329,9 @@ def _train(session):
     """Take steps until the end, the budget or a signal; whatever happens, the state that was reached is kept."""
     progress, began = session.progress, monotonic()
     earlier, first, saved_at = progress.seconds, progress.step, began
+    _log(
+        session, f"{session.folder.path}: step {progress.step:,} of {session.steps:,}, on {device_name(session.device)}"
+    )
     with _signals(session.stop), _bar(session) as bar:
         if first == 0:
             session.folder.note_environment(session.device, 0)
@@ -389,6 +403,8 @@ def _evaluate(session):
     if progress.solved_at is None and progress.step and problem.solved(scores):
         progress.solved_at = progress.step
     _end_if_due(session)
+    best = f", the best so far at step {progress.best_step:,}" if progress.best_step != progress.step else ""
+    _log(session, f"step {progress.step:,}, held-out {problem.score} {score:.4g}{best}, {progress.seconds:.0f} s")
     if session.options.report is not None:
         session.options.report(progress.step, score)
     return score
@@ -454,14 +470,19 @@ def _save(session):
 
 @contextmanager
 def _signals(received):
-    """Note Ctrl-C and a request to terminate; the current step is finished and kept. A second Ctrl-C interrupts it."""
+    """Note Ctrl-C, a request to terminate or the end of the terminal; a second Ctrl-C interrupts at once.
+
+    The current step is finished, and its state kept.
+    """
 
     def note(number, _):
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores one
+        before = {number: signal.signal(number, note) for number in heeded}
     except ValueError:  # not the main thread, which alone receives signals
         before = {}
     try:
@@ -473,7 +494,13 @@ def _signals(received):
 
 def _bar(session):
     progress = session.progress
-    return tqdm(total=session.steps, initial=progress.step, desc=session.folder.path.name, unit="step", disable=None)
+    about = {"total": session.steps, "initial": progress.step, "desc": session.folder.path.name, "unit": "step"}
+    return tqdm(**about, disable=None if session.options.bar else True)
+
+
+def _log(session, line):
+    if session.options.log is not None:
+        session.options.log(line)
 
 
 # --------------------------------------------------------------------------------------------------- the summary
@@ -486,6 +513,7 @@ def _finish(session):
     if not (interrupted and "best_test" in folder.read_summary()):
         summary = _summary(session) | ({} if interrupted else _scores(session))
         write_text(folder.summary, json.dumps(_nan_as_null(summary), indent=2) + "\n")
+    _log(session, f"{folder.path}: {folder.read_summary()['status']} at step {progress.step:,}")
     if session.stop:
         again = f"python -m experiments resume {shlex.quote(str(folder.path))}"
         print(f"stopped at step {progress.step}; resume it with: {again}", file=sys.stderr)

@@ -16,12 +16,11 @@ import logging
 import math
 import os
 import shlex
-import signal
 import sqlite3
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, wait
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,44 +36,18 @@ from sqlalchemy.exc import DatabaseError
 from sqlalchemy.pool import NullPool
 from tqdm import tqdm
 
-from experiments.commands import CHECKPOINT_HELP, seconds
 from experiments.config import ConfigError, read_source, resolve, to_toml
-from experiments.runs.child import Processes, ProcessLostError
+from experiments.runs.child import Processes, ProcessLostError, interruptible
+from experiments.runs.commands import run_options
 from experiments.runs.folder import RunFolder, RunInUseError, write_text
-from experiments.runs.run import CHECKPOINT_SECONDS, NOT_FINITE, run_or_resume
+from experiments.runs.run import NOT_FINITE, run_or_resume
 
 POLL_SECONDS = 2.0
 GIVEN_UP = 5  # times that a task is begun again after its worker was lost
-SLURM = """
-On a SLURM cluster start workers with dask-jobqueue, of one thread each, since every thread of a worker runs a trial:
-cluster = SLURMCluster(cores=1, processes=1, job_cpu=8, memory="32GB", walltime="08:00:00",
-job_script_prologue=["export OMP_NUM_THREADS=8 NUMBA_NUM_THREADS=8"]); cluster.scale(jobs=10). Keep that Python process
-running, and give cluster.scheduler_address as --scheduler. All workers need this package and must see the folder of the
-sweep and that of the data under the same paths, on a file system with locks. When a worker runs out of time, another
-one resumes its trial. Whoever can reach the address of a scheduler can run code on its workers: protect it with TLS
-(the documentation of Dask says how) or by the network.
-"""
 
 
-def main(argv: Sequence[str]) -> int:
+def main(options: argparse.Namespace) -> int:
     """Run trials until there are as many as requested; then write the table of trials and the best config."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments sweep",
-        description=__doc__.splitlines()[0],
-        epilog=SLURM,
-    )
-    parser.add_argument("config", help="as in `run`; its table [search] names the settings and the values to try")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that all trials share")
-    parser.add_argument("--trials", type=int, help="in all, with those of earlier calls (default: 40, or the grid)")
-    parser.add_argument("--grid", action="store_true", help="the paper's grid, each point once, instead of TPE")
-    parser.add_argument("--scheduler", help="address of a Dask scheduler; by default workers on this machine")
-    parser.add_argument("--workers", type=int, default=2, help="on this machine (default: 2)")
-    parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0); training has its own")
-    parser.add_argument("-o", "--output", type=Path, help="folder of the sweep (default: runs/sweep-CONFIG)")
-    parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
-    parser.add_argument("--device", help="default: a GPU if there is one")
-    parser.add_argument("--checkpoint", type=seconds, default=CHECKPOINT_SECONDS, help=CHECKPOINT_HELP)
-    options = parser.parse_intermixed_args(argv)
     for name, value in (("--trials", options.trials), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}")
@@ -94,18 +67,18 @@ def main(argv: Sequence[str]) -> int:
         "device": options.device,
         "checkpoint_seconds": options.checkpoint,
     }
-    with _only_sweep(folder), _interruptible():
+    with _only_sweep(folder), interruptible():
         study = _study(work)
         _claim(study, work)
         wanted = _wanted(options.trials, study, work)
         try:
             with _workers(options) as workers:
-                _drive(workers, study, work, wanted)
+                _drive(workers, study, work, wanted, **_shown(options))
         except KeyboardInterrupt:
-            again = shlex.join(["python", "-m", "experiments", "sweep", *argv])
+            again = shlex.join(["python", "-m", "experiments", *options.again])
             print(f"stopped after {_ended(study)} of {wanted} trials; continue with: {again}", file=sys.stderr)
             raise
-        return _conclude(study, work, folder)
+        return _conclude(study, work, folder, options.json)
 
 
 @contextmanager
@@ -117,20 +90,6 @@ def _only_sweep(folder: Path) -> Iterator[None]:
         raise RunInUseError(f"{folder} is in use by another sweep: wait for its end, or name another folder") from None
     with lock:
         yield
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Take a request to terminate, or the end of the terminal, as Ctrl-C, unless it is ignored (nohup)."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in [number for number in numbers if before[number] is not signal.SIG_IGN]:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _search(source, settings):
@@ -213,12 +172,14 @@ def _cluster(address: str) -> Iterator[Executor]:
             ) from None
 
 
-def _drive(workers: Executor, study, work, wanted):
+def _drive(workers: Executor, study, work, wanted, *, bar=True, log=None):
     """Keep as many trials running as are missing, until none is."""
     trials = study.get_trials(deepcopy=False)
     number = 1 + max([trial.user_attrs.get("task", -1) for trial in trials], default=-1)
     pending, given_up = {}, Counter()
-    with tqdm(total=wanted, initial=min(_ended(study), wanted), desc="sweep", unit="trial", disable=None) as bar:
+    with tqdm(
+        total=wanted, initial=min(_ended(study), wanted), desc="sweep", unit="trial", disable=None if bar else True
+    ) as shown:
         while True:
             elsewhere = _requeue(study, work, pending.values(), others=True)
             for _ in range(wanted - _ended(study) - len(pending) - elsewhere):
@@ -240,9 +201,11 @@ def _drive(workers: Executor, study, work, wanted):
                     else:
                         failure = _fail_lost(study, work, task)
                 if failure:
-                    bar.write(failure, file=sys.stderr)
-            bar.n = min(_ended(study), wanted)
-            bar.refresh()
+                    shown.write(failure, file=sys.stderr)
+            if log and done:
+                log(f"{min(_ended(study), wanted)} of {wanted} trials have ended")
+            shown.n = min(_ended(study), wanted)
+            shown.refresh()
 
 
 def _ended(study):
@@ -353,6 +316,7 @@ def _train(trial, work):
     folder = Path(work["folder"]) / trial.user_attrs["folder"]
     config = resolve(work["source"], settings)
     options = {key: work[key] for key in ("device", "data", "checkpoint_seconds")} | {"report": report}
+    options |= {"bar": False}  # the sweep shows one
     while True:
         try:
             return run_or_resume(config, folder, **options)
@@ -389,7 +353,11 @@ def _study(work, number=0):
         ) from None
 
 
-def _conclude(study, work, folder):
+def _shown(options):
+    return {key: value for key, value in run_options(options).items() if key in ("bar", "log")}
+
+
+def _conclude(study, work, folder, as_json):
     """Write the table of trials and the best config; return the exit status, 1 where no trial came to an end."""
     study.trials_dataframe().to_csv(folder / "trials.csv", index=False)
     try:
@@ -401,5 +369,7 @@ def _conclude(study, work, folder):
         return 1
     settings = [*work["settings"], *(_setting(key, value) for key, value in best.params.items())]
     write_text(folder / "best.toml", to_toml(resolve(work["source"], settings)))
-    print(f"best of {_ended(study)} trials: {best.value:.6g} with {best.params}; wrote {folder / 'best.toml'}")
+    found = {"value": best.value, "settings": best.params, "trials": _ended(study), "config": str(folder / "best.toml")}
+    told = f"best of {found['trials']} trials: {best.value:.6g} with {best.params}; wrote {found['config']}"
+    print(json.dumps(found, indent=2) if as_json else told)
     return 0

@@ -37,11 +37,11 @@ def test_a_run_that_is_killed_is_said_so_and_one_that_lives_on_is_left_to_itself
         run.kill()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"{NAME}: killed by signal 9 (Killed)" in errors
+    assert f"{NAME}: was killed by signal 9 (Killed)" in errors
 
 
 def test_without_budget_a_run_that_was_begun_is_not_called_unbegun(tmp_path, capsys):
     config = load_config("copy-irnn", ["delay=0", "evaluate_every=50", "steps=50000", "seed=0"])
     start(config, tmp_path / NAME, budget=0.0)
     assert main(["reproduce", *CHOSEN, "--runs", str(tmp_path), "--budget", "0s"]) == 0
-    assert f"{NAME}: not gone on with, the budget is spent" in capsys.readouterr().out
+    assert f"{NAME}: not resumed, the budget is spent" in capsys.readouterr().out

@@ -185,7 +185,18 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(tmp_path):
 
 
 def test_ctrl_c_on_the_command_line_ends_cleanly(tmp_path):
-    command = [sys.executable, "-m", "experiments", "run", "copy-wrnn", *TINY, "steps=100000", "-o", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments",
+        "run",
+        "-q",
+        "copy-wrnn",
+        *TINY,
+        "steps=100000",
+        "-o",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while len(RunFolder(tmp_path).rows()) < 3 and process.poll() is None:
         time.sleep(0.05)
@@ -460,7 +471,7 @@ def test_a_run_is_never_gone_on_with_under_another_config(whole):
         (["run", "copy-wrnn", "--device", "abacus"], "device must be cpu, cuda or cuda:N, got 'abacus'"),
         (["run", "copy-wrnn", "--device", "meta"], "device must be cpu, cuda or cuda:N, got 'meta'"),
         (["reproduce", "adding", "--row", "transformer"], "--row must be one of wRNN"),
-        (["reproduce", "adding", "--set", "copy.steps=9"], "copy.steps=9 is meant for a table that was not asked for"),
+        (["reproduce", "adding", "--set", "copy.steps=9"], "copy.steps=9 is meant for a table that was not requested"),
     ],
 )
 def test_the_command_line_names_what_is_wrong_in_one_line(arguments, message, capsys, tmp_path, monkeypatch):
