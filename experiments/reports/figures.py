@@ -53,6 +53,8 @@ def learning_curve(
     """Draw the held-out score against the step, a loss or an accuracy."""
     rows = folder.rows()
     name = folder.config().task.problem.score
+    if any(f"held_out_{name}" not in row for row in rows):
+        return  # nothing of it was measured
     steps, values = (np.array([row[key] for row in rows]) for key in ("step", f"held_out_{name}"))
     ax.plot(steps, values, color=color, alpha=alpha, lw=1.2, label=label)
     ax.set(xlabel="step", ylabel=MEASURES[name])
