@@ -28,9 +28,11 @@ from analysis.working_memory.recovery import (
     recover_waves,
     wave_states,
 )
+from wavefield.version import __version__
 
 __all__ = [
     "NoWaveError",
+    "__version__",
     "analytic_signal",
     "background_normalised_spectrum",
     "boundary_agreement",

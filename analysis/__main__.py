@@ -21,11 +21,13 @@ from analysis.readers import import_recording
 from analysis.readers.importing import READERS
 from wavefield.files import whole_or_nothing
 from wavefield.recordings.recording import open_recording
+from wavefield.version import __version__
 
 
 def main(argv=None) -> int:
     """Run one command. Bad input ends with a message and status 2."""
     parser = argparse.ArgumentParser(prog="python -m analysis", description="Wave diagnostics of any recording.")
+    parser.add_argument("--version", action="version", version=f"wavefield {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     runs = {"import": _import, "diagnose": _diagnose, "compare": _compare}
     _import_options(commands)
@@ -65,6 +67,7 @@ def _import_options(commands):
     command.add_argument("--start", type=float, help="seconds of the file")
     command.add_argument("--stop", type=float, help="seconds of the file")
     command.add_argument("--overwrite", action="store_true", help="replace what an interrupted import left")
+    command.add_argument("--allow-external", action="store_true", help="read files that a trusted file links to")
 
 
 def _compare_options(commands):

@@ -14,10 +14,12 @@ import argparse
 import contextlib
 import gc
 import math
+import os
 import subprocess
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -58,22 +60,17 @@ CASES = (
 WAYS = ("fused", "fused, recomputed", "reference", "reference, CUDA graphs", "nn.RNN", "nn.LSTM")
 
 
-def main(argv=None) -> int:
+def main(options: argparse.Namespace) -> int:
     """Print the table and, with --output, write it as CSV."""
-    parser = argparse.ArgumentParser(prog="python -m experiments bench", description=__doc__.splitlines()[0])
     names = [case.name for case in CASES]
-    parser.add_argument("--case", action="append", choices=names, help="may be repeated; all by default")
-    parser.add_argument("--way", action="append", choices=WAYS, help="may be repeated; all by default")
-    parser.add_argument("--repeats", type=int, default=5, help="timings of each, of which the best counts")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("-o", "--output", help="CSV to write")
-    parser.add_argument("--memory", nargs=2, metavar=("CASE", "WAY"), help="print the peak memory of one step and stop")
-    options = parser.parse_args(argv)
+    for name, known in (("case", names), ("way", WAYS)):
+        if unknown := set(getattr(options, name) or ()) - set(known):
+            raise ValueError(f"--{name} must be one of {', '.join(known)}, got {unknown.pop()!r}")
     cases = {case.name: case for case in CASES}
     if options.memory:
         print(_peak_memory(cases[options.memory[0]], options.memory[1]))
         return 0
-    device = torch.device(options.device)
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     machine = {"device": device_name(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     machine |= {"commit": commit()}
     print(", ".join(f"{name} {value}" for name, value in machine.items()))
@@ -243,8 +240,9 @@ def _memory(case, way, device):
     """Peak memory of one step above that of the imports, in MB; on a CPU from a process of its own."""
     if device.type == "cuda":
         return peak_memory(device)
-    command = [sys.executable, "-m", "experiments", "bench", "--memory", case.name, way]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = [sys.executable, "-P", "-m", "experiments", "bench", "--memory", case.name, way]  # not what lies here
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path})
     return float(done.stdout) if done.returncode == 0 else math.nan  # more than the machine has
 
 

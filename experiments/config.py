@@ -8,6 +8,7 @@ what the paper chose where its choice depends on the task (`when` names the sett
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -18,11 +19,10 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from experiments.commands import CONFIGS
 from experiments.models import Model
 from experiments.strict import STRICT
 from experiments.tasks.problems import Task
-
-CONFIGS = Path(__file__).parent / "configs"
 
 
 class ConfigError(ValueError):
@@ -111,6 +111,8 @@ def read_source(source: str | Path) -> dict:
         raise ConfigError(f"no config file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is not a config: its values are nested too deeply") from None
     source = {"name": path.stem} | tables
     _check_shape(source)
     return source
@@ -175,7 +177,11 @@ def _place(tables, setting):
     key, equals, text = setting.partition("=")
     if not equals or not key or not text:
         raise ConfigError(f"a setting is written key=value, got {setting!r}")
-    return *_find(tables, key.strip()), _value(text.strip())
+    table, key = _find(tables, key.strip())
+    value = _value(text.strip())
+    if isinstance(value, float) and value.is_integer() and key in _fields(tables, int).get(table, ()):
+        value = int(value)  # 2e4 steps
+    return table, key, value
 
 
 def _find(tables, key):
@@ -190,22 +196,28 @@ def _find(tables, key):
     if homes:
         raise ConfigError(f"{key} is a key of {' and '.join(homes)}: write {homes[0]}.{key}")
     known = ", ".join(sorted({name for names in fields.values() for name in names}))
-    raise ConfigError(f"unknown key {key!r}: known are {known}")
+    others = [f"{table} {kind}" for table, cls in _classes() for kind in _kinds(cls) if key in _names(cls)]
+    elsewhere = f", it belongs to {', '.join(others)}" if others else ""
+    raise ConfigError(f"unknown key {key!r}{elsewhere}: known are {known}")
 
 
-def _fields(tables):
-    """Names of the keys that each table can have, given the kinds of task and model."""
-    found = {"training": _names(Training)}
-    for table, kinds in (("task", Task), ("model", Model)):
-        kind = tables.get(table, {}).get("kind")
-        for cls in kinds.__args__:
-            if kind in _kinds(cls):
-                found[table] = _names(cls)
+def _fields(tables, kind=None):
+    """Names of the keys that each table can have, given the kinds of task and model; with `kind` those of that type."""
+    found = {"training": _names(Training, kind)}
+    for table, cls in _classes():
+        if tables.get(table, {}).get("kind") in _kinds(cls):
+            found[table] = _names(cls, kind)
     return found
 
 
-def _names(cls):
-    return {field.name for field in fields(cls)}
+def _classes():
+    """(table, class of its settings) of all tasks and models."""
+    return [(table, cls) for table, kinds in (("task", Task), ("model", Model)) for cls in kinds.__args__]
+
+
+def _names(cls, kind=None):
+    types = get_type_hints(cls)
+    return {f.name for f in fields(cls) if kind is None or types[f.name] in (kind, kind | None)}
 
 
 def _kinds(cls):
@@ -218,9 +230,14 @@ def _lookup(tables, key):
 
 
 def _value(text):
+    """A value as TOML has it, or as people write it: True, .001, 1."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if re.fullmatch(r"[+-]?(\.\d+|\d+\.)([eE][+-]?\d+)?", text):
+        return float(text)
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

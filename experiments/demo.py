@@ -20,12 +20,8 @@ from wavefield import figures, plot
 TRAINING_STEPS = 1500
 
 
-def main(argv=None) -> int:
+def main(options: argparse.Namespace) -> int:
     """Write a recording, the events read back from it, its diagnostics and the figures into one folder."""
-    parser = argparse.ArgumentParser(prog="python -m experiments demo", description=__doc__)
-    parser.add_argument("--out", default="demo", help="folder to write (default: demo)")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(argv)
     matplotlib.use("Agg")  # pictures are written, none is shown
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)

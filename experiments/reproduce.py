@@ -1,60 +1,46 @@
 """Fill a table of the paper within a budget: ``python -m experiments reproduce adding --budget 30m``.
 
-Runs that have ended are left alone, those that were broken off go on; the first seed of every cell comes before the
-second of any.
+Runs that have ended are left alone, interrupted ones are resumed; the first seed of every cell comes before the second
+of any.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
+import json
 import os
-import signal
 import sys
 import time
 from multiprocessing.connection import wait
-from pathlib import Path
 
 import torch
 
-from experiments.commands import seconds
 from experiments.config import load_config
-from experiments.reports.report import print_table
+from experiments.reports.report import find_runs, print_table, records_of
 from experiments.reports.tables import load_table, table_names
+from experiments.runs.child import SPAWN, end_with_parent, how_it_ended, interruptible
+from experiments.runs.commands import run_options
 from experiments.runs.folder import RunFolder
 from experiments.runs.run import run_name, run_or_resume
 
 
-def main(argv=None) -> int:
+def main(options: argparse.Namespace) -> int:
     """Run what is missing, then print the tables, ours beside the paper's."""
-    parser = argparse.ArgumentParser(prog="python -m experiments reproduce", description=__doc__.splitlines()[0])
-    parser.add_argument("table", nargs="+", help=", ".join(table_names()))
-    parser.add_argument("--budget", type=seconds, default=float("inf"), help="90s, 30m, 6h; without end by default")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="default: 0")
-    parser.add_argument("--row", action="append", help="a row by its label; may be repeated; all by default")
-    parser.add_argument("--column", action="append", help="a column by its label; may be repeated; all by default")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="[TABLE.]KEY=VALUE",
-        help="of every run, or of every run of a table, as in `run`; may be repeated",
-    )
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
-    parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
-    parser.add_argument("--device", help="default: a GPU if there is one")
-    options = parser.parse_args(argv)
     if options.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {options.jobs}")
     tables = [load_table(name) for name in options.table]
     plan = _plan(tables, options)
     deadline = time.monotonic() + options.budget
     try:
-        failed = _carry_out(plan, deadline, options)
+        with interruptible():
+            failed = _carry_out(plan, deadline, options)
     finally:
-        for table in tables:
-            print_table(table, options.runs)
+        if options.json:
+            runs = find_runs(options.runs)
+            print(json.dumps([record for table in tables for record in records_of(table, runs)], indent=2))
+        elif not options.quiet:
+            for table in tables:
+                print_table(table, options.runs)
     return 1 if failed else 0
 
 
@@ -83,7 +69,7 @@ def _check_choices(tables, options):
     others = set(table_names()) - {table.name for table in tables}
     for setting in options.set:
         if setting.partition(".")[0] in others:
-            raise ValueError(f"--set {setting} is meant for a table that was not asked for")
+            raise ValueError(f"--set {setting} is meant for a table that was not requested")
 
 
 def _meant_for(table, settings):
@@ -96,7 +82,6 @@ def _meant_for(table, settings):
 def _carry_out(plan, deadline, options):
     """Run the plan, each run in a process of its own, several at a time if asked; returns those that failed."""
     waiting, running, failed = list(plan), {}, []
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         while waiting or running:
             while waiting and len(running) < options.jobs:
@@ -104,7 +89,7 @@ def _carry_out(plan, deadline, options):
                 if time.monotonic() >= deadline:
                     print(f"{folder.name}: {_without_budget(RunFolder(folder))}", flush=True)
                     continue
-                process = multiprocessing.get_context("spawn").Process(
+                process = SPAWN.Process(
                     target=_one, args=(config, settings, folder, deadline - time.monotonic(), options)
                 )
                 process.start()
@@ -114,23 +99,20 @@ def _carry_out(plan, deadline, options):
                 process.join()
                 failed += [folder] if process.exitcode else []
                 if process.exitcode < 0:
-                    what = f"killed by signal {-process.exitcode} ({signal.strsignal(-process.exitcode)})"
-                    print(f"{folder.name}: {what}", file=sys.stderr, flush=True)
-    except KeyboardInterrupt:  # they save and stop, as if asked one by one
+                    print(f"{folder.name}: {how_it_ended(process)}", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:  # the runs save and stop, each as on Ctrl-C
         for process, _ in running.values():
             process.terminate()
         for process, _ in running.values():
             process.join()
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return failed
 
 
 def _without_budget(run):
     if run.has_ended():
         return _reached(run.read_summary())
-    return f"not {'gone on with' if (run / 'config.toml').exists() else 'begun'}, the budget is spent"
+    return f"not {'resumed' if run.holds_run() else 'begun'}, the budget is spent"
 
 
 def _reached(summary):
@@ -138,14 +120,16 @@ def _reached(summary):
 
 
 def _one(config, settings, folder, budget, options):
-    """Run or go on with one run, and print what became of it; exits with 1 where it failed."""
+    """Start or resume one run, and print how it ended; exits with 1 where it failed."""
+    end_with_parent()
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // options.jobs))
     try:
         config = load_config(config, settings)
-        summary = run_or_resume(config, folder, data=options.data, device=options.device, budget=budget)
+        summary = run_or_resume(config, folder, budget=budget, **run_options(options))
     except KeyboardInterrupt:
         sys.exit(130)
     except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
         print(f"{folder.name} failed: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
-    print(f"{folder.name}: {_reached(summary)}", flush=True)
+    if not (options.quiet or options.json):
+        print(f"{folder.name}: {_reached(summary)}", flush=True)

@@ -27,12 +27,14 @@ from wavefield.recordings.writer import RecordingWriter
 from wavefield.simulation.drive import load_drive, spike_trains, spikes
 from wavefield.simulation.simulate import DivergenceError, operator_of, reverse, simulate
 from wavefield.simulation.wavelets import gaussian, ricker, tone_burst
+from wavefield.version import __version__
 
 __all__ = [
     "DivergenceError",
     "RecordingWriter",
     "Stability",
     "WaveOperator",
+    "__version__",
     "absorbing_layer",
     "capacity_against_channels",
     "capacity_against_damping",

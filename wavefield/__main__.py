@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import wavefield as wf
+from wavefield.version import __version__
 
 MOST_INPUTS = 10_000
 
@@ -41,6 +42,7 @@ def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m wavefield", description="Simulate wave fields, decode their memory, draw them."
     )
+    parser.add_argument("--version", action="version", version=f"wavefield {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
     command = commands.add_parser("simulate", help="drive a wave field and write its recording (netCDF)")

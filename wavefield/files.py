@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import platform
+import re
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +21,8 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
     """Yield a scratch path beside `path`, which takes that name when the block ends without an error.
 
     Otherwise it is deleted. The scratch file is created at once, and `size` bytes are reserved if possible, so that a
-    place that cannot be written and a disk too full are found before anything is computed.
+    place that cannot be written and a disk too full are found before anything is computed. Scratch files of `path`
+    whose writer was killed on this machine are removed.
 
     Raises
     ------
@@ -27,11 +33,13 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file to write", str(path))
-    scratch = path.with_name(
-        f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}"
-    )  # what writes it may go by the ending
+    remove_scratch(path)
+    unique = f"{_machine()}-{os.getpid()}-{secrets.token_hex(4)}"
+    # what writes it may go by the ending; absolute, so that no name of a folder is taken for an address
+    scratch = path.absolute().with_name(f".{path.stem}.{unique}.tmp{path.suffix}")
     try:
         with open(scratch, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # as the umask has it
             reserve(file, size)
             file.truncate(0)
     except OSError as error:
@@ -42,12 +50,49 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
         yield scratch
         with open(scratch, "rb+") as file:
             os.fsync(file.fileno())
+        if scratch.stat().st_mode != mode:  # of a writer that made the file anew, for its owner alone
+            scratch.chmod(stat.S_IMODE(mode))
         os.replace(scratch, path)
     except BaseException as error:
         scratch.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename != str(path):
             raise OSError(error.errno or errno.EIO, f"could not be written: {error}", str(path)) from error
         raise
+
+
+def remove_scratch(path: Path) -> None:
+    """Remove the scratch files of `path` whose process does not run any more; those of other machines stay."""
+    form = re.compile(rf"\.{re.escape(path.stem)}\.{_machine()}-(\d+)-[0-9a-f]{{8}}\.tmp{re.escape(path.suffix)}")
+    try:
+        names = os.listdir(path.parent)
+    except OSError:  # what writes there says it better
+        return
+    for name in names:
+        if (found := form.fullmatch(name)) and not _runs(int(found[1])):
+            with suppress(OSError):
+                path.with_name(name).unlink()
+
+
+@cache
+def _machine():
+    """A short name of this machine, or of the container with process numbers of its own."""
+    try:
+        numbers = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        numbers = ""
+    return hashlib.sha256(f"{platform.node()} {numbers}".encode()).hexdigest()[:6]
+
+
+def _runs(process):
+    if os.name == "nt":  # where signal 0 is not a question
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        pass
+    return True
 
 
 def reserve(file: BinaryIO, size: int) -> None:

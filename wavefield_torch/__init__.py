@@ -1,5 +1,6 @@
 """The wave operator as a trainable recurrent network: WaveRNN, its baselines, and the scan that runs it."""
 
+from wavefield.version import __version__
 from wavefield_torch import tasks
 from wavefield_torch.inspection.gradients import gradient_against_lag
 from wavefield_torch.inspection.linearise import NotLinearisableError, input_jacobian, jacobian, linearised
@@ -27,6 +28,7 @@ __all__ = [
     "Tape",
     "WaveRNN",
     "WaveRNNCell",
+    "__version__",
     "count_parameters",
     "elman",
     "free_memory",

@@ -2,31 +2,52 @@
 
 from __future__ import annotations
 
+import math
 import os
+import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import xarray as xr
-from scipy.io import loadmat
+from scipy.io import loadmat, whosmat
 
 from analysis.readers.positions import load_positions
 from analysis.readers.series import Choices, Series, to_recording
+from wavefield.recordings.external import refuse_external
+
+LARGEST = 8 * 2**30  # bytes of a variable that has to be read whole
+MOST_PACKED = 1032  # bytes that one byte of a deflated file can become
+MATLAB = {  # dtypes of its classes of numbers
+    "double": "f8", "single": "f4", "logical": "u1", "char": "U1",
+    **{f"{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}  # fmt: skip
 
 
-def read_arrays(path: str | os.PathLike, *, rate: float | str, series: str | None = None, **choices) -> xr.Dataset:
+def read_arrays(
+    path: str | os.PathLike,
+    *,
+    rate: float | str,
+    series: str | None = None,
+    allow_external: bool = False,
+    **choices,
+) -> xr.Dataset:
     """A recording from an array (time × electrode, or electrode × time) of numbers.
 
     Parameters
     ----------
     path : path
-        ``.mat`` (all versions; those of version 7.3 are read piece by piece), ``.npz`` or ``.npy``.
+        ``.mat`` (all versions; those of version 7.3 are read piece by piece), ``.npz`` or ``.npy``. Of the older
+        versions and of ``.npz``, variables of more than 8 GiB are refused.
     rate : float or str
         Samples per second, or the name of the variable in the file that says it.
     series : str, optional
-        Name of the variable with the samples. Not needed where there is only one.
+        Name of the variable with the samples. Not needed where there is only one. Other variables are not read.
+    allow_external : bool
+        Whether a ``.mat`` file of version 7.3 may keep data in other files; only for files that you trust.
     **choices
         As in `analysis.readers.import_recording`; ``positions`` may also be the name of a variable in the file. The
         number of positions decides which axis is space.
@@ -49,15 +70,19 @@ def read_arrays(path: str | os.PathLike, *, rate: float | str, series: str | Non
     >>> rec.activity.dims, float(rec.time[1])
     (('time', 'position'), 0.002)
     """
-    return to_recording(*array_series(path, series, rate=rate, choices=Choices(**choices)))
+    return to_recording(
+        *array_series(path, series, rate=rate, choices=Choices(**choices), allow_external=allow_external)
+    )
 
 
-def array_series(path: str | os.PathLike, name: str | None, *, rate, choices: Choices) -> tuple[Series, Choices]:
+def array_series(
+    path: str | os.PathLike, name: str | None, *, rate, choices: Choices, allow_external: bool = False
+) -> tuple[Series, Choices]:
     """The series and the choices with positions taken from the file; see `read_arrays`."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(2, "no such file", str(path))
-    variables, close = _variables(path)
+    variables, close = _variables(path, allow_external)
     name = _data_name(path, variables, name)
     data, where = variables[name], f"{path}: {name}"
     if len(data.shape) != 2 or data.dtype.kind not in "iuf":
@@ -86,25 +111,95 @@ def array_series(path: str | os.PathLike, name: str | None, *, rate, choices: Ch
     return series, choices
 
 
-def _variables(path: Path) -> tuple[Mapping, Callable[[], None]]:
-    """Arrays by name, and how to close the file."""
+def _variables(path: Path, allow_external: bool) -> tuple[Mapping, Callable[[], None]]:
+    """Arrays by name, each read when it is used, and how to close the file."""
     ending = path.suffix.lower()
     try:
         if ending == ".npy":
             return {"data": np.load(path, mmap_mode="r", allow_pickle=False)}, lambda: None
         if ending == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}, lambda: None
+            return _members(path), lambda: None
         if ending == ".mat" and h5py.is_hdf5(path):  # version 7.3; the axes of MATLAB's arrays are turned round
+            if not allow_external:
+                refuse_external(path)
             file = h5py.File(path)
             found = {name: _Turned(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
             return found, file.close
         if ending == ".mat":
-            found = loadmat(path).items()
-            return {name: value for name, value in found if not name.startswith("__")}, lambda: None
+            return _matlab(path), lambda: None
     except Exception as error:  # damage shows in whatever way the parsers of others trip over it
+        if str(error).startswith(f"{path}: "):
+            raise
         raise ValueError(f"{path} is not a {ending} file, or is damaged or cut off: {error}") from error
     raise ValueError(f"{path}: .mat, .npz and .npy are read as arrays")
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """An array that is read whole when it is first used; until then its shape and dtype are known."""
+
+    where: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    stored: int  # bytes, packed
+    load: Callable[[], np.ndarray]
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        size = math.prod(self.shape) * self.dtype.itemsize
+        if size > LARGEST:
+            raise ValueError(
+                f"{self.where} is an array of {size / 2**30:.3g} GiB, more than {LARGEST / 2**30:.3g} GiB: save it as "
+                ".npy or as .mat of version 7.3, which are read piece by piece"
+            )
+        if size > MOST_PACKED * self.stored + 1024:
+            raise ValueError(f"{self.where} is damaged: {self.stored} bytes cannot hold an array of {size} bytes")
+        try:
+            return self.load()
+        except Exception as error:
+            raise ValueError(f"{self.where} is damaged or cut off: {error}") from error
+
+    def __getitem__(self, index):
+        return self.values[index]
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.values, dtype=dtype)
+
+
+def _members(path):
+    """The arrays of an .npz file by their names."""
+    found = {}
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            with archive.open(info) as file:
+                version = np.lib.format.read_magic(file)
+                header = (
+                    np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = header(file)
+            found[name] = _Packed(f"{path}: {name}", shape, dtype, info.compress_size, partial(_member, path, name))
+    return found
+
+
+def _member(path, name):
+    with np.load(path, allow_pickle=False) as file:
+        return file[name]
+
+
+def _matlab(path):
+    """The arrays of a .mat file of version 5 or older by their names."""
+    size = path.stat().st_size
+    return {
+        name: _Packed(
+            f"{path}: {name}", tuple(shape), np.dtype(MATLAB.get(kind, "O")), size, partial(_matrix, path, name)
+        )
+        for name, shape, kind in whosmat(path)
+    }
+
+
+def _matrix(path, name):
+    return loadmat(path, variable_names=[name])[name]
 
 
 class _Turned:

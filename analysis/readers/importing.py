@@ -37,6 +37,7 @@ def import_recording(
     start: float | None = None,
     stop: float | None = None,
     overwrite: bool = False,
+    allow_external: bool = False,
 ) -> Path:
     """Import neural data as a recording on disk, in memory of a few blocks whatever the length.
 
@@ -72,6 +73,8 @@ def import_recording(
         Segment to import, in seconds of the file.
     overwrite : bool
         Whether the partial file of an interrupted import may be replaced.
+    allow_external : bool
+        Whether an NWB or ``.mat`` file may link to other files or keep data in them; only for files that you trust.
 
     Returns
     -------
@@ -92,9 +95,9 @@ def import_recording(
         raise ValueError(f"reader is {reader!r}: one of {READERS} is needed")
     choices = Choices(units, positions, position_units, tuple(dead), grid, spacing, start, stop)
     if reader == "arrays":
-        found, choices = array_series(path, series, rate=rate, choices=choices)
+        found, choices = array_series(path, series, rate=rate, choices=choices, allow_external=allow_external)
     elif reader == "nwb":
-        found = nwb_series(path, series)
+        found = nwb_series(path, series, allow_external=allow_external)
     elif reader == "mne":
         found = mne_series(path, series)
     else:

@@ -22,6 +22,7 @@ from analysis.fields.sensors import electrode_positions
 from analysis.readers.series import Choices, Series, need, to_recording
 from analysis.readers.units import length_factor, voltage_factor
 from wavefield.files import whole_or_nothing
+from wavefield.recordings.external import refuse_external
 
 BAD_COLUMNS = ("bad", "is_bad", "bad_channel", "dead")  # of the electrode table, as true or false
 GOOD_COLUMNS = ("good", "is_good", "good_channel")
@@ -30,7 +31,9 @@ NWB_POSITION_UNITS = "um"  # as the schema says, for both
 BLOCK_ROWS = 2**16
 
 
-def read_nwb(path: str | os.PathLike, *, series: str | None = None, **choices) -> xr.Dataset:
+def read_nwb(
+    path: str | os.PathLike, *, series: str | None = None, allow_external: bool = False, **choices
+) -> xr.Dataset:
     """A lazy recording from an electrical series of an NWB file.
 
     Parameters
@@ -39,6 +42,8 @@ def read_nwb(path: str | os.PathLike, *, series: str | None = None, **choices) -
     series : str, optional
         Name of the series, of the container it lies in (``LFP``), or its complete place in the file
         (``processing/ecephys/LFP/ElectricalSeries``). Not needed where there is only one.
+    allow_external : bool
+        Whether the file may link to other files or keep data in them; only for files that you trust.
     **choices
         As in `analysis.readers.import_recording`.
 
@@ -56,7 +61,7 @@ def read_nwb(path: str | os.PathLike, *, series: str | None = None, **choices) -
     ImportError
         Without pynwb.
     """
-    found = nwb_series(path, series)
+    found = nwb_series(path, series, allow_external=allow_external)
     try:
         return to_recording(found, Choices(**choices))
     except BaseException:
@@ -64,7 +69,7 @@ def read_nwb(path: str | os.PathLike, *, series: str | None = None, **choices) -
         raise
 
 
-def nwb_series(path: str | os.PathLike, name: str | None = None) -> Series:
+def nwb_series(path: str | os.PathLike, name: str | None = None, *, allow_external: bool = False) -> Series:
     """Find a series in an NWB file; see `read_nwb`."""
     pynwb = need("pynwb", "nwb", "reading NWB files")
     path = Path(path)
@@ -72,6 +77,8 @@ def nwb_series(path: str | os.PathLike, name: str | None = None) -> Series:
         raise FileNotFoundError(2, "no such file", str(path))
     io = None
     try:
+        if not allow_external:
+            refuse_external(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of schema versions cached in the file
             io = pynwb.NWBHDF5IO(str(path), "r")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -53,6 +53,8 @@ def learning_curve(
     """Draw the held-out score against the step, a loss or an accuracy."""
     rows = folder.rows()
     name = folder.config().task.problem.score
+    if any(f"held_out_{name}" not in row for row in rows):
+        return  # nothing of it was measured
     steps, values = (np.array([row[key] for row in rows]) for key in ("step", f"held_out_{name}"))
     ax.plot(steps, values, color=color, alpha=alpha, lw=1.2, label=label)
     ax.set(xlabel="step", ylabel=MEASURES[name])
@@ -97,9 +99,8 @@ def _first(recording):
     return recording.activity.isel(trial=0, channel=0)
 
 
-def table_curves(table: Table, records: Sequence[dict], runs: Sequence[RunFolder]) -> Picture:
-    """Draw the learning curves of all runs of a table, a panel for each column, a colour for each row."""
-    folders = {run.path.name: run for run in runs}
+def table_curves(table: Table, records: Sequence[dict], folders: Mapping[str, RunFolder]) -> Picture:
+    """Draw the learning curves of all runs of a table, a panel for each column, a colour for each row: {name: run}."""
     columns = [c for c in table.columns if any(r["column"] == c for r in records)]
     rows = [row for row in table.rows if any(r["row"] == row for r in records)]
     colours = {row: COLOURS[table.rows.index(row) % len(COLOURS)] for row in rows}

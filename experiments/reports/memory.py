@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -154,12 +153,8 @@ def _a_line(waves, ax):
     ax.set(xlabel="time (steps)", ylabel="slot, newest above")
 
 
-def main(argv=None) -> int:
+def main(options: argparse.Namespace) -> int:
     """Draw the memory of runs, a page each, and their gradients together."""
-    parser = argparse.ArgumentParser(prog="python -m experiments memory", description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="+", help="folders of runs on a history task")
-    parser.add_argument("-o", "--output", type=Path, default=Path("memory"), help="folder to write (default: memory)")
-    options = parser.parse_args(argv)
     matplotlib.use("Agg")  # pictures are written, none is shown
     options.output.mkdir(parents=True, exist_ok=True)
     folders = list(dict.fromkeys(path.resolve() for path in options.folder))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import html
 import json
+import re
 import shutil
 import statistics
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 from experiments.config import Config
 from experiments.reports.figures import table_curves
 from experiments.reports.tables import NOT_TESTED, Cell, Figure, Table, load_table, same_experiment, table_names
-from experiments.runs.folder import RunFolder, write_csv, write_text
+from experiments.runs.folder import RunFolder, read_json, write_csv, write_text
 from wavefield.plot import save_figure
 
 SMALL = ("config.toml", "metrics.csv", "summary.json", "environment.json")  # what is kept of a run in the results
@@ -26,35 +28,53 @@ COMPARED = 0.1  # of the steps that a cell asks for: no ratio for a shorter run,
 class Run:
     """What a folder holds of a run that has a summary."""
 
+    name: str  # of its folder, from the one that was searched
     folder: RunFolder
     config: Config
     summary: dict
     made: dict[str, str]  # device, threads, commit: of all pieces in which it was trained, oldest first
 
 
-def main(argv=None) -> int:
-    """Write results/TABLE.csv and TABLE.md for every table that any run belongs to, and the learning curves."""
-    parser = argparse.ArgumentParser(prog="python -m experiments report", description=__doc__)
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("report"), help="folder to write (default: report)")
-    parser.add_argument("--collect", action="store_true", help="copy the small files of the runs into OUTPUT/runs too")
-    options = parser.parse_args(argv)
+def main(options: argparse.Namespace) -> int:
+    """Write OUTPUT/runs.csv of all runs, TABLE.csv and TABLE.md for every table that any belongs to, and curves."""
     options.output.mkdir(parents=True, exist_ok=True)
+    folders = options.folders or [options.runs]
+    if missing := [folder for folder in options.folders if not folder.is_dir()]:
+        raise FileNotFoundError(f"no folder {missing[0]}")
     if options.collect:
-        _collect(options.runs, options.output / "runs")
-    runs = find_runs(options.output / "runs" if options.collect else options.runs)
+        for folder in folders:
+            _collect(folder, options.output / "runs")
+        folders = [options.output / "runs"]
+    runs = [run for folder in folders for run in find_runs(folder)]
+    every, told = [_outcome(run) for run in runs], []
+    if every:
+        write_csv(options.output / "runs.csv", every)
     for name in table_names():
         table = load_table(name)
         records = records_of(table, runs)
         if records:
             write_csv(options.output / f"{name}.csv", records)
             write_text(options.output / f"{name}.md", markdown(table, records))
-            figure = table_curves(table, records, [run.folder for run in runs])
-            save_figure(figure, options.output / f"{name}.png")
-            print(markdown(table, records))
-    if not runs:
-        print(f"no runs in {options.runs}")
+            save_figure(
+                table_curves(table, records, {run.name: run.folder for run in runs}), options.output / f"{name}.png"
+            )
+            told.append(markdown(table, records))
+    if options.json:
+        print(json.dumps(every, indent=2))
+    elif not options.quiet:
+        found = f"wrote {options.output}: {len(runs)} runs" if runs else f"no runs in {', '.join(map(str, folders))}"
+        print("\n".join([*told, found]))
     return 0
+
+
+def _outcome(run):
+    """How a run went, whether or not it belongs to a table."""
+    config, summary = run.config, run.summary
+    scores = {key: summary.get(key) for key in ("best", "best_step")}
+    for part in ("test", "best_test"):
+        scores |= {f"{part}.{name}": Figure(f"{part}.{name}", "", "").of(summary) for name in ("loss", "accuracy")}
+    about = {"run": run.name, "task": config.task.kind, "model": config.model.kind, "seed": config.training.seed}
+    return about | {key: summary[key] for key in TOLD} | scores | run.made
 
 
 def print_table(table: Table, runs: Path) -> None:
@@ -63,35 +83,41 @@ def print_table(table: Table, runs: Path) -> None:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Return the runs in a folder that have a summary; one that cannot be read is named on stderr and left out."""
-    runs = []
-    for path in sorted(Path(folder).glob("*/summary.json")):
+    """Return the runs at or below a folder that have a summary; one that cannot be read is named on stderr."""
+    runs, folder = [], Path(folder)
+    for path in sorted(folder.rglob("summary.json")):
+        name = path.parent.relative_to(folder).as_posix() if path.parent != folder else folder.name
         try:
-            runs.append(_load(RunFolder(path.parent)))
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            runs.append(_load(name, RunFolder(path.parent)))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             print(f"{path.parent} is left out of the tables: {type(error).__name__}: {error}", file=sys.stderr)
     return runs
 
 
-def _load(folder):
+def _load(name, folder):
     environment = _content(folder / "environment.json", MADE)
     pieces = [*environment.get("earlier", ()), environment]
+    if not all(isinstance(piece, dict) and piece.keys() >= set(MADE) for piece in pieces):
+        raise ValueError(f"environment.json: each of earlier must say {', '.join(MADE)}")
     made = {key: "; ".join(dict.fromkeys(str(piece[key]) for piece in pieces)) for key in MADE}
     if not folder.rows():
         raise ValueError("metrics.csv holds no evaluation")
-    return Run(folder, folder.config(), _content(folder.summary, TOLD), made)
+    return Run(name, folder, folder.config(), _content(folder.summary, TOLD), made)
 
 
 def _content(path, keys):
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     missing = [key for key in keys if key not in content]
     if missing:
         raise ValueError(f"{path.name} does not say {', '.join(missing)}")
+    for key in (key for key in ("step", "steps", "seconds", "data_share", "parameters") if key in keys):
+        if not isinstance(content[key], (int, float)):
+            raise ValueError(f"{path.name}: {key} must be a number, got {content[key]!r}")
     return content
 
 
 def records_of(table: Table, runs: list[Run]) -> list[dict]:
-    """Return one record per cell and seed: what was published, ours, and how ours came about."""
+    """Return one record per cell and seed: the published figures, ours, and how ours were made."""
     records = []
     for cell in table.cells:
         wanted = cell.resolve()
@@ -109,8 +135,7 @@ def _rank(table, run):
 
 
 def _record(table: Table, cell: Cell, seed, run: Run):
-    name = run.folder.path.name
-    record = {"table": table.name, "row": cell.row, "column": cell.column, "seed": seed, "run": name}
+    record = {"table": table.name, "row": cell.row, "column": cell.column, "seed": seed, "run": run.name}
     for figure in table.figures:
         record[f"published {figure.key}"] = cell.published.get(figure.key, "")
         record[figure.key] = figure.of(run.summary)
@@ -124,8 +149,8 @@ def _asked(run, training):
     return training.steps or run.summary["steps"] // run.config.training.epochs * training.epochs
 
 
-def _whole(record):
-    """Whether a run has all the steps that its cell asks for; one that stopped because it was solved is whole too."""
+def _complete(record):
+    """Whether a run has all the steps that its cell asks for, or stopped because it was solved."""
     return record["status"] == "solved" or record["step"] >= record["asked"]
 
 
@@ -181,12 +206,27 @@ def _shown(figure, value, spread):
 def _made(found):
     if not found:
         return [""] * 6
-    join = lambda key: "; ".join(dict.fromkeys(part for r in found for part in r[key].split("; ")))  # noqa: E731
-    reached = [f"{r['step']:,}" + ("" if _whole(r) else f" of {r['asked']:,}") for r in found]
+
+    def joined(key):
+        return "; ".join(dict.fromkeys(part for r in found for part in r[key].split("; ")))
+
+    reached = [f"{r['step']:,}" + ("" if _complete(r) else f" of {r['asked']:,}") for r in found]
     minutes = statistics.fmean(r["seconds"] for r in found) / 60
     drawing = statistics.fmean(r["data_share"] for r in found)
-    made = [", ".join(dict.fromkeys(reached)), f"{minutes:.1f}", f"{drawing:.1%}", join("device"), join("commit")]
+    made = [
+        ", ".join(dict.fromkeys(reached)),
+        f"{minutes:.1f}",
+        f"{drawing:.1%}",
+        _plain(joined("device")),
+        _plain(joined("commit")),
+    ]
     return [str(len(found)), *made]
+
+
+def _plain(text):
+    """A text that came from a file, without any meaning in Markdown or HTML."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
 
 
 def _line(cells):
@@ -195,7 +235,7 @@ def _line(cells):
 
 def _collect(runs, results):
     for run in find_runs(runs):
-        folder = results / run.folder.path.name
+        folder = results / run.name
         folder.mkdir(parents=True, exist_ok=True)
         for name in SMALL:
             shutil.copyfile(run.folder / name, folder / name)

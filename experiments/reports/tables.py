@@ -5,11 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from experiments.commands import FREE, TABLES
 from experiments.config import Config, ConfigError, load_config
 
-TABLES = Path(__file__).parents[1] / "tables"
 NOT_TESTED, NOT_REACHED = "not tested", "not reached"  # why a run has no figure
 
 
@@ -33,7 +32,9 @@ class Figure:
             if not isinstance(value, dict) or part not in value:
                 return NOT_TESTED
             value = value[part]
-        return NOT_REACHED if value is None else value
+        if value is None:
+            return NOT_REACHED
+        return value if isinstance(value, (int, float)) else NOT_TESTED
 
 
 @dataclass(frozen=True)
@@ -101,20 +102,17 @@ def load_table(name: str) -> Table:
 
 
 def same_experiment(run: Config, wanted: Config, settings: Iterable[str]) -> bool:
-    """Whether a run belongs to a cell: the same but for its seed, its length and when it was looked at.
+    """Whether a run belongs to a cell: the same but for its seed, its length and its evaluations.
 
     A length that the cell itself sets has to be the same.
     """
     return _compared(run, settings) == _compared(wanted, settings)
 
 
-_FREE = ("seed", "steps", "epochs", "evaluate_every", "patience", "stop_when_solved", "record_at")
-
-
 def _compared(config, settings):
     fixed = {setting.partition("=")[0].rpartition(".")[2] for setting in settings}
     content = config.to_dict()
-    training = {k: v for k, v in content["training"].items() if k not in _FREE or k in fixed}
+    training = {k: v for k, v in content["training"].items() if k not in ("seed", *FREE) or k in fixed}
     return content["task"], content["model"], training
 
 

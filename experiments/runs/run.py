@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import os
 import shlex
+import shutil
 import signal
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from experiments.config import Config, Training
+from experiments.config import Config, Training, to_toml
 from experiments.generators import WEIGHTS, generator_for
-from experiments.runs.folder import RunFolder, peak_memory, write_text
+from experiments.runs.folder import RunFolder, device_name, peak_memory, write_text
 from experiments.tasks.problem import Problem, load_problem
 from wavefield_torch import (
     CheckpointError,
@@ -38,6 +39,7 @@ from wavefield_torch import (
 )
 
 CHECKPOINT_SECONDS = 60.0
+BEST, BEST_BEFORE_END = "best.safetensors", "checkpoints/best-before-end.safetensors"
 LAST = 10  # evaluations, of which the median is the final figure
 NOT_FINITE = "not finite"
 RECORDED = 4  # sequences whose hidden states are kept
@@ -57,6 +59,7 @@ class Progress:
     solved_at: int | None = None
     reference_solved_at: int | None = None
     problem: dict = field(default_factory=dict)  # the state of the problem: the stage of a curriculum
+    before_end: dict | None = None  # what an evaluation at the last step changed, where it was not one of the schedule
     ended: str | None = None  # why: "finished", "solved", "no improvement", "not finite: …"
 
 
@@ -76,6 +79,10 @@ class Options:
         Time between checkpoints.
     report : callable (step, score), optional
         Called at every evaluation; raises to end the run (pruning).
+    bar : bool
+        Whether progress is shown by a bar, where stderr is a terminal.
+    log : callable (line), optional
+        Called with a line of text when the run begins, at every evaluation and when it ends.
     """
 
     device: str | None = None
@@ -83,6 +90,8 @@ class Options:
     budget: float = math.inf
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     report: Callable[[int, float], None] | None = None
+    bar: bool = True
+    log: Callable[[str], None] | None = None
 
 
 @dataclass
@@ -124,18 +133,23 @@ def start(config: Config, path: str | os.PathLike, **options: Any) -> dict:
     """
     session = _prepare(config, RunFolder(path), Options(**options))
     with session.folder.in_use():
-        session.folder.create(config, session.problem.fixed)
-        return _train(session)
+        return _begin(session)
 
 
-def resume(path: str | os.PathLike, **options: Any) -> dict:
+def resume(path: str | os.PathLike, settings: Sequence[str] = (), **options: Any) -> dict:
     """Resume the run in the folder `path` from its last intact checkpoint; return the summary.
 
-    A run that has ended is left alone, and neither data nor device are looked for.
+    A run that has ended is left alone, and neither data nor device are looked for, unless its length is changed: by
+    `settings` or in its config.toml. It then continues as if that length had been requested at the start, bit for bit
+    on a CPU with the same number of threads; only evaluations that are past are not made again where `evaluate_every`
+    changes.
 
     Parameters
     ----------
     path : path
+    settings : sequence of str
+        ``key=value`` of what may change within a run: steps, epochs, patience, evaluate_every, stop_when_solved,
+        record_at.
     **options
         Those of `Options`.
 
@@ -144,26 +158,130 @@ def resume(path: str | os.PathLike, **options: Any) -> dict:
     FileNotFoundError
         If there is no run.
     CheckpointError
-        If every checkpoint is damaged.
+        If every checkpoint is damaged, or they are gone.
     RunInUseError
         If another process trains into the folder.
     ValueError
-        If the permutation or the noise is not that of its beginning.
+        If any other setting was changed, the data or what the task draws once are not those of its beginning, the run
+        would have ended earlier with these settings, or it was written by a newer version.
     """
     folder = RunFolder(path)
-    config = folder.config()
-    if folder.has_ended():
+    config = folder.config(settings)
+    if not folder.changes(config) and folder.has_ended():
         return folder.read_summary()
+    session = _prepare(config, folder, Options(**options))
     with folder.in_use():
-        session = _prepare(config, folder, Options(**options))
-        folder.check_fixed(session.problem.fixed)
-        stored = folder.restore(session.model, session.optimizer)
-        session.progress = Progress(**(stored or {}))
-        session.problem.restore(session.progress.problem)
-        if session.progress.ended:  # and was killed before its summary was written
-            return _finish(session)
-        folder.forget_after(session.progress.step or -1)  # step 0 is evaluated again
+        return _continue(session)
+
+
+def run_or_resume(config: Config, path: str | os.PathLike, **options: Any) -> dict:
+    """Start the run, resume it, or return the summary of one that has ended; options as in `Options`.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a run of another config.
+    """
+    folder = RunFolder(path)
+    if folder.holds_run():
+        folder.changes(config, allowed=())
+        if folder.has_ended():
+            return folder.read_summary()
+    session = _prepare(config, folder, Options(**options))
+    with folder.in_use():  # only now is it certain whether there is a run
+        if not folder.holds_run():
+            return _begin(session)
+        folder.changes(config, allowed=())
+        return folder.read_summary() if folder.has_ended() else _continue(session)
+
+
+def _begin(session):
+    """Create the folder of the run and train; a run that fails before its first step leaves none."""
+    session.folder.create(session.config, session.problem.fixed, session.problem.data)
+    try:
         return _train(session)
+    except Exception:
+        if session.progress.step == 0 and not session.folder.checkpoints():
+            session.folder.discard()
+        raise
+
+
+def _continue(session):
+    """Restore the last checkpoint and train on, with the changes that a run allows."""
+    folder, config, problem = session.folder, session.config, session.problem
+    changed = folder.changes(config)
+    folder.check_data(problem.data)
+    folder.check_fixed(problem.fixed)
+    stored = folder.restore(session.model, session.optimizer)
+    progress = session.progress = Progress(**(stored or {}))
+    if stored is None and (reached := folder.rows()):
+        print(
+            f"{folder.path} holds no checkpoint, though it had reached step {reached[-1]['step']:.0f}: training begins "
+            "again from step 0",
+            file=sys.stderr,
+        )
+    problem.restore(progress.problem)
+    if changed:
+        _check_changes(session, changed)
+        write_text(folder / "config.toml", to_toml(config))
+        if stored is not None:
+            _reopen(session)
+        folder.write_record(config, problem.data)  # last: until then the change is found again after a kill
+    if progress.ended:  # with these settings too, or it was killed before its summary was written
+        return _finish(session)
+    folder.forget_after(progress.step or -1)  # step 0 is evaluated again
+    return _train(session)
+
+
+def _check_changes(session, changed):
+    """Check that the run would have come to where it is with the changed settings as well, else raise ValueError."""
+    training, progress, folder = session.training, session.progress, session.folder
+    step, before = progress.step, progress.before_end or {}
+    if session.steps < step:
+        raise ValueError(
+            f"{folder.path} has taken {step} steps: training must be at least as long, got {session.steps}"
+        )
+    missing = [s for s in training.record_at if s < step and not _recording(folder, s).exists()]
+    if "training.record_at" in changed and missing:
+        raise ValueError(f"training.record_at holds steps that are past without a recording: {missing}")
+    score, better = f"held_out_{session.problem.score}", _better(session.problem)
+    best = None
+    for row in folder.rows() if training.patience else ():
+        if best is None or better(row[score], best[score]):
+            best = row
+        ended = (row["step"] - best["step"]) // training.evaluate_every >= training.patience
+        if ended and row["step"] < step:
+            raise ValueError(
+                f"training.patience={training.patience} would have ended the run at step {row['step']:.0f}"
+            )
+    solved_at = before.get("solved_at", progress.solved_at)
+    solved = solved_at is not None and _solved(progress, session.problem)
+    if training.stop_when_solved and solved and (at := max(solved_at, progress.reference_solved_at or 0)) < step:
+        raise ValueError(f"training.stop_when_solved=true would have ended the run at step {at}")
+
+
+def _reopen(session):
+    """Undo the end of a run, unless its settings still end it here."""
+    progress, folder = session.progress, session.folder
+    if (progress.ended or "").startswith(NOT_FINITE):
+        return
+    progress.ended = "finished" if progress.step == session.steps else None
+    if progress.before_end and not progress.ended:
+        if progress.before_end["best_step"] != progress.best_step:
+            with suppress(FileNotFoundError):  # the best model was damaged then: the summary says so
+                shutil.copyfile(folder / BEST_BEFORE_END, folder / BEST)
+        vars(progress).update(progress.before_end, before_end=None)
+        folder.forget_after(progress.step - 1)
+    if progress.step in {row["step"] for row in folder.rows()}:
+        _end_if_due(session)
+    elif progress.ended:
+        _evaluate_at_end(session)
+    if progress.step in session.training.record_at and not _recording(folder, progress.step).exists():
+        _record_if_asked(session)
+    _save(session)
+    if not progress.ended:
+        summary = folder.read_summary() | {"status": "paused", "steps": session.steps}
+        write_text(folder.summary, json.dumps(summary, indent=2) + "\n")
 
 
 def _prepare(config, folder, options):
@@ -211,6 +329,9 @@ def _train(session):
     """Take steps until the end, the budget or a signal; whatever happens, the state that was reached is kept."""
     progress, began = session.progress, monotonic()
     earlier, first, saved_at = progress.seconds, progress.step, began
+    _log(
+        session, f"{session.folder.path}: step {progress.step:,} of {session.steps:,}, on {device_name(session.device)}"
+    )
     with _signals(session.stop), _bar(session) as bar:
         if first == 0:
             session.folder.note_environment(session.device, 0)
@@ -227,8 +348,10 @@ def _train(session):
             now = monotonic()
             progress.seconds = earlier + now - began
             bar.update()
-            if progress.step % session.training.evaluate_every == 0 or progress.step == session.steps:
+            if progress.step % session.training.evaluate_every == 0:
                 bar.set_postfix_str(f"{session.problem.score} {_evaluate(session):.3g}", refresh=False)
+            elif progress.step == session.steps:
+                _evaluate_at_end(session)
             _record_if_asked(session)
             if now - saved_at >= session.options.checkpoint_seconds:
                 _save(session)
@@ -265,7 +388,7 @@ def _set_rate(session):
 
 def _evaluate(session):
     """Score the held-out data, append the scores to the table and act on them; return the score."""
-    progress, problem, training = session.progress, session.problem, session.training
+    progress, problem = session.progress, session.problem
     session.model.eval()
     scores = problem.evaluate(session.model)
     session.model.train()
@@ -274,19 +397,45 @@ def _evaluate(session):
     row = {"step": progress.step, "seconds": round(progress.seconds, 3), "training_loss": mean}
     session.folder.append(row | {f"held_out_{name}": scores[name] for name in problem.metrics})
     score = scores[problem.score]
-    if progress.best is None or (score > progress.best if problem.higher_is_better else score < progress.best):
+    if progress.best is None or _better(problem)(score, progress.best):
         progress.best, progress.best_step = score, progress.step
-        save_checkpoint(session.folder / "best.safetensors", session.model, progress={"step": progress.step})
+        save_checkpoint(session.folder / BEST, session.model, progress={"step": progress.step})
     if progress.solved_at is None and progress.step and problem.solved(scores):
         progress.solved_at = progress.step
-    if training.stop_when_solved and _solved(progress, problem):
+    _end_if_due(session)
+    best = f", the best so far at step {progress.best_step:,}" if progress.best_step != progress.step else ""
+    _log(session, f"step {progress.step:,}, held-out {problem.score} {score:.4g}{best}, {progress.seconds:.0f} s")
+    if session.options.report is not None:
+        session.options.report(progress.step, score)
+    return score
+
+
+def _evaluate_at_end(session):
+    """Evaluate at a last step that is not one of the schedule, so that a longer run can undo it."""
+    progress, folder = session.progress, session.folder
+    before = {key: getattr(progress, key) for key in ("loss_sum", "loss_count", "best", "best_step", "solved_at")}
+    with suppress(CheckpointError, FileNotFoundError):  # a damaged one is told of by the summary
+        if load_checkpoint(folder / BEST)["step"] == progress.best_step:  # else the kept one stands, of before a kill
+            (folder / BEST_BEFORE_END).parent.mkdir(exist_ok=True)
+            shutil.copyfile(folder / BEST, folder / BEST_BEFORE_END)
+    score = _evaluate(session)
+    progress.before_end = before
+    return score
+
+
+def _end_if_due(session):
+    """Note the end of a run that is solved or does not improve any more."""
+    progress, training = session.progress, session.training
+    if training.stop_when_solved and _solved(progress, session.problem):
         progress.ended = "solved"
     waited = (progress.step - progress.best_step) // training.evaluate_every
     if training.patience and waited >= training.patience:
         progress.ended = progress.ended or "no improvement"
-    if session.options.report is not None:
-        session.options.report(progress.step, score)
-    return score
+
+
+def _better(problem):
+    """The comparison of two scores."""
+    return operator.gt if problem.higher_is_better else operator.lt
 
 
 def _solved(progress, problem):
@@ -297,7 +446,11 @@ def _solved(progress, problem):
 
 def _record_if_asked(session):
     if session.progress.step in session.training.record_at:
-        _record(session, session.folder / f"hidden-{session.progress.step:08d}.nc")
+        _record(session, _recording(session.folder, session.progress.step))
+
+
+def _recording(folder, step):
+    return folder / f"hidden-{step:08d}.nc"
 
 
 def _record(session, path):
@@ -317,14 +470,19 @@ def _save(session):
 
 @contextmanager
 def _signals(received):
-    """Note Ctrl-C and a request to terminate; the current step is finished and kept. A second Ctrl-C interrupts it."""
+    """Note Ctrl-C, a request to terminate or the end of the terminal; a second Ctrl-C interrupts at once.
+
+    The current step is finished, and its state kept.
+    """
 
     def note(number, _):
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     try:
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        heeded = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # nohup ignores one
+        before = {number: signal.signal(number, note) for number in heeded}
     except ValueError:  # not the main thread, which alone receives signals
         before = {}
     try:
@@ -336,7 +494,13 @@ def _signals(received):
 
 def _bar(session):
     progress = session.progress
-    return tqdm(total=session.steps, initial=progress.step, desc=session.folder.path.name, unit="step", disable=None)
+    about = {"total": session.steps, "initial": progress.step, "desc": session.folder.path.name, "unit": "step"}
+    return tqdm(**about, disable=None if session.options.bar else True)
+
+
+def _log(session, line):
+    if session.options.log is not None:
+        session.options.log(line)
 
 
 # --------------------------------------------------------------------------------------------------- the summary
@@ -349,6 +513,7 @@ def _finish(session):
     if not (interrupted and "best_test" in folder.read_summary()):
         summary = _summary(session) | ({} if interrupted else _scores(session))
         write_text(folder.summary, json.dumps(_nan_as_null(summary), indent=2) + "\n")
+    _log(session, f"{folder.path}: {folder.read_summary()['status']} at step {progress.step:,}")
     if session.stop:
         again = f"python -m experiments resume {shlex.quote(str(folder.path))}"
         print(f"stopped at step {progress.step}; resume it with: {again}", file=sys.stderr)
@@ -388,7 +553,7 @@ def _scores(session):
         scores["test"] = problem.test(session.model)
         _record(session, folder / "hidden.nc")
     try:
-        load_checkpoint(folder / "best.safetensors", session.model)
+        load_checkpoint(folder / BEST, session.model)
     except (CheckpointError, FileNotFoundError) as error:
         print(f"the best model is not tested: {error}", file=sys.stderr)
         return scores | {"best_test": None}
@@ -404,31 +569,6 @@ def _nan_as_null(value):
 def _median_of_last(folder, problem):
     rows = folder.rows()[-LAST:]
     return {name: statistics.median(row[f"held_out_{name}"] for row in rows) for name in problem.metrics}
-
-
-def run_or_resume(config: Config, path: str | os.PathLike, **options: Any) -> dict:
-    """Start the run, resume it, or return the summary of one that has ended; options as in `Options`.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds a run of another config.
-    """
-    if not (Path(path) / "config.toml").is_file():
-        return start(config, path, **options)
-    wanted, found = _settings(config), _settings(RunFolder(path).config())
-    keys = [key for key in found | wanted if found.get(key) != wanted.get(key)]
-    if keys:
-        differing = ", ".join(f"{key} is {found.get(key)!r}, not {wanted.get(key)!r}" for key in keys)
-        raise ValueError(f"{path} holds a run of another config ({differing}): name another folder")
-    return resume(path, **options)
-
-
-def _settings(config):
-    """All settings by their keys, each with its table, as in `key=value`."""
-    tables = config.to_dict()
-    name = tables.pop("name")
-    return {"name": name} | {f"{table}.{key}": value for table, inner in tables.items() for key, value in inner.items()}
 
 
 def run_name(config: Config, settings: Sequence[str]) -> str:

@@ -1,9 +1,10 @@
 """Search the settings of a config: ``python -m experiments sweep psmnist-wrnn --trials 40``.
 
-The study is an Optuna one in an SQLite file; trials run on the workers of a Dask cluster, on this machine unless an
-address is given, each in a run folder of its own. Nothing is lost when a worker or the sweep itself is killed: another
-worker takes up the trial of a lost one from its last checkpoint, and a sweep that is started again goes on with its
-study. A trial that fails on its own is noted as failed, and the others go on. One sweep at a time may use a folder.
+The study is an Optuna one in an SQLite file. Trials run in processes of this machine, which talk to the sweep through
+pipes, or on the workers of a Dask cluster if its address is given; each has a run folder of its own. Nothing is lost
+when a worker or the sweep itself is killed: another worker resumes the trial of a lost one from its last checkpoint,
+and a sweep that is started again continues its study. A trial that fails on its own is noted as failed, and the others
+continue. A folder holds one sweep at a time, and a second one is refused.
 """
 
 from __future__ import annotations
@@ -14,53 +15,39 @@ import json
 import logging
 import math
 import os
+import shlex
+import sqlite3
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, wait
+from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import optuna
-from dask.distributed import Client, KilledWorker, LocalCluster, wait
-from optuna.exceptions import UpdateFinishedTrialError
+from dask.distributed import Client, KilledWorker
+from distributed.comm.core import CommClosedError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
+from sqlalchemy.exc import DatabaseError
+from sqlalchemy.pool import NullPool
 from tqdm import tqdm
 
 from experiments.config import ConfigError, read_source, resolve, to_toml
-from experiments.runs.folder import RunInUseError, write_text
+from experiments.runs.child import Processes, ProcessLostError, interruptible
+from experiments.runs.commands import run_options
+from experiments.runs.folder import RunFolder, RunInUseError, write_text
 from experiments.runs.run import NOT_FINITE, run_or_resume
 
 POLL_SECONDS = 2.0
-GIVEN_UP = 5  # times that a task is begun again after Dask gave it up, each for a few workers it lost
-SLURM = """
-On a SLURM cluster start workers with dask-jobqueue, of one thread each, since every thread of a worker runs a trial:
-cluster = SLURMCluster(cores=1, processes=1, job_cpu=8, memory="32GB", walltime="08:00:00",
-job_script_prologue=["export OMP_NUM_THREADS=8 NUMBA_NUM_THREADS=8"]); cluster.scale(jobs=10). Let that Python run on,
-and give cluster.scheduler_address as --scheduler. All workers need this package and must see the folder of the sweep
-and that of the data under the same paths, on a file system that keeps locks. When a worker runs out of time, another
-one goes on with its trial.
-"""
+GIVEN_UP = 5  # times that a task is begun again after its worker was lost
 
 
-def main(argv=None) -> int:
-    """Run trials until there are as many as asked for; then write the table of trials and the best config."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments sweep",
-        description=__doc__.splitlines()[0],
-        epilog=SLURM,
-    )
-    parser.add_argument("config", help="as in `run`; its table [search] names the settings and the values to try")
-    parser.add_argument("settings", nargs="*", metavar="key=value", help="settings that all trials share")
-    parser.add_argument("--trials", type=int, help="in all, with those of earlier calls (default: 40, or the grid)")
-    parser.add_argument("--grid", action="store_true", help="the paper's grid, each point once, instead of TPE")
-    parser.add_argument("--scheduler", help="address of a Dask scheduler; by default workers on this machine")
-    parser.add_argument("--workers", type=int, default=2, help="on this machine (default: 2)")
-    parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0); training has its own")
-    parser.add_argument("-o", "--output", type=Path, help="folder of the sweep (default: runs/sweep-CONFIG)")
-    parser.add_argument("--data", help="folder of the data sets (default: WAVEFIELD_DATA)")
-    parser.add_argument("--device", help="default: a GPU if there is one")
-    options = parser.parse_intermixed_args(argv)
+def main(options: argparse.Namespace) -> int:
+    """Run trials until there are as many as requested; then write the table of trials and the best config."""
     for name, value in (("--trials", options.trials), ("--workers", options.workers)):
         if value is not None and value < 1:
             raise ConfigError(f"{name} must be at least 1, got {value}")
@@ -78,19 +65,35 @@ def main(argv=None) -> int:
         "seed": options.seed,
         "data": options.data and str(Path(options.data).resolve()),
         "device": options.device,
+        "checkpoint_seconds": options.checkpoint,
     }
-    study = _study(work)
-    _claim(study, work)
-    _take_up(study, lambda trial: True)  # left behind when a sweep was killed
-    wanted = _wanted(options.trials, study, work)
-    with _client(options) as client:
-        _drive(client, study, work, wanted)
-    _conclude(study, work, folder)
-    return 0
+    with _only_sweep(folder), interruptible():
+        study = _study(work)
+        _claim(study, work)
+        wanted = _wanted(options.trials, study, work)
+        try:
+            with _workers(options) as workers:
+                _drive(workers, study, work, wanted, **_shown(options))
+        except KeyboardInterrupt:
+            again = shlex.join(["python", "-m", "experiments", *options.again])
+            print(f"stopped after {_ended(study)} of {wanted} trials; continue with: {again}", file=sys.stderr)
+            raise
+        return _conclude(study, work, folder, options.json)
+
+
+@contextmanager
+def _only_sweep(folder: Path) -> Iterator[None]:
+    """Refuse a second sweep in the folder; the lock ends with the process."""
+    try:
+        lock = filelock.FileLock(folder / ".sweep.lock", timeout=0).acquire()
+    except filelock.Timeout:
+        raise RunInUseError(f"{folder} is in use by another sweep: wait for its end, or name another folder") from None
+    with lock:
+        yield
 
 
 def _search(source, settings):
-    """Values to try by setting, each checked before any trial starts; those that were fixed are left out."""
+    """Values to try by setting, each checked before any trial starts; fixed ones are left out."""
     fixed = {setting.partition("=")[0].rpartition(".")[2] for setting in settings}
     search = {key: values for key, values in source.get("search", {}).items() if key not in fixed}
     if not search:
@@ -102,7 +105,7 @@ def _search(source, settings):
 
 
 def _claim(study, work):
-    """Note in the study what it searches; a sweep of anything else may not go on with it."""
+    """Note in the study what it searches; a sweep of anything else may not continue it."""
     searched = {key: work[key] for key in ("source", "settings", "search", "grid")}
     before = study.user_attrs.get("searched")
     if before is None:
@@ -111,11 +114,13 @@ def _claim(study, work):
     changed = [key for key in searched if searched[key] != before[key]]
     if changed:
         what = ", ".join(f"{key} {before[key]}" for key in changed if key != "source") or "another config"
-        raise ConfigError(f"{work['folder']} holds another search, of {what}: go on with that, or name another folder")
+        raise ConfigError(
+            f"{work['folder']} holds another search, of {what}: continue that one, or name another folder"
+        )
 
 
 def _wanted(trials, study, work):
-    """How many trials there are to be: of a grid at most its points."""
+    """The number of trials to make: of a grid at most its points."""
     if not work["grid"]:
         return 40 if trials is None else trials
     points = _enqueue_grid(study, work["search"])
@@ -135,51 +140,82 @@ def _setting(key, value):
 
 
 @contextmanager
-def _client(options):
+def _workers(options: argparse.Namespace) -> Iterator[Executor]:
+    """The executor of the trials: the workers of a cluster, or processes of this machine."""
     if options.scheduler:
-        with Client(options.scheduler) as client:
-            yield client
+        with _cluster(options.scheduler) as workers:
+            yield workers
         return
     threads = max(1, (os.cpu_count() or 1) // options.workers)
     for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        os.environ.setdefault(name, str(threads))  # read by the workers when they start
-    workers = {"n_workers": options.workers, "threads_per_worker": 1, "dashboard_address": None}
-    with LocalCluster(**workers) as cluster, Client(cluster) as client:
-        yield client
+        os.environ.setdefault(name, str(threads))  # read by the processes when they start
+    workers = Processes(options.workers)
+    try:
+        yield workers
+    finally:
+        workers.shutdown(cancel_futures=True)
 
 
-def _drive(client, study, work, wanted):
-    """Keep as many trials on the way as are missing, until none is."""
-    pending, given_up, number = {}, Counter(), len(study.get_trials(deepcopy=False))
-    with tqdm(total=wanted, initial=min(_ended(study), wanted), desc="sweep", unit="trial", disable=None) as bar:
-        while _ended(study) < wanted or pending:
-            missing = wanted - _ended(study) - len(pending)
-            for _ in range(missing):
-                pending[client.submit(run_trial, work, number, pure=False)] = number
+@contextmanager
+def _cluster(address: str) -> Iterator[Executor]:
+    try:
+        client = Client(address)
+    except (OSError, ValueError) as error:
+        raise OSError(f"no Dask scheduler answers at {address}: {error}") from None
+    with client:
+        try:
+            yield client.get_executor(pure=False)
+        except (CommClosedError, CancelledError) as error:
+            raise OSError(
+                f"the Dask scheduler at {address} was lost ({type(error).__name__}: {error}): start it again, then the "
+                "same sweep, which continues where it was"
+            ) from None
+
+
+def _drive(workers: Executor, study, work, wanted, *, bar=True, log=None):
+    """Keep as many trials running as are missing, until none is."""
+    trials = study.get_trials(deepcopy=False)
+    number = 1 + max([trial.user_attrs.get("task", -1) for trial in trials], default=-1)
+    pending, given_up = {}, Counter()
+    with tqdm(
+        total=wanted, initial=min(_ended(study), wanted), desc="sweep", unit="trial", disable=None if bar else True
+    ) as shown:
+        while True:
+            elsewhere = _requeue(study, work, pending.values(), others=True)
+            for _ in range(wanted - _ended(study) - len(pending) - elsewhere):
+                pending[workers.submit(run_trial, work, number)] = number
                 number += 1
-            with suppress(TimeoutError):
-                wait(list(pending), timeout=POLL_SECONDS, return_when="FIRST_COMPLETED")
-            for future in [future for future in pending if future.done()]:
+            if not (pending or elsewhere):
+                return
+            done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            if not pending:
+                time.sleep(POLL_SECONDS)
+            for future in done:
                 task, failure = pending.pop(future), None
-                if future.status == "error" and isinstance(future.exception(), KilledWorker):
+                try:
+                    failure = future.result()  # what no trial can mend, such as a full disk, is raised here
+                except (KilledWorker, ProcessLostError):
                     given_up[task] += 1
                     if given_up[task] <= GIVEN_UP:
-                        pending[client.submit(run_trial, work, task, pure=False)] = task
+                        pending[workers.submit(run_trial, work, task)] = task
                     else:
-                        failure = _fail_lost(study, task)
-                elif future.status in ("error", "finished"):
-                    failure = future.result()  # what no trial can mend, such as a full disk, is raised here
+                        failure = _fail_lost(study, work, task)
                 if failure:
-                    bar.write(failure, file=sys.stderr)
-            bar.n = min(_ended(study), wanted)
-            bar.refresh()
+                    shown.write(failure, file=sys.stderr)
+            if log and done:
+                log(f"{min(_ended(study), wanted)} of {wanted} trials have ended")
+            shown.n = min(_ended(study), wanted)
+            shown.refresh()
 
 
 def _ended(study):
-    """Trials that came to an end of their own, not those whose worker was lost."""
-    trials = study.get_trials(deepcopy=False)
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    return sum(t.state in ended or (t.state == TrialState.FAIL and "reason" in t.user_attrs) for t in trials)
+    """The number of trials that ended by themselves, without those whose worker was lost."""
+    return sum(_is_over(trial) for trial in study.get_trials(deepcopy=False))
+
+
+def _is_over(trial):
+    failed = trial.state == TrialState.FAIL and "reason" in trial.user_attrs
+    return failed or trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 # ---------------------------------------------------------------------------------------------- on the workers
@@ -188,12 +224,15 @@ def _ended(study):
 def run_trial(work: dict, number: int) -> str | None:
     """Run the next trial of the study; `number` is that of the task, and seeds what the sampler draws.
 
-    Dask gives the task of a lost worker to another one: what the lost one had begun is then taken up first. Returns
-    what to say of a trial that failed, None of any other.
+    The task of a lost worker is given to another one, which first resumes the trial that the lost one had begun.
+    Returns a message about a trial that failed, None for any other.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _study(work, number)
-    _take_up(study, lambda trial: trial.user_attrs.get("task") == number)
+    while _requeue(study, work, [number]):
+        time.sleep(POLL_SECONDS)  # its worker was taken for lost, but still trains
+    if any(trial.user_attrs.get("task") == number and _is_over(trial) for trial in study.get_trials(deepcopy=False)):
+        return None  # it was lost after its trial had ended
     trial = study.ask()
     if "folder" not in trial.user_attrs:
         trial.set_user_attr("folder", f"trial-{trial.number:04d}")
@@ -203,7 +242,7 @@ def run_trial(work: dict, number: int) -> str | None:
     except optuna.TrialPruned:
         study.tell(trial, state=TrialState.PRUNED)
         return None
-    except UpdateFinishedTrialError:  # it was taken for lost: another task goes on with it
+    except UpdateFinishedTrialError:  # it was taken for lost: another task resumes it
         return None
     except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
         return _fail(study, trial, f"{type(error).__name__}: {error}")
@@ -214,39 +253,61 @@ def run_trial(work: dict, number: int) -> str | None:
 
 
 def _fail(study, trial, reason):
-    """Note that a trial failed, of which the sampler learns nothing; return what to say of it."""
+    """Note that a trial failed, of which the sampler learns nothing; return a message about it."""
     trial.set_user_attr("reason", reason)
     study.tell(trial, state=TrialState.FAIL)
     return f"{trial.user_attrs['folder']} failed: {reason}"
 
 
-def _fail_lost(study, number):
-    """Note that the trial of a task failed whose workers were lost over and over; return what to say of it."""
+def _fail_lost(study, work, number):
+    """Note that a trial failed whose workers were lost again and again; return a message about it."""
     for begun in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if begun.user_attrs.get("task") == number:
-            return _fail(study, optuna.Trial(study, begun._trial_id), "its workers were lost over and over")
-    raise ChildProcessError("workers are lost over and over before they begin a trial: see their logs")
+        if begun.user_attrs.get("task") == number and not _is_alive(begun, work):
+            return _fail(study, optuna.Trial(study, begun._trial_id), "its workers were lost again and again")
+    raise ChildProcessError("workers are lost again and again before they begin a trial: see their logs")
 
 
-def _take_up(study, lost):
-    """Close the trials that were broken off and put them in the queue again, to go on in their folders.
+def _requeue(study, work, tasks, *, others=False) -> int:
+    """Close the trials of tasks whose process is gone and put them into the queue, to be resumed in their folders.
 
-    One whose worker is alive after all, out of reach, stops when it next tells its score.
+    With `others` the trials of all tasks but these. Returns how many of them are alive, which are left alone: a process
+    holds the lock of their folder.
     """
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if lost(trial):
-            study.tell(trial.number, state=TrialState.FAIL)
-            kept = {"folder": trial.user_attrs["folder"]} if "folder" in trial.user_attrs else {}
-            study.enqueue_trial(trial.params, user_attrs=kept)
+    alive, trials = 0, study.get_trials(deepcopy=False)
+    queued = {trial.user_attrs.get("again") for trial in trials}
+    for trial in (trial for trial in trials if trial.state == TrialState.RUNNING):
+        task = trial.user_attrs.get("task")
+        if (task in tasks) == others or (task is None and tasks):  # one that was begun just now has no task yet
+            continue
+        if _is_alive(trial, work):
+            alive += 1
+            continue
+        kept = {"folder": trial.user_attrs["folder"]} if "folder" in trial.user_attrs else {}
+        if trial.number not in queued:  # as by a sweep that was killed here
+            study.enqueue_trial(trial.params, user_attrs=kept | {"again": trial.number})
+        study.tell(trial.number, state=TrialState.FAIL)
+    return alive
+
+
+def _is_alive(trial, work):
+    """Whether a process trains into the folder of a trial."""
+    folder = Path(work["folder"]) / trial.user_attrs.get("folder", "")
+    if "folder" not in trial.user_attrs or not folder.is_dir():
+        return False
+    try:
+        with RunFolder(folder).in_use():
+            return False
+    except RunInUseError:
+        return True
 
 
 def _train(trial, work):
-    """Train the settings of a trial in its folder; what it scores on held-out data decides whether it goes on."""
+    """Train the settings of a trial in its folder; its scores on held-out data decide whether it continues."""
     chosen = {key: _suggest(trial, key, values, work["grid"]) for key, values in work["search"].items()}
     settings = [*work["settings"], *(_setting(key, value) for key, value in chosen.items())]
 
     def report(step, score):
-        if step == 0 or not math.isfinite(score):  # before training a score says nothing of the settings
+        if step == 0 or not math.isfinite(score):  # before training a score says nothing about the settings
             return
         trial.report(score, step)
         if not work["grid"] and trial.should_prune():
@@ -254,10 +315,12 @@ def _train(trial, work):
 
     folder = Path(work["folder"]) / trial.user_attrs["folder"]
     config = resolve(work["source"], settings)
+    options = {key: work[key] for key in ("device", "data", "checkpoint_seconds")} | {"report": report}
+    options |= {"bar": False}  # the sweep shows one
     while True:
         try:
-            return run_or_resume(config, folder, device=work["device"], data=work["data"], report=report)
-        except RunInUseError:  # by one that was taken for lost, until it tells its score
+            return run_or_resume(config, folder, **options)
+        except RunInUseError:  # by one that was taken for lost, until it reports its score
             time.sleep(POLL_SECONDS)
 
 
@@ -270,25 +333,43 @@ def _suggest(trial, key, values, grid):
 
 
 def _study(work, number=0):
-    storage = RDBStorage(f"sqlite:///{work['folder']}/study.db", engine_kwargs={"connect_args": {"timeout": 60}})
+    """The study in the folder of the sweep; `number` is added to the seed of its sampler."""
+    path = Path(work["folder"]) / "study.db"
+    connect = {"creator": lambda: sqlite3.connect(path, timeout=60), "poolclass": NullPool}  # a path, whatever its name
     problem = resolve(work["source"], work["settings"]).task.problem
-    return optuna.create_study(
-        study_name="sweep",
-        storage=storage,
-        sampler=optuna.samplers.TPESampler(seed=work["seed"] + number),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
-        direction="maximize" if problem.higher_is_better else "minimize",
-        load_if_exists=True,
-    )
+    try:
+        return optuna.create_study(
+            study_name="sweep",
+            storage=RDBStorage("sqlite:///study.db", engine_kwargs=connect),
+            sampler=optuna.samplers.TPESampler(seed=work["seed"] + number),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
+            direction="maximize" if problem.higher_is_better else "minimize",
+            load_if_exists=True,
+        )
+    except (DatabaseError, StorageInternalError, sqlite3.DatabaseError) as error:
+        why = str(error.__cause__ or error).splitlines()[0]
+        raise OSError(
+            f"{path} cannot be read as a study ({why}): restore it, or move it away to begin the search anew"
+        ) from None
 
 
-def _conclude(study, work, folder):
+def _shown(options):
+    return {key: value for key, value in run_options(options).items() if key in ("bar", "log")}
+
+
+def _conclude(study, work, folder, as_json):
+    """Write the table of trials and the best config; return the exit status, 1 where no trial came to an end."""
     study.trials_dataframe().to_csv(folder / "trials.csv", index=False)
     try:
         best = study.best_trial
     except ValueError:
-        print(f"no trial of {folder} came to an end; see {folder / 'trials.csv'}")
-        return
+        reasons = [t.user_attrs["reason"] for t in study.get_trials(deepcopy=False) if "reason" in t.user_attrs]
+        why = f" ({reasons[-1]})" if reasons else ""
+        print(f"error: no trial of {folder} came to an end{why}; see {folder / 'trials.csv'}", file=sys.stderr)
+        return 1
     settings = [*work["settings"], *(_setting(key, value) for key, value in best.params.items())]
     write_text(folder / "best.toml", to_toml(resolve(work["source"], settings)))
-    print(f"best of {_ended(study)} trials: {best.value:.6g} with {best.params}; wrote {folder / 'best.toml'}")
+    found = {"value": best.value, "settings": best.params, "trials": _ended(study), "config": str(folder / "best.toml")}
+    told = f"best of {found['trials']} trials: {best.value:.6g} with {best.params}; wrote {found['config']}"
+    print(json.dumps(found, indent=2) if as_json else told)
+    return 0

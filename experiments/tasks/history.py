@@ -49,6 +49,7 @@ class HistoryProblem:
     metrics = ("loss", "accuracy", "horizon")
     reference_solved = None  # the published code has no such definition
     fixed = None  # no draws that all samples share
+    data: ClassVar[dict[str, str]] = {}
 
     def __init__(self, settings, batch_size, seed, device):
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device

@@ -24,6 +24,7 @@ class Problem(Protocol):
     higher_is_better: bool  # of `score`
     metrics: tuple[str, ...]  # what `evaluate` returns, in the order of the columns of metrics.csv
     fixed: Mapping[str, Tensor] | None  # drawn once and shared by all samples, such as a permutation of pixels
+    data: Mapping[str, str]  # SHA-256 of the data sets, by name; empty where all is drawn from the seed
     reference_solved: Callable[[float], bool] | None  # of a training loss: solved as the published code has it
 
     def batch(self, step: int) -> tuple[Tensor, Any]:

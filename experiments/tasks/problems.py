@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ class _Endless(Stateless):
     """Fresh batches without end, and a held-out one that stays the same."""
 
     fixed = None  # no draws that all samples share
+    data: ClassVar[dict[str, str]] = {}
 
     def __init__(self, settings, batch_size, seed, device):
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
@@ -164,6 +166,11 @@ class ImageProblem(Stateless):
 
     def __init__(self, training, testing, held_out, batch_size, seed, device, fixed):
         self.training, self.testing, self.fixed = training, testing, fixed
+        self.data = {
+            f"{part} {name}": value
+            for part, images in (("training", training), ("test", testing))
+            for name, value in _digests(images).items()
+        }
         self.batch_size, self.seed, self.device = batch_size, seed, device
         self.members, self.held_out = (
             index.to(device) for index in split(len(training), held_out, generator=generator_for(seed, FIXED))
@@ -207,6 +214,15 @@ class ImageProblem(Stateless):
     def solved(self, scores: Mapping[str, float]) -> bool:
         """Classification has no such threshold."""
         return False
+
+
+def _digests(images):
+    """SHA-256 of pixels and labels: of what a file holds, however it was packed."""
+    found = {}
+    for name, values in (("images", images.pixels), ("labels", images.labels)):
+        header = f"{tuple(values.shape)} {values.dtype}".encode()
+        found[name] = hashlib.sha256(header + values.numpy(force=True).tobytes()).hexdigest()
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -8,6 +8,7 @@ import psutil
 
 from experiments.__main__ import main
 from experiments.config import load_config
+from experiments.runs.folder import RunFolder
 from experiments.runs.run import start
 
 CHOSEN = ["copy", "--row", "iRNN", "--column", "delay 0", "--set", "evaluate_every=50", "--set", "steps=50000"]
@@ -37,11 +38,19 @@ def test_a_run_that_is_killed_is_said_so_and_one_that_lives_on_is_left_to_itself
         run.kill()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"{NAME}: killed by signal 9 (Killed)" in errors
+    assert f"{NAME}: was killed by signal 9 (Killed)" in errors
+
+
+def test_a_run_ends_with_its_reproduction_and_is_saved(tmp_path):
+    process, run = reproduction(tmp_path)
+    process.kill()
+    process.communicate()
+    assert psutil.wait_procs([run], timeout=60)[0]
+    assert RunFolder(tmp_path / NAME).read_summary()["status"] == "interrupted"
 
 
 def test_without_budget_a_run_that_was_begun_is_not_called_unbegun(tmp_path, capsys):
     config = load_config("copy-irnn", ["delay=0", "evaluate_every=50", "steps=50000", "seed=0"])
     start(config, tmp_path / NAME, budget=0.0)
     assert main(["reproduce", *CHOSEN, "--runs", str(tmp_path), "--budget", "0s"]) == 0
-    assert f"{NAME}: not gone on with, the budget is spent" in capsys.readouterr().out
+    assert f"{NAME}: not resumed, the budget is spent" in capsys.readouterr().out

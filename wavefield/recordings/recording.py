@@ -43,6 +43,7 @@ from numpy.typing import ArrayLike
 
 from wavefield.checks import positive, positive_int
 from wavefield.files import whole_or_nothing
+from wavefield.recordings.external import refuse_external
 from wavefield.recordings.partial_file import (
     cut_to_written,
     is_partial,
@@ -254,7 +255,7 @@ def save_recording(dataset: xr.Dataset, path: str | os.PathLike) -> Path:
     return path
 
 
-def open_recording(path: str | os.PathLike, *, chunks: Any = None) -> xr.Dataset:
+def open_recording(path: str | os.PathLike, *, chunks: Any = None, allow_external: bool = False) -> xr.Dataset:
     """Open a recording lazily: values are read when they are used.
 
     ``NAME.partial.nc``, left by an interrupted `RecordingWriter`, is opened up to what had been written.
@@ -264,6 +265,8 @@ def open_recording(path: str | os.PathLike, *, chunks: Any = None) -> xr.Dataset
     path : path
     chunks : optional
         As in `xarray.open_dataset`; where given, variables are dask arrays, e.g. ``chunks={"time": 1000}``.
+    allow_external : bool
+        Whether the file may link to other files or keep its data in them; only for files that you trust.
 
     Returns
     -------
@@ -275,18 +278,23 @@ def open_recording(path: str | os.PathLike, *, chunks: Any = None) -> xr.Dataset
     FileNotFoundError
         If there is no such file; it says so where a partial one is there instead.
     ValueError
-        Naming the path, if the file is of another format, damaged or cut off, or if it is a netCDF file but no
-        recording: then it says what is missing.
+        Naming the path, if the file is of another format, damaged or cut off, if it is a netCDF file but not a
+        recording (then it says what is missing), or if it reaches into other files.
     """
     path = Path(path)
     if not path.is_file():
         hint = f"; an interrupted recording is at {partial_path(path)}" if partial_path(path).is_file() else ""
         raise FileNotFoundError(errno.ENOENT, f"no such file{hint}", str(path))
     try:
-        dataset = xr.open_dataset(path, engine="h5netcdf", decode_times=False, chunks=chunks)
+        if not allow_external:
+            refuse_external(path)
+        # absolute, so that no name of a folder is taken for an address
+        dataset = xr.open_dataset(path.absolute(), engine="h5netcdf", decode_times=False, chunks=chunks)
     except PermissionError:
         raise
     except (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        if "allow_external" in str(error):
+            raise
         raise ValueError(f"{path} is not a netCDF 4 file, or is damaged or cut off: {error}") from error
     try:
         for holder in (dataset, *dataset.variables.values()):

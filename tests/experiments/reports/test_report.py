@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
+from experiments.commands import seconds
 from experiments.config import load_config
 from experiments.reports.figures import COLOURS, table_curves
 from experiments.reports.report import find_runs, markdown, print_table, records_of
 from experiments.reports.tables import load_table, table_names
-from experiments.reproduce import seconds
 from experiments.runs.folder import RunFolder
 
 
@@ -130,7 +130,7 @@ def test_a_damaged_run_is_named_and_left_out(tmp_path, capsys):
     assert "| delay 10 | iRNN | 3e-03 | 1e-02 |" in printed.out
     assert [path.name for path in (tmp_path / "results" / "runs").iterdir()] == ["whole"]
     for name, why in {
-        "empty": "JSONDecodeError",
+        "empty": "summary.json is damaged, it is not JSON",
         "told-little": "summary.json does not say step, steps",
         "nowhere": "environment.json",
         "unmeasured": "metrics.csv holds no evaluation",
@@ -271,8 +271,60 @@ def test_every_row_of_a_table_has_a_colour_of_its_own(name):
 def test_the_legend_of_a_table_lies_within_its_picture(name):
     runs = find_runs(Path(__file__).parents[3] / "experiments" / "results" / "runs")
     table = load_table(name)
-    figure = table_curves(table, records_of(table, runs), [run.folder for run in runs])
+    figure = table_curves(table, records_of(table, runs), {run.name: run.folder for run in runs})
     figure.canvas.draw()
     legend, page = figure.legends[0].get_window_extent(), figure.bbox
     assert 0 <= legend.x0 < legend.x1 <= page.x1
     assert 0 <= legend.y0 < legend.y1 <= page.y1
+
+
+def test_what_a_strangers_run_says_has_no_meaning_in_a_report(tmp_path):
+    strange = {"device": "<script>alert(1)</script> | [x](http://y) `z`", "commit": "=cmd()"}
+    written(tmp_path / "runs" / "a", "copy-irnn", "delay=10", environment=strange)
+    assert main(["report", "--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "report")]) == 0
+    text = (tmp_path / "report" / "copy.md").read_text()
+    assert "<script>" not in text
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt; \| \[x\](http://y) \`z\`" in text
+    for name in ("copy.csv", "runs.csv"):
+        with open(tmp_path / "report" / name, newline="") as file:
+            assert next(csv.DictReader(file))["commit"] == "'=cmd()"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("summary.json", '{"status": "finished", "step": 60, "steps": 60, "solved_at": null, "seconds": null}'),
+        ("summary.json", "[]"),
+        ("summary.json", "[" * 100_000),
+        ("environment.json", '{"device": 3, "threads": 2, "commit": "a", "earlier": [4]}'),
+        ("environment.json", "3"),
+        ("metrics.csv", "step,seconds,held_out_loss\n0,1\n"),
+        ("metrics.csv", "step,seconds,held_out_loss\n0,1,a lot\n"),
+        ("metrics.csv", "\0\0\n"),
+        ("config.toml", "x = " + "[" * 5000 + "]" * 5000),
+    ],
+)
+def test_a_malformed_run_does_not_keep_the_others_out_of_a_report(file, text, tmp_path, capsys):
+    written(tmp_path / "runs" / "good", "copy-irnn", "delay=10")
+    (written(tmp_path / "runs" / "bad", "copy-irnn", "delay=10", "seed=1") / file).write_text(text)
+    assert main(["report", "--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "report")]) == 0
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'runs' / 'bad'} is left out of the tables" in error
+    assert file in error
+    with open(tmp_path / "report" / "copy.csv", newline="") as file:
+        assert [row["run"] for row in csv.DictReader(file)] == ["good"]
+
+
+def test_a_report_lists_runs_of_any_kind_and_place(tmp_path, capsys):
+    written(tmp_path / "one", "digits-wrnn", "epochs=3")
+    for number in (0, 1):
+        written(tmp_path / "sweep" / f"trial-{number:04d}", "digits-irnn", f"seed={number}")
+    given = [str(tmp_path / name) for name in ("one", "sweep")]
+    assert main(["report", *given, "-o", str(tmp_path / "report"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(run["run"], run["task"], run["model"]) for run in found] == [
+        ("one", "digits", "wrnn"),
+        ("trial-0000", "digits", "irnn"),
+        ("trial-0001", "digits", "irnn"),
+    ]
+    assert (tmp_path / "report" / "runs.csv").is_file()

@@ -185,7 +185,18 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(tmp_path):
 
 
 def test_ctrl_c_on_the_command_line_ends_cleanly(tmp_path):
-    command = [sys.executable, "-m", "experiments", "run", "copy-wrnn", *TINY, "steps=100000", "-o", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "experiments",
+        "run",
+        "-q",
+        "copy-wrnn",
+        *TINY,
+        "steps=100000",
+        "-o",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while len(RunFolder(tmp_path).rows()) < 3 and process.poll() is None:
         time.sleep(0.05)
@@ -276,6 +287,7 @@ def test_nothing_is_trained_anew_in_silence_where_all_checkpoints_are_damaged(tm
 def test_checkpoints_of_another_model_are_not_called_damaged(tmp_path):
     _some_steps(tiny(), tmp_path / "run", 12)
     write_text(tmp_path / "run" / "config.toml", to_toml(tiny("hidden_size=14")))
+    RunFolder(tmp_path / "run").write_record(tiny("hidden_size=14"), {})
     with pytest.raises(CheckpointError) as caught:
         resume(tmp_path / "run")
     assert "belongs to another model" in str(caught.value)
@@ -297,6 +309,7 @@ def test_a_run_that_has_ended_is_left_alone_and_asks_for_neither_data_nor_device
     folder, summary = tmp_path / "ended", whole[1]
     shutil.copytree(whole[0], folder)
     write_text(folder / "config.toml", to_toml(load_config("smnist-wrnn")))
+    RunFolder(folder).write_record(load_config("smnist-wrnn"), {})
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert resume(folder, data=tmp_path / "nowhere", device="abacus") == summary
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
@@ -458,7 +471,7 @@ def test_a_run_is_never_gone_on_with_under_another_config(whole):
         (["run", "copy-wrnn", "--device", "abacus"], "device must be cpu, cuda or cuda:N, got 'abacus'"),
         (["run", "copy-wrnn", "--device", "meta"], "device must be cpu, cuda or cuda:N, got 'meta'"),
         (["reproduce", "adding", "--row", "transformer"], "--row must be one of wRNN"),
-        (["reproduce", "adding", "--set", "copy.steps=9"], "copy.steps=9 is meant for a table that was not asked for"),
+        (["reproduce", "adding", "--set", "copy.steps=9"], "copy.steps=9 is meant for a table that was not requested"),
     ],
 )
 def test_the_command_line_names_what_is_wrong_in_one_line(arguments, message, capsys, tmp_path, monkeypatch):

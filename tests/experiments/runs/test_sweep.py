@@ -6,9 +6,9 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from types import SimpleNamespace
 
+import dask
 import optuna
 import psutil
 import pytest
@@ -22,20 +22,21 @@ from experiments.config import load_config, read_source
 from experiments.runs import sweep as module
 from experiments.runs.folder import RunFolder
 from experiments.runs.run import run_or_resume
-from experiments.runs.sweep import GIVEN_UP, _claim, _drive, _ended, _study, _take_up, _wanted, run_trial
+from experiments.runs.sweep import GIVEN_UP, _claim, _drive, _ended, _requeue, _study, _wanted, run_trial
 
 SMALL = ["epochs=2", "hidden_size=8", "batch_size=32", "evaluate_every=10"]
-HARSH = {  # a task is given up with the first worker that it loses; every step is a checkpoint
-    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-    "DASK_DISTRIBUTED__WORKER__PRELOAD": "import functools, experiments.runs.sweep as sweep; "
-    "sweep.run_or_resume = functools.partial(sweep.run_or_resume, checkpoint_seconds=0)",
-}
 
 
 def sweep(folder, *options):
     command = [sys.executable, "-m", "experiments", "sweep", "digits-irnn", "-o", str(folder), *SMALL, *options]
-    environment = os.environ | HARSH
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    command += ["--checkpoint", "0s"]  # every step is one
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # also where the tests run without a terminal
+    )
 
 
 def training(process, folder):
@@ -96,26 +97,24 @@ def test_a_sweep_survives_the_kill_of_a_worker_and_of_itself(tmp_path):
     assert load_config(folder / "best.toml").model.hidden_size == 8
 
 
-def test_the_grid_is_gone_through_once(tmp_path):
-    process = sweep(tmp_path / "sweep", "--grid", "--workers", "1", "epochs=1", "clip=1.0")
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    found = sorted(float(row["params_learning_rate"]) for row in trials(tmp_path / "sweep"))
-    assert found == [3e-4, 1e-3, 3e-3]  # the values of the config
-
-
 @pytest.fixture
 def work(tmp_path):
     settings = ["epochs=1", *SMALL[1:]]
     work = {"folder": str(tmp_path), "source": read_source("digits-irnn"), "settings": settings, "grid": False}
-    return work | {"search": {"learning_rate": [1e-4, 1e-2]}, "seed": 0, "data": None, "device": "cpu"}
+    return work | {
+        "search": {"learning_rate": [1e-4, 1e-2]},
+        "seed": 0,
+        "data": None,
+        "device": "cpu",
+        "checkpoint_seconds": 60,
+    }
 
 
 @pytest.fixture
 def client():
     """Dask within this process."""
     with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
-        yield client
+        yield client.get_executor(pure=False)
 
 
 LOST = KilledWorker("run_trial", SimpleNamespace(address="tcp://lost"), 3)  # as Dask has it
@@ -134,7 +133,7 @@ def test_a_trial_that_fails_is_noted_and_the_others_go_on(error, work, client, m
     _drive(client, study, work, 3)
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
     assert f"trial-0001 failed: {type(error).__name__}: {error}" in capsys.readouterr().err
-    _take_up(study, lambda trial: True)  # as a sweep that is started again does
+    _requeue(study, work, (), others=True)  # as a sweep that is started again does
     assert (len(study.trials), _ended(study)) == (3, 3)
 
 
@@ -150,7 +149,7 @@ def test_what_no_trial_can_mend_ends_the_sweep(work, client, monkeypatch):
 def test_a_trial_whose_workers_are_lost_over_and_over_fails_in_the_end(work, client, monkeypatch, capsys):
     def lose(work, number):
         study = _study(work, number)
-        _take_up(study, lambda trial: trial.user_attrs.get("task") == number)
+        _requeue(study, work, [number])
         trial = study.ask()
         trial.set_user_attr("folder", "trial-0000")
         trial.set_user_attr("task", number)
@@ -161,7 +160,7 @@ def test_a_trial_whose_workers_are_lost_over_and_over_fails_in_the_end(work, cli
     _drive(client, study, work, 1)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * (GIVEN_UP + 1)
     assert _ended(study) == 1  # the others were put into the queue again
-    assert "trial-0000 failed: its workers were lost over and over" in capsys.readouterr().err
+    assert "trial-0000 failed: its workers were lost again and again" in capsys.readouterr().err
 
 
 def test_workers_that_die_before_a_trial_begins_end_the_sweep(work, client, monkeypatch):
@@ -189,28 +188,140 @@ def test_a_trial_waits_for_a_folder_that_is_in_use(work, tmp_path, monkeypatch):
     assert [trial.state for trial in _study(work).trials] == [TrialState.COMPLETE]
 
 
-def test_a_trial_taken_for_lost_stops_when_it_tells_its_score_and_goes_on_elsewhere(work, tmp_path, monkeypatch):
-    def train(config, folder, *, report, **options):
-        def report_and_be_lost(step, score):
-            report(step, score)
-            if step == 20:
-                _take_up(_study(work), lambda trial: True)  # by a sweep that was started again
+def test_a_trial_that_lives_is_never_closed_though_its_sweep_is_gone(work, tmp_path, monkeypatch):
+    alive = []
 
-        run_or_resume(config, folder, report=report_and_be_lost, checkpoint_seconds=0, **options)
+    def train(config, folder, *, report, **options):
+        def report_and_be_sought(step, score):
+            report(step, score)
+            alive.append(_requeue(_study(work), work, (), others=True))  # by a sweep that was started again
+
+        return run_or_resume(config, folder, report=report_and_be_sought, **options)
 
     monkeypatch.setattr(module, "run_or_resume", train)
     assert run_trial(work, 0) is None
+    assert alive == [1] * len(RunFolder(tmp_path / "trial-0000").rows())
+    assert [trial.state for trial in _study(work).trials] == [TrialState.COMPLETE]
+
+
+def test_a_lost_trial_is_resumed_where_its_checkpoint_is(work, tmp_path, monkeypatch):
+    class Lost(BaseException):
+        """As if the process had been killed."""
+
+    def train(config, folder, *, report, **options):
+        def report_and_die(step, score):
+            report(step, score)
+            if step == 20:
+                raise Lost
+
+        run_or_resume(config, folder, report=report_and_die, **options)
+
+    work |= {"checkpoint_seconds": 0}
+    monkeypatch.setattr(module, "run_or_resume", train)
+    with pytest.raises(Lost):
+        run_trial(work, 0)
     run = RunFolder(tmp_path / "trial-0000")
-    before = [(row["step"], row["seconds"]) for row in run.rows() if row["step"] < 30]
+    before = [(row["step"], row["seconds"]) for row in run.rows()]
     assert [step for step, _ in before] == [0, 10, 20]
-    assert run.rows()[-1]["step"] == 30  # what it told last
-    monkeypatch.setattr(module, "run_or_resume", partial(run_or_resume, checkpoint_seconds=0))
-    assert run_trial(work, 1) is None
-    assert [(row["step"], row["seconds"]) for row in run.rows()][:3] == before
+    monkeypatch.setattr(module, "run_or_resume", run_or_resume)
+    assert run_trial(work, 0) is None
+    assert [(row["step"], row["seconds"]) for row in run.rows()][:2] == before[:2]
     study = _study(work)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
     assert [path.name for path in tmp_path.glob("trial-*")] == ["trial-0000"]
     assert _ended(study) == 1
+    assert run_trial(work, 0) is None  # its worker was lost after the trial had ended
+    assert len(study.trials) == 2
+
+
+def test_a_trial_is_queued_once_though_the_sweep_is_killed_meanwhile(work):
+    study = _study(work)
+    begun = study.ask()
+    begun.set_user_attr("task", 0)
+    study.enqueue_trial({}, user_attrs={"again": begun.number})  # and was killed before it closed the lost one
+    _requeue(study, work, (), others=True)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_two_sweeps_in_one_folder_make_each_point_once(tmp_path):
+    grid = ("--grid", "--workers", "1", "epochs=1", "clip=1.0")
+    first = sweep(tmp_path / "sweep", *grid)
+    while not (tmp_path / "sweep" / "study.db").exists() and first.poll() is None:
+        time.sleep(0.05)
+    second = sweep(tmp_path / "sweep", *grid)
+    refused, _ = second.communicate(timeout=120)
+    assert second.returncode == 2
+    assert "is in use by another sweep: wait for its end, or name another folder" in refused
+    output, _ = first.communicate(timeout=300)
+    assert first.returncode == 0, output
+    found = sorted(float(row["params_learning_rate"]) for row in trials(tmp_path / "sweep"))
+    assert found == [3e-4, 1e-3, 3e-3]  # the values of the config, gone through once
+
+
+def listening(*processes):
+    found = [connection for each in processes for connection in each.net_connections(kind="inet")]
+    return [connection for connection in found if connection.status == psutil.CONN_LISTEN]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_sweep_that_is_interrupted_saves_its_trials_and_says_how_to_continue(number, tmp_path):
+    process = sweep(tmp_path / "a sweep", "epochs=200", "--trials", "2", "--workers", "1")
+    children = training(process, tmp_path / "a sweep")
+    assert listening(psutil.Process(process.pid), *children) == []  # no port that others could use
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopped after 0 of 2 trials; continue with: python -m experiments sweep digits-irnn -o" in output
+    assert "'" in output.rpartition("continue with:")[2]  # a name with a blank is quoted
+    assert not any(child.is_running() for child in children)
+    assert [run.read_summary()["status"] for run in begun(tmp_path / "a sweep")] == ["interrupted"]
+
+
+def test_trials_end_with_their_sweep(tmp_path):
+    process = sweep(tmp_path / "sweep", "epochs=200", "--trials", "1", "--workers", "1")
+    children = training(process, tmp_path / "sweep")
+    process.kill()
+    process.communicate()
+    gone, alive = psutil.wait_procs(children, timeout=60)
+    assert gone
+    assert not alive
+    assert [run.read_summary()["status"] for run in begun(tmp_path / "sweep")] == ["interrupted"]
+
+
+def test_a_sweep_without_a_trial_that_ended_fails(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(module, "_drive", lambda workers, study, work, wanted: run_trial(work, 0))
+    source = tmp_path / "bad.toml"
+    source.write_text("[task]\nkind='digits'\n[model]\nkind='irnn'\nhidden_size=8\n[training]\nepochs=1\n"
+                      "batch_size=8\nlearning_rate=1e-3\nevaluate_every=9\n[search]\nclip=[0.0, 1.0]\n")  # fmt: skip
+    assert main(["sweep", str(source), "held_out=100000", "-o", str(tmp_path / "sweep")]) == 1
+    error = capsys.readouterr().err
+    assert "no trial of" in error
+    assert "came to an end (ValueError: held_out must lie between" in error
+
+
+@pytest.mark.parametrize("name", ["what?mode=ro&x=1#2", "file::memory:", "50%20more", "host@db:5432"])
+def test_a_folder_may_have_any_name(name, work, tmp_path):
+    folder = tmp_path / name
+    folder.mkdir()
+    study = _study(work | {"folder": str(folder)})
+    study.tell(study.ask(), 1.0)
+    assert (folder / "study.db").is_file()
+    assert len(_study(work | {"folder": str(folder)}).trials) == 1
+
+
+def test_a_damaged_study_is_named_with_a_remedy(tmp_path, capsys):
+    (tmp_path / "study.db").write_text("not a database at all, " * 100)
+    assert main(["sweep", "digits-irnn", *SMALL, "-o", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'study.db'} cannot be read as a study (" in error
+    assert "move it away to begin the search anew" in error
+
+
+def test_a_scheduler_that_does_not_answer_is_named(tmp_path, capsys):
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        arguments = ["digits-irnn", *SMALL, "-o", str(tmp_path), "--scheduler", "tcp://127.0.0.1:9"]
+        assert main(["sweep", *arguments]) == 2
+    assert "no Dask scheduler answers at tcp://127.0.0.1:9" in capsys.readouterr().err
 
 
 def test_no_trial_is_judged_before_it_was_trained(work, tmp_path):

@@ -1,0 +1,52 @@
+"""The commands ``run`` and ``resume``: one config, one folder, a figure at the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from experiments.config import load_config
+from experiments.reports.figures import run_figure
+from experiments.runs.run import resume as resume_run
+from experiments.runs.run import run_name, start
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train one config."""
+    config = load_config(options.config, options.settings)
+    folder = options.output or Path("runs") / run_name(config, options.settings)
+    _show(start(config, folder, budget=options.budget, **run_options(options)), folder, options)
+    return 0
+
+
+def resume(options: argparse.Namespace) -> int:
+    """Resume a run, also one that has ended, for longer."""
+    summary = resume_run(options.folder, options.settings, budget=options.budget, **run_options(options))
+    _show(summary, options.folder, options)
+    return 0
+
+
+def run_options(options: argparse.Namespace) -> dict:
+    """Return what a command passes on to its runs: where they run, and how they show their progress."""
+    shown = {"bar": not options.quiet, "log": None}
+    if not options.quiet and (options.verbose or not sys.stderr.isatty()):
+        shown["log"] = log
+    return {"device": options.device, "data": options.data, "checkpoint_seconds": options.checkpoint} | shown
+
+
+def log(line: str) -> None:
+    """Write a line to stderr, above a progress bar, at once."""
+    tqdm.write(line, file=sys.stderr)
+    sys.stderr.flush()
+
+
+def _show(summary, folder, options):
+    path = run_figure(folder)
+    if options.json or not options.quiet:
+        print(json.dumps(summary, indent=2))
+    if not (options.json or options.quiet):
+        print(f"wrote {folder}" + (f", figure {path}" if path else ""))

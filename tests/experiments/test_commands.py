@@ -1,0 +1,186 @@
+"""The command line: help without extras, progress in logs, results as JSON, settings as people write them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import analysis
+import experiments
+import wavefield
+import wavefield_torch
+from experiments.__main__ import main
+from experiments.commands import COMMANDS, FREE
+from experiments.config import ConfigError, Training, load_config
+
+ROOT = Path(__file__).parents[2]
+TINY = ["delay=0", "hidden_size=12", "channels=2", "batch_size=8", "evaluate_every=5", "steps=10"]
+
+
+def python(code, *arguments, cwd=None):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment)
+
+
+def without(package, *arguments):
+    """Run the command line as if a package were not installed."""
+    code = f"import sys; sys.modules[{package!r}] = None; from experiments.__main__ import main; sys.exit(main())"
+    return python(code, *arguments)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_needs_no_extra_and_names_the_one_that_the_command_needs(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "-h"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    assert "pip install 'wavefield[experiments]'" in shown
+    assert re.search(rf"examples:\n  python -m experiments {command}", shown)
+
+
+def test_help_loads_nothing_heavy():
+    """Which is why it appears at once."""
+    code = (
+        "import sys; from experiments.__main__ import main\n"
+        "try: main(['sweep', '-h'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'numpy', 'torch', 'pydantic', 'xarray', 'matplotlib', 'distributed'} & set(sys.modules)))"
+    )
+    assert python(code).stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("package", "extra"), [("pydantic", "experiments"), ("torch", "torch"), ("safetensors", "torch")]
+)
+def test_a_missing_extra_is_named_in_one_line(package, extra):
+    assert without(package, "run", "-h").returncode == 0
+    done = without(package, "run", "digits-wrnn")
+    assert done.returncode == 2
+    assert done.stderr == f"error: {package} is not installed: pip install 'wavefield[{extra}]'\n"
+
+
+def test_there_is_one_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "wavefield.version.__version__"}
+    assert {package.__version__ for package in (wavefield, wavefield_torch, analysis, experiments)} == {
+        wavefield.version.__version__
+    }
+
+
+@pytest.mark.parametrize("package", ["wavefield", "analysis", "experiments"])
+def test_a_script_tells_the_version_though_a_folder_here_has_the_name_of_a_package(package, tmp_path):
+    for name in ("analysis", "experiments", "wavefield"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not the toolkit')\n")
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    name = package if package == "wavefield" else f"wavefield-{package}"
+    module, function = scripts[name].split(":")
+    script = tmp_path / "bin" / name  # as an installer writes it
+    script.parent.mkdir()
+    script.write_text(f"import sys\nfrom {module} import {function}\nsys.exit({function}())\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(script), "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.stdout == f"wavefield {wavefield.__version__}\n"
+
+
+def test_a_log_has_a_line_for_every_evaluation(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "copy-wrnn", *TINY, "-o", "r"]) == 0
+    told = capsys.readouterr()
+    lines = told.err.splitlines()
+    assert lines[0].startswith("r: step 0 of 10, on ")
+    assert [line.partition(",")[0] for line in lines[1:-1]] == ["step 0", "step 5", "step 10"]
+    assert all("held-out loss" in line for line in lines[1:-1])
+    assert lines[-1] == "r: finished at step 10"
+    assert "wrote r, figure r/figure.png" in told.out
+
+
+def test_a_log_grows_while_a_run_goes_on(tmp_path):
+    with open(tmp_path / "log", "w") as log:
+        settings = [*TINY[:-1], "steps=1000000"]
+        command = [sys.executable, "-m", "experiments", "run", "copy-wrnn", *settings, "-o", str(tmp_path / "r")]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        while (tmp_path / "log").read_text().count("\nstep ") < 3 and process.poll() is None:
+            time.sleep(0.05)
+        assert process.poll() is None
+        process.terminate()
+        assert process.wait(60) == 130
+
+
+def test_quiet_is_silent_and_json_is_json(tmp_path, capsys):
+    assert main(["run", "copy-wrnn", *TINY, "-o", str(tmp_path / "quiet"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["run", "copy-wrnn", *TINY, "-o", str(tmp_path / "json"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "finished"
+    assert main(["resume", str(tmp_path / "json"), "--json", "-q"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["step"] == 10
+    assert told.err == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "key", "value"),
+    [
+        ("learning_rate=.001", "learning_rate", 0.001),
+        ("learning_rate=1.e-3", "learning_rate", 0.001),
+        ("clip=1.", "clip", 1.0),
+        ("steps=2e4", "steps", 20_000),
+        ("steps=20_000", "steps", 20_000),
+        ("stop_when_solved=True", "stop_when_solved", True),
+        ("stop_when_solved=FALSE", "stop_when_solved", False),
+    ],
+)
+def test_settings_are_read_as_people_write_them(setting, key, value):
+    found = getattr(load_config("copy-wrnn", [setting]).training, key)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_a_setting_of_another_task_or_model_is_explained():
+    with pytest.raises(
+        ConfigError, match="unknown key 'length', it belongs to task adding, model open-line: known are"
+    ):
+        load_config("copy-wrnn", ["length=100"])
+    with pytest.raises(ConfigError, match="unknown key 'channels', it belongs to model wrnn, model local: known are"):
+        load_config("copy-lstm", ["channels=3"])
+
+
+def test_what_may_change_within_a_run_are_settings_of_training():
+    assert set(FREE) <= set(Training.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("setting", ["batch_size=1000000000", "hidden_size=1000000000000"])
+def test_a_lack_of_memory_is_said_in_one_line_and_leaves_nothing(setting, tmp_path):
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30)); import sys; "
+    code = f"{limited}from experiments.__main__ import main; sys.exit(main(['run', 'copy-wrnn', '-q', *sys.argv[1:]]))"
+    done = python(code, setting, "-o", str(tmp_path / "run"))
+    assert done.returncode == 2, done.stderr
+    assert re.fullmatch(r"error: out of memory: .*; take a smaller batch_size, hidden_size or channels\n", done.stderr)
+    assert not (tmp_path / "run").exists()
+
+
+def test_values_nested_too_deeply_are_refused_in_one_line(tmp_path, capsys):
+    (tmp_path / "deep.toml").write_text("x = " + "[" * 20_000 + "]" * 20_000)
+    assert main(["run", str(tmp_path / "deep.toml")]) == 2
+    assert "deep.toml is not a config: its values are nested too deeply" in capsys.readouterr().err
+    assert main(["run", "copy-wrnn", "delay=" + "[" * 20_000]) == 2
+    assert "task.delay" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("environment.json", "[]"), ("run.json", "{"), ("metrics.csv", "step\n1,2\n")]
+)
+def test_a_damaged_file_of_a_run_is_named_when_it_is_resumed(name, text, tmp_path, capsys):
+    assert main(["run", "copy-wrnn", *TINY, "-o", str(tmp_path / "run"), "--budget", "0s", "-q"]) == 0
+    (tmp_path / "run" / name).write_text(text)
+    capsys.readouterr()
+    assert main(["resume", str(tmp_path / "run"), "-q"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'run' / name} is damaged")
+    assert error.count("\n") == 1

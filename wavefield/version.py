@@ -1,0 +1,3 @@
+"""The version of the toolkit, which its four packages share."""
+
+__version__ = "0.2.0"
