@@ -9,6 +9,7 @@ from wavefield_torch.models.history_rnn import elman, from_theory, open_line
 from wavefield_torch.models.parameters import count_parameters
 from wavefield_torch.models.published import from_reference, to_reference
 from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
+from wavefield_torch.models.travelling_memory import AttentionEnd, LinearEnd, MLPEnd, TravellingMemory
 from wavefield_torch.models.wave_rnn import WaveRNN
 from wavefield_torch.recurrence.readout_scan import wave_scan_cross_entropy, wave_scan_readout
 from wavefield_torch.recurrence.scan import wave_scan
@@ -18,13 +19,17 @@ from wavefield_torch.training.step import NotFiniteError, precise_logits, symbol
 __all__ = [
     "GRU",
     "LSTM",
+    "AttentionEnd",
     "CheckpointError",
     "IdentityRNN",
+    "LinearEnd",
     "LocallyConnectedRNN",
+    "MLPEnd",
     "NotFiniteError",
     "NotLinearisableError",
     "SequenceModel",
     "Tape",
+    "TravellingMemory",
     "WaveRNN",
     "count_parameters",
     "elman",
