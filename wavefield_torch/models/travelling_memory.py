@@ -18,7 +18,7 @@ from torch.nn.utils import skip_init
 from wavefield.checks import positive, positive_int
 from wavefield_torch.models.call_convention import like_rnn
 
-_BLOCK = 64  # fewest queries that share their keys in windowed attention: below, calls cost more than what they compute
+_BLOCK = 16  # fewest queries that share their keys in windowed attention: below, calls cost more than what they compute
 
 
 class LinearEnd(nn.Module):

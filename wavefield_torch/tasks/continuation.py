@@ -83,7 +83,8 @@ def continuation(name: str) -> Continuation:
     if name in ("T1", "T2", "T3", "T4"):
         return Continuation(task(name), "sign", _signs)
     if name == "random-linear":
-        return Continuation(random_linear(4, 8, 16, generator=np.random.default_rng(0)), "real", _normal)
+        system = random_linear(4, 8, 16, generator=np.random.default_rng(2))
+        return Continuation(system, "real", _normal, settle=50, spread=1.145)
     if name == "parity":
         return Continuation(modular((3, 8), 2, symbols=4, code="bipolar"), "sign", _signs)
     if name == "modular":
