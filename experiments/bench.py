@@ -1,6 +1,6 @@
 """Speed and memory of a training step at the papers' settings: ``python -m experiments bench``.
 
-Measured beside it, in the same process and with the same threads: the published reference's way of computing (a Python
+Measured beside it, in the same process and with the same threads: the method of the published reference (a Python
 loop over `nn.Conv1d(padding_mode="circular")` and `nn.Linear`; on a GPU also as CUDA graphs), `nn.RNN` and `nn.LSTM` of
 equal state size, and the rate of a matrix product (SGEMM), of which the fraction reached is given. A rate counts the
 multiplications and additions of the recurrence, 6·N·C² per sample and step, three times over for forward, data and
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import gc
 import math
 import subprocess
@@ -25,8 +24,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from experiments.runs.folder import commit, device_name, peak_memory
-from wavefield.files import whole_or_nothing
+from experiments.runs.folder import commit, device_name, peak_memory, write_csv
 from wavefield_torch import WaveRNN, linear_readout, wave_scan, wave_scan_cross_entropy
 
 
@@ -88,20 +86,12 @@ def main(argv=None) -> int:
         _complete(rows)
         tqdm.write(_line(rows[-1]))
         if options.output:
-            _write(options.output, rows)
-    print("\ntimes as fast as the reference's way")
+            write_csv(options.output, rows)  # a machine that runs out of memory at the last row keeps the others
+    print("\nspeed, relative to the reference")
     for row in rows:
         if row["speedup"] != "" and row["way"] != "reference":
             print(f"{row['case']:17}{row['way']:19}{row['speedup']:>8.2f}")
     return 0
-
-
-def _write(path, rows):
-    """The table so far: a machine that runs out of memory at the last row keeps the others."""
-    with whole_or_nothing(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, rows[0].keys())
-        table.writeheader()
-        table.writerows(rows)
 
 
 def _ways(case, device):
@@ -115,10 +105,10 @@ def _measure(case, way, device, repeats):
         torch.cuda.reset_peak_memory_stats(device)
     step = _Step(case, way, device)
     step.run()
-    forward, whole, sgemm = [], [], []
+    forward, full, sgemm = [], [], []
     for _ in range(repeats):
         forward.append(_timed(step.forward, device))
-        whole.append(_timed(step.run, device))
+        full.append(_timed(step.run, device))
         sgemm.append(_sgemm(device))
     del step  # its memory is measured anew, in another process
     gc.collect()
@@ -127,8 +117,8 @@ def _measure(case, way, device, repeats):
         "case": case.name,
         "way": way,
         "forward_s": min(forward),
-        "step_s": min(whole),
-        "gflops": work / min(whole) if way.startswith(("fused", "reference")) else "",
+        "step_s": min(full),
+        "gflops": work / min(full) if way.startswith(("fused", "reference")) else "",
         "sgemm": max(sgemm),
         "of_sgemm": "",
         "speedup": "",
@@ -271,7 +261,7 @@ def _peak_memory(case, way):
 
 
 def _complete(rows):
-    """Put in what needs another row: the fraction of SGEMM and the speed against the reference's way."""
+    """Add the figures that need another row: the fraction of SGEMM and the speed relative to the reference."""
     reference = {row["case"]: row["step_s"] for row in rows if row["way"] == "reference"}
     for row in rows:
         row["of_sgemm"] = row["gflops"] / row["sgemm"] if row["gflops"] != "" else ""

@@ -1,8 +1,8 @@
 """A run is a config: task, model and training, each checked before anything starts.
 
-A config is a TOML file of three tables, `[task]`, `[model]` and `[training]`. It may go on with `[[selected]]`, what
-the paper chose where its choice depends on the task (`when` names the settings, `set` what follows from them), and
-with `[search]`, the values that a sweep tries.
+A config is a TOML file of three tables, `[task]`, `[model]` and `[training]`. Two more are optional: `[[selected]]`,
+what the paper chose where its choice depends on the task (`when` names the settings, `set` what follows from them), and
+`[search]`, the values that a sweep tries.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Annotated, get_args, get_type_hints
 
@@ -31,7 +31,7 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Training:
-    """How a model is trained: Adam, clipping, a schedule in steps, and when to look."""
+    """How a model is trained: Adam, clipping, the schedule of the learning rate, and when to evaluate."""
 
     steps: int | None = Field(default=None, gt=0)  # of tasks without end
     epochs: int | None = Field(default=None, gt=0)  # of data sets
@@ -56,7 +56,7 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Config:
-    """One run, whole."""
+    """All settings of one run."""
 
     name: str = Field(pattern=r"^[\w.-]+$")
     task: Annotated[Task, Field(discriminator="kind")]
@@ -69,10 +69,9 @@ class Config:
 
     def to_dict(self) -> dict:
         """Return it as nested plain values, without what is None."""
-        whole = asdict(self)
         return {
             key: {k: v for k, v in value.items() if v is not None} if isinstance(value, dict) else value
-            for key, value in whole.items()
+            for key, value in asdict(self).items()
         }
 
 
@@ -111,14 +110,14 @@ def read_source(source: str | Path) -> dict:
     except FileNotFoundError:
         raise ConfigError(f"no config file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is no TOML file: {error}") from None
+        raise ConfigError(f"{path} is not a TOML file: {error}") from None
     source = {"name": path.stem} | tables
     _check_shape(source)
     return source
 
 
 def _check_shape(source):
-    """Whether tables are where tables belong; what is in them is looked at when a config is made of it."""
+    """Check that tables are where tables belong; their contents are checked when a config is made of them."""
     for key in ("task", "model", "training", "search"):
         if not isinstance(source.get(key, {}), dict):
             raise ConfigError(f"config {source['name']!r}: {key} must be a table [{key}], got {source[key]!r}")
@@ -134,14 +133,17 @@ def _check_shape(source):
 
 
 def resolve(source: dict, settings: Sequence[str] = ()) -> Config:
-    """Return the config of tables read from a file: first what was asked for, then what the paper chose beside it."""
+    """Return the config of tables read from a file, the requested settings applied first.
+
+    Then follow the choices of the paper that belong to them, where the settings do not say otherwise.
+    """
     tables = {key: dict(value) if isinstance(value, dict) else value for key, value in source.items()}
     selected = tables.pop("selected", [])
     tables.pop("search", None)
-    asked = [_place(tables, setting) for setting in settings]
-    for table, key, value in asked:
+    requested = [_place(tables, setting) for setting in settings]
+    for table, key, value in requested:
         tables.setdefault(table, {})[key] = value
-    given = {key for _, key, _ in asked}
+    given = {key for _, key, _ in requested}
     for choice in selected:
         if all(_lookup(tables, key) == value for key, value in choice["when"].items()):
             for key, value in choice["set"].items():
@@ -193,13 +195,17 @@ def _find(tables, key):
 
 def _fields(tables):
     """Names of the keys that each table can have, given the kinds of task and model."""
-    found = {"training": set(Training.__dataclass_fields__)}
+    found = {"training": _names(Training)}
     for table, kinds in (("task", Task), ("model", Model)):
         kind = tables.get(table, {}).get("kind")
         for cls in kinds.__args__:
             if kind in _kinds(cls):
-                found[table] = set(cls.__dataclass_fields__)
+                found[table] = _names(cls)
     return found
+
+
+def _names(cls):
+    return {field.name for field in fields(cls)}
 
 
 def _kinds(cls):

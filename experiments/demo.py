@@ -7,9 +7,6 @@ import warnings
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 from tqdm import tqdm
 
@@ -29,6 +26,7 @@ def main(argv=None) -> int:
     parser.add_argument("--out", default="demo", help="folder to write (default: demo)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(argv)
+    matplotlib.use("Agg")  # pictures are written, none is shown
     folder = Path(options.out)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(options.seed)

@@ -1,7 +1,7 @@
 """Generators that depend on the seed, the purpose and the step alone.
 
-Every batch is a function of the seed and of the step, so that a run that was broken off goes on with the data it would
-have had: no state of a random generator needs to be kept.
+Every batch is a function of the seed and of the step, so that an interrupted run resumes with the data it would have
+had: no state of a random generator needs to be kept.
 """
 
 from __future__ import annotations
@@ -13,6 +13,6 @@ TRAINING, VALIDATION, WEIGHTS, ORDER, FIXED = range(5)  # what a generator is fo
 
 
 def generator_for(seed: int, purpose: int, step: int = 0, device="cpu") -> torch.Generator:
-    """Return a generator of its own for every seed, purpose and step, independent of all others."""
+    """Return the generator of a seed, purpose and step, independent of all others."""
     state = np.random.SeedSequence((seed, purpose, step)).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(state[0]))

@@ -1,4 +1,8 @@
-"""The models a config can name: what they are made of, and how they are built."""
+"""The models a config can name: their settings, and how they are built.
+
+The setting `start` says what the recurrence is before training: a shift, the identity or random weights. It is the
+argument `operator` of `WaveRNN` and `LocallyConnectedRNN`, and `recurrence` of `IdentityRNN`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from torch import nn
 
 from experiments.strict import STRICT
 from wavefield_torch import (
@@ -24,14 +29,14 @@ from wavefield_torch import (
 )
 
 Size = Field(gt=0)
-Start = Literal["shift", "identity", "uniform"]
+Start = Literal["shift", "identity", "uniform"]  # the recurrence before training
 Encoder = Literal["sparse", "gaussian", "uniform"]
 Bias = Literal["clean", "reference", "none"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class _Model:
-    """What all models share: units, and what reads them."""
+    """What most models share: the number of units, and the readout."""
 
     hidden_size: int = Size
     readout: Literal["linear", "mlp"] = "linear"
@@ -50,7 +55,7 @@ class _Model:
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class _Rings(_Model):
-    """What the networks on rings share."""
+    """What networks on rings share."""
 
     channels: int = Size
     kernel_size: int = Field(default=3, gt=0)
@@ -78,7 +83,7 @@ class Wave(_Rings):
     nonlinearity: Literal["relu", "tanh", "identity"] = "relu"
     bias: Bias = "reference"
 
-    def recurrence(self, inputs, generator):
+    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
         options = self._options(generator)
         return WaveRNN(inputs, self.hidden_size, nonlinearity=self.nonlinearity, bias=self.bias, **options)
 
@@ -89,7 +94,7 @@ class Local(_Rings):
 
     kind: Literal["local"]
 
-    def recurrence(self, inputs, generator):
+    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
         return LocallyConnectedRNN(inputs, self.hidden_size, **self._options(generator))
 
 
@@ -104,7 +109,7 @@ class Identity(_Model):
     bias: Bias = "reference"
     frozen: bool = False
 
-    def recurrence(self, inputs, generator):
+    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
         return IdentityRNN(
             inputs,
             self.hidden_size,
@@ -120,22 +125,22 @@ class Identity(_Model):
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Gated(_Model):
-    """PyTorch's own `LSTM` or `GRU`."""
+    """`LSTM` or `GRU`, as PyTorch has them."""
 
     kind: Literal["lstm", "gru"]
     bias: bool = True
 
-    def recurrence(self, inputs, generator):
+    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
         return {"lstm": LSTM, "gru": GRU}[self.kind](inputs, self.hidden_size, bias=self.bias, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Buffer(_Model):
-    """`Tape`: the last `hidden_size` inputs as they are, nothing trained but what reads them."""
+    """`Tape`: the last `hidden_size` inputs as they are; only the readout is trained."""
 
     kind: Literal["tape"]
 
-    def recurrence(self, inputs, generator):
+    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
         return Tape(inputs, self.hidden_size)
 
 

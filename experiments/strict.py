@@ -1,4 +1,4 @@
-"""How settings are checked: no unknown key, no silent conversion of one type into another."""
+"""How settings are checked: unknown keys and silent conversions from one type to another are refused."""
 
 from pydantic import ConfigDict
 

@@ -103,26 +103,24 @@ def describe_machine() -> dict:
 
 
 def two_way(effort: Effort) -> Iterator[Row]:
-    """The two-way equation, last state only: single steps, four at once, and NumPy's two usual forms."""
+    """The two-way equation, last state only, beside NumPy's two usual forms of it."""
     for dtype in (np.float64, np.float32):
         for rings, size in _sizes(effort):
             now, before = _levels(rings, size, dtype)
             steps = _steps(effort.updates, now.size, at_least=512)  # enough to outweigh fresh memory
             few = max(1, steps // 100)
-            given = {"taps": _TAPS, "memory": 1.0}
-            single, strided, sliced, rolled = fastest(
+            given = {"taps": _TAPS, "q": 1.0}
+            looped, sliced, rolled = fastest(
                 effort.repeats,
                 lambda: leapfrog(now, before, **given, steps=steps),  # noqa: B023 - called before the loop moves on
-                lambda: leapfrog(now, before, **given, steps=steps, levels=1),  # noqa: B023
                 lambda: numpy_slices(now[0], before[0], few),  # noqa: B023
                 lambda: numpy_roll(now[0], before[0], max(1, few // 4)),  # noqa: B023
             )
-            one = _row("two-way, single steps", now, steps, single)
+            one = _row("two-way, single steps", now, steps, looped)
             slices = _row("two-way, NumPy in place on slices", now, few, sliced)
             roll = _row("two-way, NumPy with np.roll", now, max(1, few // 4), rolled)
             yield compared(one, slices)
             yield compared(one, roll)
-            yield compared(_row("two-way, four steps at once", now, steps, strided), one)
             yield slices
             yield roll
 
@@ -141,15 +139,15 @@ def two_way_at_work(effort: Effort) -> Iterator[Row]:
         entries = injection(encoder, dtype)
         order_8 = 0.25 * np.array([-1 / 560, 8 / 315, -1 / 5, 8 / 5, -205 / 72, 8 / 5, -1 / 5, 8 / 315, -1 / 560])
         order_8[4] += 2
-        uniform = {"taps": _TAPS, "memory": 1.0, "steps": steps}
+        uniform = {"taps": _TAPS, "q": 1.0, "steps": steps}
         variants = {
             "two-way": uniform,
-            "two-way, damped": uniform | {"memory": 0.99},
+            "two-way, damped": uniform | {"q": 0.99},
             "two-way, spikes in one step of 100": uniform | {"drive": spikes, "injection": entries},
             "two-way, driven at every step": uniform | {"drive": drive, "injection": entries},
             "two-way, absorbing ends": uniform | {"boundary": "absorbing", "mur": -0.05},
             "two-way, speed depends on position": {
-                "conductance": np.full(size + 1, _COURANT2), "memory": 0.99, "steps": steps
+                "conductance": np.full(size + 1, _COURANT2), "q": 0.99, "steps": steps
             },
             "two-way, order 8 in space": uniform | {"taps": order_8},
         }  # fmt: skip
@@ -196,7 +194,7 @@ def saving(effort: Effort) -> Iterator[Row]:
 
             def saved(now=now, before=before, steps=steps):
                 out = np.empty((steps, *now.shape), now.dtype)
-                return leapfrog(now, before, taps=_TAPS, memory=1.0, steps=steps, every=1, out=out), out
+                return leapfrog(now, before, taps=_TAPS, q=1.0, steps=steps, every=1, out=out), out
 
             seconds, copied = fastest(effort.repeats, saved, stored.copy)
             row = _row("two-way, every step saved", now, steps, seconds)
@@ -214,7 +212,7 @@ def growth(effort: Effort) -> Iterator[Row]:
         grown = [base | {what: base[what] * factor} for factor in (1, 2, 4, 8)]
         states = [_levels(case["batch"], case["positions"], np.float64) for case in grown]
         calls = [
-            lambda levels=levels, case=case: leapfrog(*levels, taps=_TAPS, memory=1.0, steps=case["steps"])
+            lambda levels=levels, case=case: leapfrog(*levels, taps=_TAPS, q=1.0, steps=case["steps"])
             for levels, case in zip(states, grown, strict=True)
         ]
         rows = [
@@ -236,7 +234,7 @@ def jumping(effort: Effort) -> Iterator[Row]:
         two_way_jump, stepped, one_way_jump, moved = fastest(
             effort.repeats,
             lambda: jump(pair),  # noqa: B023
-            lambda: leapfrog(now, before, taps=_TAPS, memory=1.0, steps=steps),  # noqa: B023
+            lambda: leapfrog(now, before, taps=_TAPS, q=1.0, steps=steps),  # noqa: B023
             lambda: shift(pair[:1]),  # noqa: B023
             lambda: transport(now, taps=[0.9, 0.1, 0], steps=steps),  # noqa: B023
         )

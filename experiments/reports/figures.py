@@ -2,52 +2,57 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Picture
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 import analysis
 from experiments.reports.tables import Table
 from experiments.runs.folder import RunFolder
-from experiments.tasks.problems import SCORED_BY_ACCURACY
 from wavefield import open_recording, operator_of, plot
 
-COLOURS = (*plt.get_cmap("tab10").colors, *plt.get_cmap("tab20").colors[1::2])  # full, then pale
-LETTER = 0.085  # inches that a letter of a legend takes
+COLOURS = (*matplotlib.colormaps["tab10"].colors, *matplotlib.colormaps["tab20"].colors[1::2])  # full, then pale
+LETTER = 0.085  # inches, the width of a letter in a legend
 MEASURES = {"loss": "held-out loss", "accuracy": "held-out accuracy"}
 
 
-def run_figure(path) -> Path | None:
+def panels(columns: int, size: tuple[float, float], **options) -> tuple[Picture, np.ndarray]:
+    """Return a figure of one row of panels, which is drawn into files only and needs no display."""
+    figure = Picture(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, columns, squeeze=False, **options)[0]
+
+
+def run_figure(path: str | os.PathLike) -> Path | None:
     """Draw the learning curve of a run and its hidden states; return the file, None if nothing was measured yet."""
     folder = RunFolder(path)
     if not folder.rows():
         return None
     hidden = folder / "hidden.nc"
-    figure, axes = plt.subplots(
-        1, 3 if hidden.exists() else 1, figsize=(14 if hidden.exists() else 5, 4), squeeze=False
-    )
-    learning_curve(folder, axes[0, 0])
-    axes[0, 0].set_title(folder.path.name, fontsize=9)
+    figure, axes = panels(3, (14, 4)) if hidden.exists() else panels(1, (5, 4))
+    learning_curve(folder, axes[0])
+    axes[0].set_title(folder.path.name, fontsize=9)
     if hidden.exists():
-        hidden_states(hidden, axes[0, 1])
-        hidden_spectrum(hidden, axes[0, 2])
-    figure.tight_layout()
+        hidden_states(hidden, axes[1])
+        hidden_spectrum(hidden, axes[2])
     plot.save_figure(figure, folder / "figure.png")
-    plt.close(figure)
     return folder / "figure.png"
 
 
-def learning_curve(folder: RunFolder, ax, *, label: str | None = None, color=COLOURS[0], alpha: float = 1.0) -> None:
+def learning_curve(
+    folder: RunFolder, ax: Axes, *, label: str | None = None, color=COLOURS[0], alpha: float = 1.0
+) -> None:
     """Draw the held-out score against the step, a loss or an accuracy."""
     rows = folder.rows()
-    name = "accuracy" if folder.config().task.kind in SCORED_BY_ACCURACY else "loss"
+    name = folder.config().task.problem.score
     steps, values = (np.array([row[key] for row in rows]) for key in ("step", f"held_out_{name}"))
     ax.plot(steps, values, color=color, alpha=alpha, lw=1.2, label=label)
     ax.set(xlabel="step", ylabel=MEASURES[name])
@@ -56,27 +61,26 @@ def learning_curve(folder: RunFolder, ax, *, label: str | None = None, color=COL
         ax.set_yscale("log", nonpositive="mask")  # a loss below what float64 resolves is 0
 
 
-def side_by_side(runs: dict):
+def side_by_side(runs: dict[str, str | os.PathLike]) -> Picture:
     """Draw the learning curves of several runs over each other, and the hidden states of each: {label: folder}."""
-    figure, axes = plt.subplots(1, 1 + len(runs), figsize=(4.7 * (1 + len(runs)), 3.8), squeeze=False)
-    for (label, path), colour, ax in zip(runs.items(), COLOURS, axes[0, 1:], strict=False):
-        learning_curve(RunFolder(path), axes[0, 0], label=label, color=colour)
+    figure, axes = panels(1 + len(runs), (4.7 * (1 + len(runs)), 3.8))
+    for (label, path), colour, ax in zip(runs.items(), COLOURS, axes[1:], strict=False):
+        learning_curve(RunFolder(path), axes[0], label=label, color=colour)
         hidden_states(Path(path) / "hidden.nc", ax)
         ax.set_title(f"hidden state, {label}", fontsize=9)
-    axes[0, 0].legend(frameon=False)
-    figure.tight_layout()
+    axes[0].legend(frameon=False)
     return figure
 
 
-def hidden_states(path, ax) -> None:
+def hidden_states(path: str | os.PathLike, ax: Axes) -> None:
     """Draw the first channel of the first recorded sequence, position against time."""
     with open_recording(path) as recording:
         plot.space_time(_first(recording).load(), ax=ax)
     ax.set_title("hidden state, first channel", fontsize=9)
 
 
-def hidden_spectrum(path, ax) -> None:
-    """Draw its wavenumber–frequency spectrum, over it what the kernel of a wave network does to small disturbances.
+def hidden_spectrum(path: str | os.PathLike, ax: Axes) -> None:
+    """Draw its wavenumber–frequency spectrum, and over it the dispersion relation of the kernel of a wave network.
 
     A wave is a line through the origin, its slope the speed.
     """
@@ -93,20 +97,20 @@ def _first(recording):
     return recording.activity.isel(trial=0, channel=0)
 
 
-def table_curves(table: Table, records: Sequence[dict], runs: Sequence[RunFolder]):
+def table_curves(table: Table, records: Sequence[dict], runs: Sequence[RunFolder]) -> Picture:
     """Draw the learning curves of all runs of a table, a panel for each column, a colour for each row."""
     folders = {run.path.name: run for run in runs}
     columns = [c for c in table.columns if any(r["column"] == c for r in records)]
     rows = [row for row in table.rows if any(r["row"] == row for r in records)]
     colours = {row: COLOURS[table.rows.index(row) % len(COLOURS)] for row in rows}
     width = max(4.2 * len(columns), 6)
-    figure, axes = plt.subplots(1, len(columns), figsize=(width, 4), squeeze=False, sharey=True, layout="constrained")
-    for ax, column in zip(axes[0], columns, strict=True):
+    figure, axes = panels(len(columns), (width, 4), sharey=True)
+    for ax, column in zip(axes, columns, strict=True):
         for record in (r for r in records if r["column"] == column):
             learning_curve(folders[record["run"]], ax, color=colours[record["row"]], alpha=0.8)
         ax.set_title(column, fontsize=10)
         ax.label_outer()
-    lines = [plt.Line2D([], [], color=colour) for colour in colours.values()]
+    lines = [Line2D([], [], color=colour) for colour in colours.values()]
     beside = int(width / (0.6 + LETTER * max(map(len, rows))))  # as many as fit, each with its line
     figure.legend(lines, rows, loc="outside lower center", ncols=min(len(rows), max(1, beside)), frameon=False)
     return figure

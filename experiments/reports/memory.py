@@ -1,25 +1,25 @@
-"""What a network has become on a history task: the waves in its weights, its states among them, its gradients."""
+"""A network trained on a history task: the waves in its weights, its states in their basis, its gradients."""
 
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import xarray as xr
+from matplotlib.figure import Figure
 
 import analysis
 from analysis.working_memory import plot as plot_memory
+from experiments.reports.figures import panels
 from experiments.runs.folder import RunFolder, write_csv
 from experiments.runs.run import build_model
 from experiments.tasks.history import HistoryProblem, find_waves, wave_figures
+from experiments.tasks.problem import load_problem
 from wavefield import plot
 from wavefield_torch import SequenceModel, gradient_against_lag, linearised
 from wavefield_torch.inspection.linearise import state_size, step
@@ -41,7 +41,7 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Memory:
-    """A run on a history task: the network as it began and as it is now, and the waves found in the latter."""
+    """A run on a history task: the network before and after training, and the waves found in the latter."""
 
     folder: RunFolder
     problem: HistoryProblem
@@ -51,27 +51,27 @@ class Memory:
 
     @property
     def name(self) -> str:
-        """What the run is called in figures."""
+        """The name of the run in figures."""
         config = self.folder.config()
         return f"{NAMES[config.model.kind]}, {config.task.system}, seed {config.training.seed}"
 
 
-def load_memory(path) -> Memory:
+def load_memory(path: str | os.PathLike) -> Memory:
     """Load a run on a history task.
 
     Raises
     ------
     FileNotFoundError, ValueError, CheckpointError
-        If there is no run, or none of its checkpoints; it is one of another task; all checkpoints are damaged.
+        If there is no run or no checkpoint of it; the run is of another task; all checkpoints are damaged.
     """
     folder = RunFolder(path)
     config = folder.config()
     if config.task.kind != "history":
-        raise ValueError(f"{path} is a run of the task {config.task.kind!r}: memory is shown of history tasks")
-    problem = config.task.load(config.training.batch_size, config.training.seed, torch.device("cpu"), None)
+        raise ValueError(f"{path} is a run of the task {config.task.kind!r}: memory can be shown of history tasks only")
+    problem = load_problem(config, torch.device("cpu"), None)
     before, after = build_model(config, problem), build_model(config, problem)
     if folder.restore(after, None) is None:
-        raise FileNotFoundError(f"{path} holds no checkpoint, of which memory could be shown")
+        raise FileNotFoundError(f"{path} holds no checkpoint, and memory is read from one")
     return Memory(folder, problem, before, after, find_waves(after, problem.system))
 
 
@@ -86,10 +86,10 @@ def gradients(memory: Memory) -> dict[str, xr.Dataset]:
 
 
 def recoveries(memory: Memory) -> list[dict]:
-    """Return what was found in numbers, and what it is worth.
+    """Return the numeric summary of the waves found, beside two comparisons.
 
-    Beside the waves that were found without knowing the true f stand those of the published procedure, which is told
-    it, and, as a null, those found with input and output weights drawn at random.
+    These are the waves of the published procedure, which is given the true f, and, as a null, those found with input
+    and output weights drawn at random.
     """
     if memory.waves is None:
         return []
@@ -114,11 +114,11 @@ def recoveries(memory: Memory) -> list[dict]:
     return rows
 
 
-def memory_figure(memory: Memory, against_lag: dict[str, xr.Dataset]):
+def memory_figure(memory: Memory, against_lag: dict[str, xr.Dataset]) -> Figure:
     """Draw one page: spectrum, recurrence in the wave basis, a line of it over time, gradients."""
-    figure, axes = plt.subplots(1, 4, figsize=(19, 4.4), layout="constrained", width_ratios=[4, 5, 5, 5])
+    figure, axes = panels(4, (19, 4.4), width_ratios=[4, 5, 5, 5])
     if memory.waves is None:
-        axes[0].text(0.5, 0.5, "no eigenvalue persists:\nno wave to be found", ha="center", va="center")
+        axes[0].text(0.5, 0.5, "no eigenvalue persists:\nthere is no wave", ha="center", va="center")
         for ax in axes[:3]:
             ax.axis("off")
     else:
@@ -160,15 +160,14 @@ def main(argv=None) -> int:
     parser.add_argument("folder", type=Path, nargs="+", help="folders of runs on a history task")
     parser.add_argument("-o", "--output", type=Path, default=Path("memory"), help="folder to write (default: memory)")
     options = parser.parse_args(argv)
+    matplotlib.use("Agg")  # pictures are written, none is shown
     options.output.mkdir(parents=True, exist_ok=True)
     folders = list(dict.fromkeys(path.resolve() for path in options.folder))
     if len({path.name for path in folders}) < len(folders):
         raise ValueError(f"the folders must have different names, got {', '.join(path.name for path in folders)}")
     recovered = []
-    figure, axes = plt.subplots(
-        1, len(folders), figsize=(1 + 3.6 * len(folders), 4), layout="constrained", sharey=True, squeeze=False
-    )
-    for path, ax in zip(folders, axes[0], strict=True):
+    figure, axes = panels(len(folders), (1 + 3.6 * len(folders), 4), sharey=True)
+    for path, ax in zip(folders, axes, strict=True):
         memory = load_memory(path)
         against_lag = gradients(memory)
         plot.save_figure(memory_figure(memory, against_lag), options.output / f"{path.name}.png")
@@ -180,8 +179,8 @@ def main(argv=None) -> int:
         ax.set_title(memory.name, fontsize=10)
         ax.label_outer()
         recovered += [{"run": path.name} | row for row in recoveries(memory)]
-    low, high = zip(*(ax.dataLim.intervaly for ax in axes[0]), strict=True)
-    axes[0, 0].set_ylim(max(min(low), 1e-13), 10 * max(high))
+    low, high = zip(*(ax.dataLim.intervaly for ax in axes), strict=True)
+    axes[0].set_ylim(max(min(low), 1e-13), 10 * max(high))
     plot.save_figure(figure, options.output / "gradients.png")
     if recovered:
         write_csv(options.output / "recoveries.csv", recovered)

@@ -33,27 +33,29 @@ class RunInUseError(OSError):
 
 
 class RunFolder:
-    """Names and files of one run."""
+    """The files of one run, by name."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = Path(path)
 
-    def __truediv__(self, name):
+    def __truediv__(self, name: str) -> Path:
         return self.path / name
 
     @property
     def metrics(self) -> Path:
+        """The table of evaluations."""
         return self.path / "metrics.csv"
 
     @property
     def summary(self) -> Path:
+        """The file of the summary."""
         return self.path / "summary.json"
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep other processes from training into the folder, which is made if it is not there.
+        """Keep other processes from training into the folder, which is created if it does not exist.
 
-        The system forgets the lock when the process ends, however it ends.
+        The operating system releases the lock when the process exits, for whatever reason.
 
         Raises
         ------
@@ -71,7 +73,7 @@ class RunFolder:
     # ------------------------------------------------------------------------------------ config and environment
 
     def create(self, config: Config, fixed: Mapping[str, torch.Tensor] | None = None) -> None:
-        """Make the folder and write into it the config and what its task draws once, such as a permutation of pixels.
+        """Create the folder and write the config and what its task draws once, such as a permutation of pixels.
 
         Raises
         ------
@@ -79,7 +81,7 @@ class RunFolder:
             If there is a run already.
         """
         if (self / "config.toml").exists():
-            raise FileExistsError(f"{self.path} holds a run already: go on with it by resume, or name another folder")
+            raise FileExistsError(f"{self.path} holds a run already: resume it, or name another folder")
         self.path.mkdir(parents=True, exist_ok=True)
         if fixed:
             with whole_or_nothing(self / "fixed.safetensors") as scratch:
@@ -99,7 +101,7 @@ class RunFolder:
         return load_config(self / "config.toml")
 
     def note_environment(self, device: torch.device, step: int) -> None:
-        """Note what the run runs on from `step` on, and under "earlier" what it ran on before that."""
+        """Note the environment of the run from `step` on, and under "earlier" those before that."""
         path, now = self / "environment.json", environment(device)
         pieces, earlier, begun = [], [], 0
         if path.exists():
@@ -109,12 +111,12 @@ class RunFolder:
             if begun < step:  # else all its steps were lost, and are run again
                 earlier.append(piece | {"until_step": min(piece["until_step"], step)})
             begun = piece["until_step"]
-        if earlier and earlier[-1] == now | {"until_step": step}:  # which goes on
+        if earlier and earlier[-1] == now | {"until_step": step}:  # which continues
             earlier.pop()
         write_text(path, json.dumps(now | {"earlier": earlier}, indent=2) + "\n")
 
     def check_fixed(self, fixed: Mapping[str, torch.Tensor] | None) -> None:
-        """Check that what the task draws once is what the run was begun with.
+        """Check that what the task draws once is what it drew when the run began.
 
         Raises
         ------
@@ -128,7 +130,7 @@ class RunFolder:
             raise ValueError(f"{path} is damaged: {error}") from error
         for name, drawn in (fixed or {}).items():
             if name not in kept or not torch.equal(kept[name], drawn):
-                raise ValueError(f"{path} holds another {name} than is drawn now: the run cannot go on")
+                raise ValueError(f"{path} holds another {name} than is drawn now: the run cannot be resumed")
 
     # ------------------------------------------------------------------------------------------------- summary
 
@@ -140,7 +142,7 @@ class RunFolder:
             return {}
 
     def has_ended(self) -> bool:
-        """Whether the run came to an end, after which there is nothing to go on with."""
+        """Whether the run has ended, so that nothing is left to resume."""
         return self.read_summary().get("status", "paused") not in ("paused", "interrupted")
 
     # ------------------------------------------------------------------------------------------------- metrics
@@ -160,11 +162,11 @@ class RunFolder:
         """Return the rows of metrics.csv as numbers; one that was cut short, by a full disk say, is left out."""
         if not self.metrics.exists():
             return []
-        whole = self.metrics.read_text(encoding="utf-8").rpartition("\n")[0]
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(whole.splitlines())]
+        complete = self.metrics.read_text(encoding="utf-8").rpartition("\n")[0]
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(complete.splitlines())]
 
     def forget_after(self, step: int) -> None:
-        """Leave out the rows of steps after `step`, which are run again."""
+        """Remove the rows of steps after `step`, which are taken again."""
         rows = [row for row in self.rows() if row["step"] <= step]
         if not rows:
             self.metrics.unlink(missing_ok=True)
@@ -173,8 +175,8 @@ class RunFolder:
 
     # --------------------------------------------------------------------------------------------- checkpoints
 
-    def save(self, step: int, model, optimizer, progress: dict) -> None:
-        """Write the checkpoint of `step`, then drop all but the newest two."""
+    def save(self, step: int, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: dict) -> None:
+        """Write the checkpoint of `step`, then delete all but the newest two."""
         (self / "checkpoints").mkdir(exist_ok=True)
         save_checkpoint(self / f"checkpoints/step-{step:08d}.safetensors", model, optimizer, progress=progress)
         for old in self.checkpoints()[KEPT:]:
@@ -184,8 +186,8 @@ class RunFolder:
         """Return the checkpoints, newest first."""
         return sorted((self / "checkpoints").glob("step-*.safetensors"), reverse=True)
 
-    def restore(self, model, optimizer) -> dict | None:
-        """Put back the newest checkpoint that is whole and return its progress; None if there is none at all.
+    def restore(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer | None) -> dict | None:
+        """Restore the newest intact checkpoint and return its progress; None if there is no checkpoint at all.
 
         Raises
         ------
@@ -198,19 +200,21 @@ class RunFolder:
                 return load_checkpoint(path, model, optimizer)
             except CheckpointError as error:
                 if path == found[-1]:
-                    raise CheckpointError(f"{error}; there is none before it: start the run anew elsewhere") from None
-                print(f"{error}; the one before is tried", file=sys.stderr)
+                    raise CheckpointError(
+                        f"{error}; there is none before it: start the run anew in another folder"
+                    ) from None
+                print(f"{error}; the one before it is used", file=sys.stderr)
         return None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file completely or not at all."""
     with whole_or_nothing(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 
-def write_csv(path: Path, records: list[dict]) -> None:
-    """Write records of the same keys as a table, whole or not at all."""
+def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
+    """Write records of the same keys as a table, completely or not at all."""
     with whole_or_nothing(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, records[0])
         table.writeheader()
@@ -229,11 +233,11 @@ def environment(device: torch.device) -> dict:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Return the most memory in MB that was held so far, on a GPU or by this process; NaN where no one says."""
+    """Return the peak memory in MB so far, of a GPU or of this process; NaN where the system does not tell."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     found = re.search(r"VmHWM:\s*(\d+) kB", _text("/proc/self/status"))
-    if found:  # ru_maxrss begins at that of the parent
+    if found:  # ru_maxrss starts at that of the parent process
         return 1.024e-3 * int(found[1])
     try:
         import resource

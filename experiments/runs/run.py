@@ -1,7 +1,7 @@
-"""Train one config into one folder, and go on with it after a crash, a kill or a budget that ran out.
+"""Train one config into one folder, and resume it after a crash, a kill or a spent budget.
 
-Where training stands is written as a checkpoint every minute and whenever a run ends; a run that is broken off at any
-moment goes on from the last one and gives, on a CPU with as many threads, the same numbers bit for bit.
+A checkpoint is written every minute and whenever a run ends. A run that is interrupted at any moment resumes from the
+last one to the same numbers: bit for bit on a CPU with the same number of threads.
 """
 
 from __future__ import annotations
@@ -9,20 +9,24 @@ from __future__ import annotations
 import json
 import math
 import os
+import shlex
 import signal
 import statistics
 import sys
-import time
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from time import monotonic, perf_counter
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from experiments.config import Config
+from experiments.config import Config, Training
 from experiments.generators import WEIGHTS, generator_for
 from experiments.runs.folder import RunFolder, peak_memory, write_text
+from experiments.tasks.problem import Problem, load_problem
 from wavefield_torch import (
     CheckpointError,
     NotFiniteError,
@@ -52,106 +56,120 @@ class Progress:
     best_step: int | None = None
     solved_at: int | None = None
     reference_solved_at: int | None = None
-    problem: dict = field(default_factory=dict)  # what the problem itself remembers: the stage of a curriculum
+    problem: dict = field(default_factory=dict)  # the state of the problem: the stage of a curriculum
     ended: str | None = None  # why: "finished", "solved", "no improvement", "not finite: …"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is carried out, without any effect on its numbers.
+
+    Parameters
+    ----------
+    device : str, optional
+        By default a GPU if there is one.
+    data : path, optional
+        Folder of the data sets; by default that of WAVEFIELD_DATA.
+    budget : float
+        Seconds after which training pauses and is tested; `resume` continues it.
+    checkpoint_seconds : float
+        Time between checkpoints.
+    report : callable (step, score), optional
+        Called at every evaluation; raises to end the run (pruning).
+    """
+
+    device: str | None = None
+    data: str | os.PathLike | None = None
+    budget: float = math.inf
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    report: Callable[[int, float], None] | None = None
 
 
 @dataclass
 class Session:
-    """What the loop holds."""
+    """The state of the training loop."""
 
     config: Config
     folder: RunFolder
     device: torch.device
-    problem: object
+    options: Options
+    problem: Problem
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
     progress: Progress
     steps: int
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-    stop: list = field(default_factory=list)  # signals received
+    stop: list[int] = field(default_factory=list)  # signals received
 
     @property
-    def training(self):
+    def training(self) -> Training:
         return self.config.training
 
 
-def start(
-    config: Config,
-    path,
-    *,
-    device=None,
-    data=None,
-    budget: float = math.inf,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    report=None,
-) -> dict:
+def start(config: Config, path: str | os.PathLike, **options: Any) -> dict:
     """Train `config` into the new folder `path`; return the summary.
 
     Parameters
     ----------
     config : Config
     path : path
-    device : str, optional
-        By default a GPU if there is one.
-    data : path, optional
-        Folder of the data sets; by default that of WAVEFIELD_DATA.
-    budget : float
-        Seconds after which training pauses, and what was reached is tested; `resume` goes on.
-    checkpoint_seconds : float
-        Time between checkpoints.
-    report : callable (step, score), optional
-        Called at every evaluation; raises to end the run (pruning).
+    **options
+        Those of `Options`: device, data, budget, checkpoint_seconds, report.
 
     Raises
     ------
     FileExistsError
         If the folder holds a run already.
     RunInUseError
-        If another process is at it.
+        If another process trains into it.
     """
-    session = _prepare(config, RunFolder(path), device, data, checkpoint_seconds)
+    session = _prepare(config, RunFolder(path), Options(**options))
     with session.folder.in_use():
         session.folder.create(config, session.problem.fixed)
-        return _train(session, budget, report)
+        return _train(session)
 
 
-def resume(
-    path,
-    *,
-    device=None,
-    data=None,
-    budget: float = math.inf,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-    report=None,
-) -> dict:
-    """Go on with the run in the folder `path`, from its last whole checkpoint; return the summary.
+def resume(path: str | os.PathLike, **options: Any) -> dict:
+    """Resume the run in the folder `path` from its last intact checkpoint; return the summary.
 
-    A run that has ended is left alone, and neither data nor device are looked for. Raises FileNotFoundError if there
-    is no run, CheckpointError if every checkpoint is damaged, RunInUseError if another process is at it, ValueError
-    if the permutation or the noise is no longer that of its beginning.
+    A run that has ended is left alone, and neither data nor device are looked for.
+
+    Parameters
+    ----------
+    path : path
+    **options
+        Those of `Options`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no run.
+    CheckpointError
+        If every checkpoint is damaged.
+    RunInUseError
+        If another process trains into the folder.
+    ValueError
+        If the permutation or the noise is not that of its beginning.
     """
     folder = RunFolder(path)
     config = folder.config()
     if folder.has_ended():
         return folder.read_summary()
     with folder.in_use():
-        session = _prepare(config, folder, device, data, checkpoint_seconds)
+        session = _prepare(config, folder, Options(**options))
         folder.check_fixed(session.problem.fixed)
         stored = folder.restore(session.model, session.optimizer)
         session.progress = Progress(**(stored or {}))
-        if session.progress.problem:
-            session.problem.restore(session.progress.problem)
+        session.problem.restore(session.progress.problem)
         if session.progress.ended:  # and was killed before its summary was written
             return _finish(session)
         folder.forget_after(session.progress.step or -1)  # step 0 is evaluated again
-        return _train(session, budget, report)
+        return _train(session)
 
 
-def _prepare(config, folder, device, data, checkpoint_seconds):
-    device = _device(device)
+def _prepare(config, folder, options):
+    device = _device(options.device)
     training = config.training
-    problem = config.task.load(training.batch_size, training.seed, device, data)
+    problem = load_problem(config, device, options.data)
     if (problem.steps_per_epoch is None) != (training.epochs is None):
         wanted = "epochs" if training.epochs is None else "steps"
         raise ValueError(f"training.{wanted} is what the task {config.task.kind!r} needs")
@@ -161,10 +179,10 @@ def _prepare(config, folder, device, data, checkpoint_seconds):
     steps = training.steps or training.epochs * problem.steps_per_epoch
     if any(step > steps for step in training.record_at):
         raise ValueError(f"training.record_at must hold steps of this run, 0…{steps}, got {list(training.record_at)}")
-    return Session(config, folder, device, problem, model, optimizer, Progress(), steps, checkpoint_seconds)
+    return Session(config, folder, device, options, problem, model, optimizer, Progress(), steps)
 
 
-def build_model(config: Config, problem):
+def build_model(config: Config, problem: Problem) -> torch.nn.Module:
     """Return the model of a run as it is before training."""
     drawn = generator_for(config.training.seed, WEIGHTS)
     return config.model.build(problem.inputs, problem.outputs, every_step=problem.every_step, generator=drawn)
@@ -189,16 +207,16 @@ def _device(name):
 # ------------------------------------------------------------------------------------------------------- the loop
 
 
-def _train(session, budget, report):
-    """Steps until the end, the budget or a signal; whatever happens, what was reached is kept."""
-    progress, began = session.progress, time.monotonic()
+def _train(session):
+    """Take steps until the end, the budget or a signal; whatever happens, the state that was reached is kept."""
+    progress, began = session.progress, monotonic()
     earlier, first, saved_at = progress.seconds, progress.step, began
     with _signals(session.stop), _bar(session) as bar:
         if first == 0:
             session.folder.note_environment(session.device, 0)
-            _evaluate(session, report)
+            _evaluate(session)
             _record_if_asked(session)
-        while not (progress.ended or session.stop or time.monotonic() - began >= budget):
+        while not (progress.ended or session.stop or monotonic() - began >= session.options.budget):
             if progress.step == first > 0:
                 session.folder.note_environment(session.device, first)
             try:
@@ -206,13 +224,13 @@ def _train(session, budget, report):
             except NotFiniteError as error:
                 progress.ended = f"{NOT_FINITE} at step {progress.step + 1}: {error}"
                 break
-            now = time.monotonic()
+            now = monotonic()
             progress.seconds = earlier + now - began
             bar.update()
             if progress.step % session.training.evaluate_every == 0 or progress.step == session.steps:
-                bar.set_postfix_str(f"{session.problem.score} {_evaluate(session, report):.3g}", refresh=False)
+                bar.set_postfix_str(f"{session.problem.score} {_evaluate(session):.3g}", refresh=False)
             _record_if_asked(session)
-            if now - saved_at >= session.checkpoint_seconds:
+            if now - saved_at >= session.options.checkpoint_seconds:
                 _save(session)
                 saved_at = now
     _save(session)
@@ -222,17 +240,17 @@ def _train(session, budget, report):
 def _step(session):
     progress, problem = session.progress, session.problem
     _set_rate(session)
-    before = time.perf_counter()
+    before = perf_counter()
     x, target = problem.batch(progress.step)
-    progress.data_seconds += time.perf_counter() - before
+    progress.data_seconds += perf_counter() - before
     loss, _ = training_step(session.optimizer, problem.loss(session.model, x, target), clip=session.training.clip)
     progress.step += 1
     progress.loss_sum += loss
     progress.loss_count += 1
     if progress.step == session.steps:
         progress.ended = "finished"
-    looked_at = problem.reference_solved is not None and progress.step % session.training.evaluate_every == 0
-    if looked_at and progress.reference_solved_at is None and problem.reference_solved(loss):
+    due = problem.reference_solved is not None and progress.step % session.training.evaluate_every == 0
+    if due and progress.reference_solved_at is None and problem.reference_solved(loss):
         progress.reference_solved_at = progress.step
 
 
@@ -245,8 +263,8 @@ def _set_rate(session):
         group["lr"] = training.learning_rate / training.drop_factor**drops
 
 
-def _evaluate(session, report):
-    """Scores of the held-out data: into the table, and what follows from them; returns the score."""
+def _evaluate(session):
+    """Score the held-out data, append the scores to the table and act on them; return the score."""
     progress, problem, training = session.progress, session.problem, session.training
     session.model.eval()
     scores = problem.evaluate(session.model)
@@ -266,8 +284,8 @@ def _evaluate(session, report):
     waited = (progress.step - progress.best_step) // training.evaluate_every
     if training.patience and waited >= training.patience:
         progress.ended = progress.ended or "no improvement"
-    if report is not None:
-        report(progress.step, score)
+    if session.options.report is not None:
+        session.options.report(progress.step, score)
     return score
 
 
@@ -289,17 +307,17 @@ def _record(session, path):
     try:
         record(session.model, session.problem.sample(RECORDED), **options).close()
     except FloatingPointError as error:
-        print(f"{path.name} is not whole: {error}", file=sys.stderr)
+        print(f"{path.name} is not complete: {error}", file=sys.stderr)
 
 
 def _save(session):
-    session.progress.problem = session.problem.state() if hasattr(session.problem, "state") else {}
+    session.progress.problem = session.problem.state()
     session.folder.save(session.progress.step, session.model, session.optimizer, asdict(session.progress))
 
 
 @contextmanager
 def _signals(received):
-    """Note Ctrl-C and a request to terminate; the step under way is finished and kept. A second Ctrl-C is one."""
+    """Note Ctrl-C and a request to terminate; the current step is finished and kept. A second Ctrl-C interrupts it."""
 
     def note(number, _):
         received.append(number)
@@ -307,7 +325,7 @@ def _signals(received):
 
     try:
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:  # not the main thread: whoever runs this one listens
+    except ValueError:  # not the main thread, which alone receives signals
         before = {}
     try:
         yield
@@ -325,20 +343,21 @@ def _bar(session):
 
 
 def _finish(session):
-    """How it went, in summary.json; who interrupts does not wait for scores, and leaves those of an earlier pause."""
+    """Write summary.json; after an interrupt no scores are computed, and those of an earlier pause are kept."""
     progress, folder = session.progress, session.folder
     interrupted = session.stop and not progress.ended
     if not (interrupted and "best_test" in folder.read_summary()):
         summary = _summary(session) | ({} if interrupted else _scores(session))
         write_text(folder.summary, json.dumps(_nan_as_null(summary), indent=2) + "\n")
     if session.stop:
-        print(f"stopped at step {progress.step}; go on with: resume {folder.path}", file=sys.stderr)
+        again = f"python -m experiments resume {shlex.quote(str(folder.path))}"
+        print(f"stopped at step {progress.step}; resume it with: {again}", file=sys.stderr)
         raise KeyboardInterrupt
     return folder.read_summary()
 
 
 def _summary(session):
-    """Where training stands, by the held-out data."""
+    """The progress of training and its scores on held-out data."""
     progress, problem, folder = session.progress, session.problem, session.folder
     return {
         "name": session.config.name,
@@ -359,9 +378,9 @@ def _summary(session):
 
 
 def _scores(session):
-    """Scores of the last and of the best model on test data, and a recording of the last.
+    """Score the last and the best model on test data, and record the last.
 
-    `best_test` is None where the best model was damaged: the rest of the run stands.
+    `best_test` is None where the best model is damaged: the other figures of the run hold.
     """
     problem, folder, scores = session.problem, session.folder, {}
     session.model.eval()
@@ -387,8 +406,8 @@ def _median_of_last(folder, problem):
     return {name: statistics.median(row[f"held_out_{name}"] for row in rows) for name in problem.metrics}
 
 
-def run_or_resume(config: Config, path, **options) -> dict:
-    """Start the run, go on with it, or return the summary of one that has ended.
+def run_or_resume(config: Config, path: str | os.PathLike, **options: Any) -> dict:
+    """Start the run, resume it, or return the summary of one that has ended; options as in `Options`.
 
     Raises
     ------
@@ -406,13 +425,13 @@ def run_or_resume(config: Config, path, **options) -> dict:
 
 
 def _settings(config):
-    """All settings by their keys with the table, as `key=value` has them."""
+    """All settings by their keys, each with its table, as in `key=value`."""
     tables = config.to_dict()
     name = tables.pop("name")
     return {"name": name} | {f"{table}.{key}": value for table, inner in tables.items() for key, value in inner.items()}
 
 
-def run_name(config: Config, settings) -> str:
-    """Return the folder name of a run: config, settings that were changed, seed."""
+def run_name(config: Config, settings: Sequence[str]) -> str:
+    """Return the folder name of a run: config, changed settings, seed."""
     changed = [setting.replace("=", "").replace("/", "_") for setting in settings if not setting.startswith("seed=")]
     return "-".join([config.name, *changed, f"seed{config.training.seed}"]).replace(os.sep, "_")

@@ -30,7 +30,6 @@ from tqdm import tqdm
 from experiments.config import ConfigError, read_source, resolve, to_toml
 from experiments.runs.folder import RunInUseError, write_text
 from experiments.runs.run import NOT_FINITE, run_or_resume
-from experiments.tasks.problems import SCORED_BY_ACCURACY
 
 POLL_SECONDS = 2.0
 GIVEN_UP = 5  # times that a task is begun again after Dask gave it up, each for a few workers it lost
@@ -272,13 +271,13 @@ def _suggest(trial, key, values, grid):
 
 def _study(work, number=0):
     storage = RDBStorage(f"sqlite:///{work['folder']}/study.db", engine_kwargs={"connect_args": {"timeout": 60}})
-    direction = "maximize" if work["source"]["task"]["kind"] in SCORED_BY_ACCURACY else "minimize"
+    problem = resolve(work["source"], work["settings"]).task.problem
     return optuna.create_study(
         study_name="sweep",
         storage=storage,
         sampler=optuna.samplers.TPESampler(seed=work["seed"] + number),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
-        direction=direction,
+        direction="maximize" if problem.higher_is_better else "minimize",
         load_if_exists=True,
     )
 

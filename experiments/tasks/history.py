@@ -1,18 +1,21 @@
-"""Working memory on a wave: see a stretch of a history, then continue it alone (Karuvally et al., 2024)."""
+"""Working memory on a wave: see a segment of a history, then continue it alone (Karuvally et al., 2024)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import xarray as xr
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
 
 import analysis
 from experiments.generators import TRAINING, VALIDATION, generator_for
 from experiments.strict import STRICT
+from experiments.tasks.problem import Problem
 from wavefield.history import HistorySystem, task
 from wavefield_torch import NotLinearisableError, SequenceModel, linearised
 from wavefield_torch.tasks.history import (
@@ -37,22 +40,8 @@ SHARES = (
 SOLVED = 0.97  # share of right signs over the test horizon, twice as long as any in training
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class History:
-    """Continue one of the published linear histories; the horizon grows whenever a batch passes `threshold`."""
-
-    kind: Literal["history"]
-    system: Literal["T1", "T2", "T3", "T4"]
-    threshold: float = Field(default=0.98, gt=0, lt=1)
-    held_out: int = Field(default=640, gt=0)
-
-    def load(self, batch_size: int, seed: int, device, data: str | Path | None) -> HistoryProblem:
-        """Return the problem, its data on `device`."""
-        return HistoryProblem(self, batch_size, seed, device)
-
-
 class HistoryProblem:
-    """Batches of the curriculum; scores at horizon 200; what the trained recurrence is in the basis of waves."""
+    """Batches of the curriculum; scores at horizon 200; the trained recurrence in the basis of waves."""
 
     inputs, outputs, every_step = 8, 8, True
     steps_per_epoch = None
@@ -67,18 +56,18 @@ class HistoryProblem:
         self.system = task(settings.system)
         self.validation = self._draw(settings.held_out, TEST_HORIZON, VALIDATION, 0)
 
-    def batch(self, step):
+    def batch(self, step: int):
         drawn = self._draw(self.batch_size, HORIZONS[self.stage], TRAINING, step)
         return drawn.x, drawn
 
     def _draw(self, size, horizon, purpose, step):
         return history_batch(size, self.system, horizon, generator=generator_for(self.seed, purpose, step, self.device))
 
-    def sample(self, count):
+    def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """The first held-out sequences."""
         return self.validation.x[:, :count], self.validation.target[:, :count, 0]
 
-    def loss(self, model, x, batch: HistoryBatch):
+    def loss(self, model: nn.Module, x: Tensor, batch: HistoryBatch) -> Tensor:
         output = model(x)
         if sign_accuracy(output.detach(), batch) > self.settings.threshold:
             self.stage = min(self.stage + 1, len(HORIZONS) - 1)
@@ -89,11 +78,11 @@ class HistoryProblem:
         return {"stage": self.stage}
 
     def restore(self, state: dict) -> None:
-        """Go on at the stage that was reached."""
+        """Resume at the stage that was reached."""
         self.stage = state["stage"]
 
     @torch.no_grad()
-    def evaluate(self, model):
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Squared error and share of right signs over the test horizon; the horizon that training has reached."""
         output = model(self.validation.x)
         return {
@@ -102,7 +91,7 @@ class HistoryProblem:
             "horizon": float(HORIZONS[self.stage]),
         }
 
-    def test(self, model):
+    def test(self, model: nn.Module) -> dict[str, float]:
         """The same, and how the spectrum and the recovered waves of the recurrence compare with the theory."""
         scores = self.evaluate(model)
         try:
@@ -114,9 +103,24 @@ class HistoryProblem:
         waves = find_waves(model, self.system)
         return scores if waves is None else scores | wave_figures(waves, self.system)
 
-    def solved(self, scores) -> bool:
+    def solved(self, scores: Mapping[str, float]) -> bool:
         """All horizons were passed and 97 % of the signs are right over twice the longest."""
         return scores["accuracy"] >= SOLVED and self.stage == len(HORIZONS) - 1
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class History:
+    """Continue one of the published linear histories; the horizon grows whenever a batch passes `threshold`."""
+
+    kind: Literal["history"]
+    system: Literal["T1", "T2", "T3", "T4"]
+    threshold: float = Field(default=0.98, gt=0, lt=1)
+    held_out: int = Field(default=640, gt=0)
+    problem: ClassVar[type[Problem]] = HistoryProblem
+
+    def load(self, batch_size: int, seed: int, device: torch.device, data: str | Path | None) -> HistoryProblem:
+        """Return the problem, its data on `device`."""
+        return HistoryProblem(self, batch_size, seed, device)
 
 
 def find_waves(model: SequenceModel, system: HistorySystem) -> xr.Dataset | None:
@@ -128,6 +132,6 @@ def find_waves(model: SequenceModel, system: HistorySystem) -> xr.Dataset | None
 
 
 def wave_figures(waves: xr.Dataset, system: HistorySystem) -> dict[str, float]:
-    """Return what is said of recovered waves in numbers, and how far their boundary row is that of theory."""
+    """Return the numeric summary of recovered waves, and how far their boundary row agrees with the theory."""
     shares = {name: float(waves[name]) for name in SHARES}
     return shares | {"boundary_agreement": analysis.boundary_agreement(waves, system)}

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from experiments.generators import FIXED, ORDER, TRAINING, VALIDATION, generator_for
 from experiments.strict import STRICT
-from experiments.tasks.history import History, HistoryProblem
+from experiments.tasks.history import History
+from experiments.tasks.problem import Problem, Stateless
 from wavefield_torch import precise_logits, symbol_cross_entropy
 from wavefield_torch.tasks import (
     adding_batch,
@@ -35,21 +38,7 @@ EVALUATION_BATCH = 500
 # --------------------------------------------------------------------------------- fresh sequences without end
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Copy:
-    """Remember ten symbols over `delay` steps and repeat them."""
-
-    kind: Literal["copy"]
-    delay: int = Field(ge=0)
-    layout: Literal["code", "text"] = "code"
-    held_out: int = Field(default=50, gt=0)  # sequences to evaluate on, as published
-
-    def load(self, batch_size: int, seed: int, device, data: str | Path | None) -> CopyProblem:
-        """Return the problem, its data on `device`."""
-        return CopyProblem(self, batch_size, seed, device)
-
-
-class _Endless:
+class _Endless(Stateless):
     """Fresh batches without end, and a held-out one that stays the same."""
 
     fixed = None  # no draws that all samples share
@@ -58,11 +47,11 @@ class _Endless:
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
         self.validation = self._draw(settings.held_out, generator_for(seed, VALIDATION, 0, device))
 
-    def batch(self, step):
+    def batch(self, step: int):
         return self._draw(self.batch_size, generator_for(self.seed, TRAINING, step, self.device))
 
-    def test(self, model):
-        """The scores of the held-out batch, on which the best model is chosen too: its own are no independent test."""
+    def test(self, model: nn.Module) -> dict[str, float]:
+        """The scores of the held-out batch; the best model is chosen by them, so that its own are biased."""
         return self.evaluate(model)
 
 
@@ -78,14 +67,14 @@ class CopyProblem(_Endless):
     def _draw(self, size, generator):
         return copy_batch(size, self.settings.delay, layout=self.settings.layout, generator=generator)
 
-    def sample(self, count):
+    def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """The first held-out sequences."""
         return self.validation.x[:, :count], self.validation.target[:, :count]
 
-    def loss(self, model, x, target):
+    def loss(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         return symbol_cross_entropy(model(x), target)
 
-    def evaluate(self, model):
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Mean cross-entropy per symbol, the same divided by the batch size (as published), share recalled."""
         x, target = self.validation
         logits = precise_logits(model, x)
@@ -93,22 +82,24 @@ class CopyProblem(_Endless):
         recalled = (logits[-TOKENS:].argmax(-1) == target[-TOKENS:]).double().mean().item()
         return {"loss": loss, "reference_loss": loss / target.shape[1], "accuracy": recalled}
 
-    def solved(self, scores) -> bool:
+    def solved(self, scores: Mapping[str, float]) -> bool:
         """All symbols of the held-out sequences are recalled."""
         return scores["accuracy"] == 1.0
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Adding:
-    """Sum the two marked values of a sequence of `length` steps."""
+class Copy:
+    """Remember ten symbols over `delay` steps and repeat them."""
 
-    kind: Literal["adding"]
-    length: int = Field(ge=2)
-    held_out: int = Field(default=1000, gt=0)
+    kind: Literal["copy"]
+    delay: int = Field(ge=0)
+    layout: Literal["code", "text"] = "code"
+    held_out: int = Field(default=50, gt=0)  # sequences to evaluate on, as published
+    problem: ClassVar[type[Problem]] = CopyProblem
 
-    def load(self, batch_size: int, seed: int, device, data: str | Path | None) -> AddingProblem:
+    def load(self, batch_size: int, seed: int, device: torch.device, data: str | Path | None) -> CopyProblem:
         """Return the problem, its data on `device`."""
-        return AddingProblem(self, batch_size, seed, device)
+        return CopyProblem(self, batch_size, seed, device)
 
 
 class AddingProblem(_Endless):
@@ -122,87 +113,48 @@ class AddingProblem(_Endless):
     def _draw(self, size, generator):
         return adding_batch(size, self.settings.length, generator=generator)
 
-    def sample(self, count):
+    def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """The first held-out sequences."""
         return self.validation.x[:, :count], self.validation.target[:count]
 
-    def loss(self, model, x, target):
+    def loss(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         return mse_loss(model(x).squeeze(-1), target)
 
     @torch.no_grad()
-    def evaluate(self, model):
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Mean squared error of held-out sequences."""
         x, target = self.validation
         pieces = zip(x.split(EVALUATION_BATCH, 1), target.split(EVALUATION_BATCH), strict=True)
         total = sum(mse_loss(model(a).squeeze(-1), b, reduction="sum").item() for a, b in pieces)
         return {"loss": total / len(target)}
 
-    def solved(self, scores) -> bool:
+    def solved(self, scores: Mapping[str, float]) -> bool:
         """Mean squared error at most 0.05 on held-out sequences."""
         return scores["loss"] <= ADDING_SOLVED
 
-    def reference_solved(self, training_loss) -> bool:
+    def reference_solved(self, training_loss: float) -> bool:
         """The same of a training batch, as the published code has it."""
         return training_loss <= ADDING_SOLVED
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Adding:
+    """Sum the two marked values of a sequence of `length` steps."""
+
+    kind: Literal["adding"]
+    length: int = Field(ge=2)
+    held_out: int = Field(default=1000, gt=0)
+    problem: ClassVar[type[Problem]] = AddingProblem
+
+    def load(self, batch_size: int, seed: int, device: torch.device, data: str | Path | None) -> AddingProblem:
+        """Return the problem, its data on `device`."""
+        return AddingProblem(self, batch_size, seed, device)
 
 
 # ------------------------------------------------------------------------------------------ classes of images
 
 
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Mnist:
-    """MNIST pixel by pixel; psMNIST with one fixed permutation of the pixels, drawn from `permutation_seed`."""
-
-    kind: Literal["mnist"]
-    permuted: bool = False
-    permutation_seed: int = Field(default=0, ge=0)
-    held_out: int = Field(default=3000, gt=0)
-
-    def load(self, batch_size: int, seed: int, device, data: str | Path | None) -> ImageProblem:
-        """Return the problem, its data on `device`."""
-        order = pixel_permutation(784, generator=generator_for(self.permutation_seed, FIXED))
-        options = {"permutation": order if self.permuted else None, "device": device}
-        folder = data_folder(data)
-        sets = [mnist(folder, part, **options) for part in ("train", "test")]
-        fixed = {"permutation": order} if self.permuted else None
-        return ImageProblem(*sets, self.held_out, batch_size, seed, device, fixed)
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class NoisyCifar:
-    """nsCIFAR10: 32 rows of an image, then 968 steps of noise, one draw from `noise_seed` for all samples."""
-
-    kind: Literal["ns-cifar10"]
-    noise_seed: int = Field(default=0, ge=0)
-    held_out: int = Field(default=3000, gt=0)
-
-    def load(self, batch_size: int, seed: int, device, data: str | Path | None) -> ImageProblem:
-        """Return the problem, its data on `device`."""
-        noise = cifar_noise(generator=generator_for(self.noise_seed, FIXED))
-        folder = data_folder(data)
-        sets = [ns_cifar10(folder, part, noise=noise, device=device) for part in ("train", "test")]
-        return ImageProblem(*sets, self.held_out, batch_size, seed, device, {"noise": noise})
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Digits:
-    """The 8 × 8 digits that come with scikit-learn, pixel by pixel: real data without a file, in minutes."""
-
-    kind: Literal["digits"]
-    permuted: bool = False
-    permutation_seed: int = Field(default=0, ge=0)
-    held_out: int = Field(default=200, gt=0)
-
-    def load(self, batch_size: int, seed: int, device, data: str | Path | None) -> ImageProblem:
-        """Return the problem, its data on `device`."""
-        order = pixel_permutation(64, generator=generator_for(self.permutation_seed, FIXED))
-        options = {"permutation": order if self.permuted else None, "device": device}
-        sets = [small_digits(part, **options) for part in ("train", "test")]
-        fixed = {"permutation": order} if self.permuted else None
-        return ImageProblem(*sets, self.held_out, batch_size, seed, device, fixed)
-
-
-class ImageProblem:
+class ImageProblem(Stateless):
     """Batches and scores of a classification of images; an epoch goes once over those not held out."""
 
     outputs, every_step = 10, False
@@ -220,25 +172,25 @@ class ImageProblem:
         self.steps_per_epoch = math.ceil(len(self.members) / batch_size)
         self._order = (-1, None)
 
-    def batch(self, step):
+    def batch(self, step: int):
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._order[0] != epoch:
             order = torch.randperm(len(self.members), generator=generator_for(self.seed, ORDER, epoch))
             self._order = (epoch, self.members[order.to(self.device)])
         return self.training.batch(self._order[1][place * self.batch_size : (place + 1) * self.batch_size])
 
-    def sample(self, count):
+    def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """The first held-out samples."""
         return self.training.batch(self.held_out[:count])
 
-    def loss(self, model, x, target):
+    def loss(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         return symbol_cross_entropy(model(x), target)
 
-    def evaluate(self, model):
+    def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Mean cross-entropy and share of right answers among the held-out samples."""
         return self._scores(model, self.training, self.held_out)
 
-    def test(self, model):
+    def test(self, model: nn.Module) -> dict[str, float]:
         """The same of the test set."""
         return self._scores(model, self.testing, torch.arange(len(self.testing), device=self.device))
 
@@ -252,18 +204,65 @@ class ImageProblem:
             right += (logits.argmax(-1) == target).sum().item()
         return {"loss": loss / len(index), "accuracy": right / len(index)}
 
-    def solved(self, scores) -> bool:
+    def solved(self, scores: Mapping[str, float]) -> bool:
         """Classification has no such threshold."""
         return False
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Mnist:
+    """MNIST pixel by pixel; psMNIST with one fixed permutation of the pixels, drawn from `permutation_seed`."""
+
+    kind: Literal["mnist"]
+    permuted: bool = False
+    permutation_seed: int = Field(default=0, ge=0)
+    held_out: int = Field(default=3000, gt=0)
+    problem: ClassVar[type[Problem]] = ImageProblem
+
+    def load(self, batch_size: int, seed: int, device: torch.device, data: str | Path | None) -> ImageProblem:
+        """Return the problem, its data on `device`."""
+        order = pixel_permutation(784, generator=generator_for(self.permutation_seed, FIXED))
+        options = {"permutation": order if self.permuted else None, "device": device}
+        folder = data_folder(data)
+        sets = [mnist(folder, part, **options) for part in ("train", "test")]
+        fixed = {"permutation": order} if self.permuted else None
+        return ImageProblem(*sets, self.held_out, batch_size, seed, device, fixed)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class NoisyCifar:
+    """nsCIFAR10: 32 rows of an image, then 968 steps of noise, one draw from `noise_seed` for all samples."""
+
+    kind: Literal["ns-cifar10"]
+    noise_seed: int = Field(default=0, ge=0)
+    held_out: int = Field(default=3000, gt=0)
+    problem: ClassVar[type[Problem]] = ImageProblem
+
+    def load(self, batch_size: int, seed: int, device: torch.device, data: str | Path | None) -> ImageProblem:
+        """Return the problem, its data on `device`."""
+        noise = cifar_noise(generator=generator_for(self.noise_seed, FIXED))
+        folder = data_folder(data)
+        sets = [ns_cifar10(folder, part, noise=noise, device=device) for part in ("train", "test")]
+        return ImageProblem(*sets, self.held_out, batch_size, seed, device, {"noise": noise})
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Digits:
+    """The 8 × 8 digits that come with scikit-learn, pixel by pixel: real data without a file, in minutes."""
+
+    kind: Literal["digits"]
+    permuted: bool = False
+    permutation_seed: int = Field(default=0, ge=0)
+    held_out: int = Field(default=200, gt=0)
+    problem: ClassVar[type[Problem]] = ImageProblem
+
+    def load(self, batch_size: int, seed: int, device: torch.device, data: str | Path | None) -> ImageProblem:
+        """Return the problem, its data on `device`."""
+        order = pixel_permutation(64, generator=generator_for(self.permutation_seed, FIXED))
+        options = {"permutation": order if self.permuted else None, "device": device}
+        sets = [small_digits(part, **options) for part in ("train", "test")]
+        fixed = {"permutation": order} if self.permuted else None
+        return ImageProblem(*sets, self.held_out, batch_size, seed, device, fixed)
+
+
 Task = Copy | Adding | Mnist | NoisyCifar | Digits | History
-_PROBLEMS = {
-    "copy": CopyProblem,
-    "adding": AddingProblem,
-    "mnist": ImageProblem,
-    "ns-cifar10": ImageProblem,
-    "digits": ImageProblem,
-    "history": HistoryProblem,
-}
-SCORED_BY_ACCURACY = tuple(kind for kind, problem in _PROBLEMS.items() if problem.higher_is_better)  # else by a loss

@@ -140,7 +140,7 @@ def test_files_that_are_no_configs_are_named(tmp_path):
         load_config(tmp_path / "missing.toml")
     bad = tmp_path / "bad.toml"
     bad.write_text("[task\nkind=")
-    with pytest.raises(ConfigError, match="is no TOML file"):
+    with pytest.raises(ConfigError, match="is not a TOML file"):
         load_config(bad)
     bad.write_text('[task]\nkind = "copy"\ndelay = 3\n')
     with pytest.raises(ConfigError, match=r"model: .*required"):

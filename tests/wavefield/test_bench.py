@@ -13,7 +13,7 @@ from wavefield.loops.leapfrog import leapfrog
 def test_all_that_is_compared_computes_the_same_field(dtype):
     rng = np.random.default_rng(1)
     now, before = rng.standard_normal((2, 1, 3, 50)).astype(dtype)
-    field, level = leapfrog(now, before, taps=bench._TAPS, memory=1.0, steps=25)
+    field, level = leapfrog(now, before, taps=bench._TAPS, q=1.0, steps=25)
     for other in (bench.numpy_roll, bench.numpy_slices):
         ended = other(now[0].copy(), before[0].copy(), 25)
         for found, expected in zip(ended, (field, level), strict=True):

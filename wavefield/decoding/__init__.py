@@ -1,7 +1,9 @@
 """Decoding: from one snapshot of a field to the inputs that came before it.
 
 In comes a snapshot or a recording, out comes a Dataset of events with onsets, amplitudes and confidences. Begin with
-`decode`, which reads as the description of the method; `request` is what was asked, validated. Three readers answer it:
-`exact` where the field only shifts, `sparse` for few events (with `classes`, `first_guess`, `posterior` and `noise` as
-its parts), `dense` for a drive at every step. `events` is what they return.
+`decode`, which reads as the description of the method; `request` is the validated request. Three readers answer it,
+each with a method `read`: `exact` where the field only shifts (`shifts`), `sparse` for few events, `dense` for a drive
+at every step. The last two solve the problem that `inverse` prepares, in blocks of distinguishable columns (`classes`,
+`columns`). `first_guess` begins, `posterior` says how probable a support is, `search` finds the best; `noise`
+distinguishes events from noise in single cells. `events` is what the readers return.
 """

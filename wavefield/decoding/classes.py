@@ -1,4 +1,4 @@
-"""The forward map made ready for its inverse, in blocks that share nothing, each knowing what it can tell apart."""
+"""The forward map in independent blocks, each with its distinguishable columns: one for each class of equal traces."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from wavefield.decoding.columns import Columns
 from wavefield.decoding.events import Events
-from wavefield.decoding.posterior import Columns
 from wavefield.operators.design import Design
 
-DENSE = 2**25  # largest number of entries of a matrix that is written out
-_SVD = 512  # largest rank that is worked out
-_FADED = 1e-13
-_GROWN = 1e8
+LARGEST_MATRIX = 2**25  # entries of a matrix that is still written out, 256 MiB
+_LARGEST_SVD = 512  # rank that is still worked out
+_FADED = 1e-13  # a trace smaller than this, relative to the largest, is lost in rounding
+_GROWN = 1e8  # a trace larger than this, relative to the input, belongs to an operator that grows
 _LONGEST = 100_000  # steps looked back without a period
 _SAME = 1e-6  # columns of norm 1 that differ by less are one
 
@@ -61,7 +61,7 @@ class Block:
         """Return the rows of the classes found, one for each member, the probability shared among the members.
 
         `group` numbers the classes that are ambiguous, others have 0; a class of several members, or of onsets known
-        only modulo the period, becomes a group of its own if it is none.
+        only modulo the period, becomes a group of its own if it is in none.
         """
         members, factors = self._members(classes)
         count = np.array([m.size for m in members], dtype=np.int64)
@@ -90,24 +90,27 @@ class Block:
         return [self.members[j] for j in classes], [self.factors[j] for j in classes]
 
 
-def prepare(design: Design, elapsed: int, signed: bool) -> list[tuple[Block, np.ndarray, np.ndarray]]:
+def prepare(
+    design: Design, elapsed: int, *, signed: bool, largest_matrix: int = LARGEST_MATRIX
+) -> list[tuple[Block, np.ndarray, np.ndarray]]:
     """Return the blocks of a design: [(block, rows of the snapshot, inputs), …]; equal blocks are one object.
 
-    `elapsed` steps have passed since the field was at rest, which may be more than the design looks back.
+    `elapsed` steps have passed since the field was at rest, which may be more than the design looks back. A matrix of
+    more than `largest_matrix` entries is not written out.
     """
     known, blocks = {}, []
     for part, rows, inputs in design.parts():
         key = part.fingerprint()
         if key not in known:
-            known[key] = _surveyed(part, elapsed, signed)
+            known[key] = _surveyed(part, elapsed, signed, largest_matrix)
         blocks.append((known[key], rows, inputs))
     return blocks
 
 
-def _surveyed(part, steps, signed):
+def _surveyed(part, steps, signed, largest_matrix):
     ages, period, first, faded = _reach(part)
     part = replace(part, steps=ages)
-    if part.shape[0] * part.shape[1] > DENSE:
+    if part.shape[0] * part.shape[1] > largest_matrix:
         return Block(part, steps, period, first, faded, None, [], [])
     matrix = part.columns()
     members, factors = _classes(matrix, signed)
@@ -165,7 +168,7 @@ def _classes(matrix, signed):
 
 def _determined(matrix):
     """Rank, largest and smallest singular value, and the diagonal of the resolution matrix V Vᵀ over the rank."""
-    if min(matrix.shape) == 0 or min(matrix.shape) > _SVD:
+    if min(matrix.shape) == 0 or min(matrix.shape) > _LARGEST_SVD:
         return None, (), None
     _, s, vt = np.linalg.svd(matrix, full_matrices=False)
     rank = int((s > s[0] * max(matrix.shape) * np.finfo(float).eps).sum())

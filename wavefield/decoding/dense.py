@@ -7,13 +7,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from wavefield.decoding.events import Events, joined
+from wavefield.decoding.inverse import InverseProblem, flattened
+from wavefield.decoding.request import Request
 
-_STANDS_OUT = 2.0  # standard deviations
+_STANDS_OUT = 2.0  # standard deviations from zero at which an amplitude is listed
+
+
+@dataclass(frozen=True)
+class DenseReader:
+    """Reads the amplitudes that stand out from their uncertainty."""
+
+    problem: InverseProblem
+
+    @classmethod
+    def of(cls, request: Request, progress=None) -> DenseReader:
+        """Work out the design; `progress` is not needed here."""
+        return cls(InverseProblem.of(request, signed=True))
+
+    def read(self, now, before, noise) -> Events:
+        """Return the events of one snapshot, levels (rings, N)."""
+        events = decode_tikhonov(self.problem.blocks, flattened(now, before), noise)
+        facts = {"method": "tikhonov"} | self.problem.facts | events.facts
+        return replace(events, facts=facts, warnings=self.problem.warnings + events.warnings)
 
 
 def decode_tikhonov(blocks, snapshot, noise) -> Events:

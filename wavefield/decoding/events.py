@@ -56,3 +56,8 @@ def joined(parts: list[Events], facts: dict, warnings: list) -> Events:
     }
     ambiguous = np.concatenate([empty["ambiguous"], *groups]).astype(np.int64)
     return Events(**rows, ambiguous=ambiguous, facts=facts, warnings=warnings)
+
+
+def silent_inputs(entering, inputs) -> list[str]:
+    """Name the inputs that are not among those entering."""
+    return [f"input {i} enters nowhere: nothing can be known of it" for i in np.setdiff1d(np.arange(inputs), entering)]

@@ -1,4 +1,4 @@
-"""The first guess of decoding: least squares over all columns, or over those that hear most of what is left.
+"""The first guess of decoding: least squares over all columns, or over those most correlated with the residual.
 
 Where amplitudes cannot be negative it is `scipy.optimize.nnls` on columns scaled to norm 1; where they may be, least
 squares with a small penalty (λ Σ|x|)², which the same routine solves with every column taken twice, once negated.
@@ -9,17 +9,17 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
-from wavefield.decoding.posterior import RIVAL
+from wavefield.decoding.columns import RIVAL
 
-WHOLE = 1024  # columns up to which nnls takes the matrix as it is
-_ROUNDS = 30
-_FADED = 1e-13
-_OFFSETS = 2 ** np.arange(11)
+ALL_COLUMNS = 1024  # columns up to which nnls takes the complete matrix
+_ROUNDS = 30  # of pursuit
+_FADED = 1e-13  # a column smaller than this, relative to the largest, is lost in rounding
+_OFFSETS = 2 ** np.arange(11)  # steps at which it is tried how far the columns like one reach
 
 
-def solve_whole(matrix, snapshot, positive, least) -> np.ndarray:
-    """Return amplitudes of all columns of a matrix that is written out."""
-    if matrix.shape[1] <= WHOLE:
+def solve_written(matrix, snapshot, positive, least, *, most=ALL_COLUMNS) -> np.ndarray:
+    """Return amplitudes of all columns of a matrix that is written out, by pursuit if there are more than `most`."""
+    if matrix.shape[1] <= most:
         return _solve(matrix, snapshot, positive)
     chosen, amplitudes = _pursue(_Written(matrix), snapshot, positive, least)
     x = np.zeros(matrix.shape[1])
@@ -67,9 +67,9 @@ class _Written:
     def __init__(self, matrix):
         self.matrix, self.norms = matrix, np.linalg.norm(matrix, axis=0)
 
-    def heard(self, left):
-        """Products with all columns."""
-        return self.matrix.T @ left
+    def products(self, residual):
+        """Adjoint product: scalar products of a residual with all columns."""
+        return self.matrix.T @ residual
 
     def columns(self, chosen):
         """Columns by number."""
@@ -82,9 +82,9 @@ class _Unwritten:
     def __init__(self, design):
         self.design, self.norms = design, design.norms().ravel()
 
-    def heard(self, left):
-        """Products with all columns."""
-        return self.design.adjoint(left).ravel()
+    def products(self, residual):
+        """Adjoint product: scalar products of a residual with all columns."""
+        return self.design.adjoint(residual).ravel()
 
     def columns(self, chosen):
         """Columns by number."""
@@ -92,27 +92,27 @@ class _Unwritten:
 
 
 def _pursue(matrix, snapshot, positive, least):
-    """Solve on a growing set of columns, those taken in that hear most of what is left; return it and amplitudes.
+    """Solve on a growing set of columns, those most correlated with the residual taken in; return it and amplitudes.
 
-    It ends where no column hears more of what is left than noise would make it hear.
+    It ends where no column is more correlated with the residual than noise would make it.
     """
     alive = matrix.norms > _FADED * matrix.norms.max()
     norms = np.where(alive, matrix.norms, 1.0)
     most = max(32, snapshot.size // 16)  # columns taken in at a time
-    chosen, columns, x, left = np.zeros(0, int), np.zeros((snapshot.size, 0)), np.zeros(0), snapshot
+    chosen, columns, x, residual = np.zeros(0, int), np.zeros((snapshot.size, 0)), np.zeros(0), snapshot
     for _ in range(_ROUNDS):
-        heard = matrix.heard(left) / norms
-        heard = np.where(alive, heard if positive else np.abs(heard), 0.0)
-        heard[chosen] = 0.0
-        level = max(2 * np.sqrt(np.mean(left**2)), least)
-        loud = np.flatnonzero(heard > max(level, 0.1 * heard.max()))
-        if not loud.size:
+        products = matrix.products(residual) / norms
+        products = np.where(alive, products if positive else np.abs(products), 0.0)
+        products[chosen] = 0.0
+        level = max(2 * np.sqrt(np.mean(residual**2)), least)
+        strong = np.flatnonzero(products > max(level, 0.1 * products.max()))
+        if not strong.size:
             break
-        new = loud[np.argsort(-heard[loud])][:most]
+        new = strong[np.argsort(-products[strong])][:most]
         chosen, columns = np.concatenate([chosen, new]), np.hstack([columns, matrix.columns(new)])
         x = _solve(columns, snapshot, positive)
         chosen, columns, x = chosen[x != 0], columns[:, x != 0], x[x != 0]
-        left = snapshot - columns @ x
+        residual = snapshot - columns @ x
     order = np.argsort(chosen)
     return chosen[order], x[order]
 
@@ -120,7 +120,7 @@ def _pursue(matrix, snapshot, positive, least):
 def _with_rivals(chosen, large, design, room):
     """Add to the chosen columns the onsets around each large one whose columns are like it; whether some had to go.
 
-    How far they reach is looked for at offsets of 1, 2, 4, … steps.
+    How far they reach is tried at offsets of 1, 2, 4, … steps.
     """
     centre, middle = chosen[large], _OFFSETS.size
     offsets = np.concatenate([-_OFFSETS[::-1], [0], _OFFSETS])

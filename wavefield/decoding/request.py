@@ -1,10 +1,11 @@
-"""What a decoder is asked: a snapshot, or a recording, checked and brought to its usual form."""
+"""A decoding request: a snapshot or a recording, validated and normalised."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
+import xarray as xr
 
 from wavefield.checks import positive_int
 from wavefield.operators.design import design
@@ -15,8 +16,8 @@ from wavefield.simulation.simulate import operator_of
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
-    """What is asked, checked and in its usual form."""
+class Request:
+    """Which snapshots are to be decoded, under which law, and what is known beforehand."""
 
     operator: WaveOperator  # with as many rings as the encoder
     encoder: np.ndarray  # (rings, N, inputs)
@@ -27,7 +28,47 @@ class Task:
     trials: bool
     nonnegative: bool
     noise: float | None
-    precision: float  # rounding of the numbers given, relative
+    precision: float  # relative rounding of the numbers given
+
+    @classmethod
+    def of(
+        cls,
+        snapshot,
+        operator=None,
+        *,
+        steps=None,
+        encoder=None,
+        source=None,
+        previous=None,
+        horizon=None,
+        nonnegative=True,
+        noise=None,
+    ) -> Request:
+        """Validate the arguments of `decode`; what is not given is taken from the recording, if it is one."""
+        given = _Field(snapshot, operator, steps, encoder, source, previous)
+        if isinstance(snapshot, xr.Dataset):
+            given = _recorded_field(snapshot, given, nonnegative)
+        if not isinstance(given.operator, WaveOperator):
+            raise TypeError(
+                f"operator must be a WaveOperator (a recording carries its own), got {type(given.operator).__name__}"
+            )
+        if given.steps is None:
+            raise ValueError("steps must be given where no recording tells it: how long ago the field was at rest")
+        steps = positive_int(given.steps, "steps")
+        horizon = steps if horizon is None else min(positive_int(horizon, "horizon"), steps)
+        if given.source not in (None, "pulse", "force"):
+            raise ValueError(f"source must be 'pulse' or 'force', got {given.source!r}")
+        if noise is not None and not (np.isscalar(noise) and np.isfinite(noise) and noise >= 0):
+            raise ValueError(f"noise must be a finite number, not negative, got {noise!r}")
+        now, trials = _checked_level(given.level, "snapshot")
+        precision = max(1e-12, 64 * np.finfo(now.dtype).eps)
+        encoder, operator = _checked_law(given, now.shape[1:])
+        before = _checked_previous(given.previous, operator, now.shape)
+        snapshots = list(zip(now.astype(float), before, strict=True))
+        if given.bias is not None:
+            snapshots = _without_bias(snapshots, operator, now.shape[2], given.bias, steps)
+        pulse = operator.levels == 2 and given.source != "force"
+        return cls(operator, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
 
     @property
     def both(self) -> bool:
@@ -35,8 +76,66 @@ class Task:
         return self.snapshots[0][1] is not None
 
 
-def from_recording(rec, operator, previous, nonnegative):
-    """Return the last state of a recording (…, rings, N), its operator, and what else it says."""
+@dataclass(frozen=True, eq=False)
+class _Field:
+    """A field as it is given or as a recording describes it; None where nothing is said."""
+
+    level: object  # the snapshot
+    operator: object = None
+    steps: object = None
+    encoder: object = None
+    source: object = None
+    previous: object = None
+    bias: object = None
+
+    def over(self, other: _Field) -> _Field:
+        """Return this field, completed by another where it says nothing."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        return _Field(**{name: getattr(other, name) if value is None else value for name, value in mine.items()})
+
+
+# ---- recordings ---------------------------------------------------------------------------------------------------
+
+
+def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
+    """Return the last state of a recording and the law that moved it, what is `given` taking precedence."""
+    activity = _last_activity(rec)
+    operator = operator_of(rec) if given.operator is None else given.operator
+    check_whole(rec)
+    if rec.attrs.get("start", "rest") != "rest":
+        raise ValueError(
+            "snapshot: the recording, or what continued it under another operator, encoder, source, nonlinearity "
+            "or bias, began with a field that was not zero; what that left cannot be distinguished from inputs"
+        )
+    past = past_of(rec) if "time" in rec.coords else None
+    before = None if past is None else past.before
+    encoder = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
+    kind = rec.attrs.get("source_kind", "direct")
+    nonlinearity = rec.attrs.get("nonlinearity", "identity")
+    _refuse_nonlinear(nonlinearity, operator, encoder, nonnegative, "bias" in rec)
+    if nonlinearity == "relu" and "drive" in rec:
+        inputs = rec["drive"] if past is None else past.inputs(past.own_steps)
+        if (inputs < 0).any():
+            raise ValueError(
+                "snapshot: a field under relu is linear only while nothing in it is negative, but its drive was"
+            )
+    if "channel" not in activity.dims:
+        activity = activity.expand_dims("channel")
+    level = activity.transpose(..., "channel", "position").values
+    recorded = _Field(
+        level,
+        operator,
+        steps=None if past is None else past.steps,
+        encoder=encoder,
+        source=None if kind == "direct" else kind,
+        previous=before if before is None or before.ndim > 1 else before[None],
+        bias=rec["bias"].values if "bias" in rec else None,
+    )
+    return _Field(level, operator, given.steps, given.encoder, given.source, given.previous).over(recorded)
+
+
+def _last_activity(rec):
+    """Return the activity of the last instant of a recording, dims (trial, channel, position) or fewer."""
     if "activity" not in rec:
         raise ValueError(
             f"snapshot: the dataset has no activity, only {', '.join(map(str, rec.data_vars)) or 'nothing'}"
@@ -50,41 +149,7 @@ def from_recording(rec, operator, previous, nonnegative):
         raise ValueError(
             f"snapshot: activity must have dims (trial, time, channel, position), got {rec['activity'].dims}"
         )
-    operator = operator_of(rec) if operator is None else operator
-    check_whole(rec)
-    if rec.attrs.get("start", "rest") != "rest":
-        raise ValueError(
-            "snapshot: the recording, or what continued it under another operator, encoder, source, nonlinearity "
-            "or bias, began with a field that was not zero; what that left is not told from inputs"
-        )
-    elapsed = past = None
-    if "time" in rec.coords:
-        past = past_of(rec)
-        elapsed = past.steps
-        if previous is None and past.before is not None:
-            previous = past.before if past.before.ndim > 1 else past.before[None]
-    encoder = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
-    kind = rec.attrs.get("source_kind", "direct")
-    _refuse_nonlinear(rec.attrs.get("nonlinearity", "identity"), operator, encoder, nonnegative, "bias" in rec)
-    if rec.attrs.get("nonlinearity", "identity") == "relu" and "drive" in rec:
-        inputs = rec["drive"] if past is None else past.inputs(past.own_steps)
-        if (inputs < 0).any():
-            raise ValueError(
-                "snapshot: a field under relu is linear only while nothing in it is negative, but its drive was"
-            )
-    return _level(activity), operator, {
-        "steps": elapsed,
-        "encoder": encoder,
-        "source": None if kind == "direct" else kind,
-        "previous": previous,
-        "bias": rec["bias"].values if "bias" in rec else None,
-    }  # fmt: skip
-
-
-def _level(array):
-    if "channel" not in array.dims:
-        array = array.expand_dims("channel")
-    return array.transpose(..., "channel", "position").values
+    return activity
 
 
 def _refuse_nonlinear(nonlinearity, operator, encoder, nonnegative, biased):
@@ -94,55 +159,16 @@ def _refuse_nonlinear(nonlinearity, operator, encoder, nonnegative, biased):
         raise ValueError(f"snapshot: a field under {nonlinearity} is not linear in its inputs and cannot be decoded")
     weights = {"kernel": operator.kernel, "encoder": 0.0 if encoder is None else encoder}
     negative = [name for name, values in weights.items() if np.min(values) < 0]
-    if negative or not nonnegative or biased:
-        why = (
-            f"its {' and '.join(negative)} has negative weights"
-            if negative
-            else "it has a bias"
-            if biased
-            else "nonnegative=False"
-        )
-        raise ValueError(f"snapshot: a field under relu is linear only while nothing in it is negative, but {why}")
-
-
-def task_of(snapshot, operator, steps, encoder, source, previous, horizon, nonnegative, noise, bias):
-    if not isinstance(operator, WaveOperator):
-        raise TypeError(f"operator must be a WaveOperator (a recording carries its own), got {type(operator).__name__}")
-    if steps is None:
-        raise ValueError("steps must be given where no recording tells it: how long ago the field was at rest")
-    steps = positive_int(steps, "steps")
-    horizon = steps if horizon is None else min(positive_int(horizon, "horizon"), steps)
-    if source not in (None, "pulse", "force"):
-        raise ValueError(f"source must be 'pulse' or 'force', got {source!r}")
-    if noise is not None and not (np.isscalar(noise) and np.isfinite(noise) and noise >= 0):
-        raise ValueError(f"noise must be a finite number, not negative, got {noise!r}")
-    now, trials = _checked_level(snapshot, "snapshot")
-    precision = max(1e-12, 64 * np.finfo(now.dtype).eps)
-    rings, size = now.shape[1:]
-    operator.check_size(size)
-    if encoder is None:
-        encoder = "own"
-    inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if np.ndim(encoder) == 3 else 0
-    encoder, operator = resolve_encoder(encoder, operator, size, inputs)
-    if operator.rings != rings:
+    reasons = [f"its {' and '.join(negative)} has negative weights"] if negative else []
+    reasons += ["it has a bias"] if biased else []
+    reasons += [] if nonnegative else ["nonnegative=False"]
+    if reasons:
         raise ValueError(
-            f"snapshot must have {operator.rings} rings, as operator and encoder have, got shape {now.shape[1:]}"
+            f"snapshot: a field under relu is linear only while nothing in it is negative, but {reasons[0]}"
         )
-    if inputs == 0:
-        raise ValueError("encoder must have at least one input")
-    before = [None] * len(now)
-    if previous is not None and previous is not False:
-        if operator.levels == 1:
-            raise ValueError("previous: the field of this operator has one level, there is none before it")
-        before, _ = _checked_level(previous, "previous")
-        if before.shape != now.shape:
-            raise ValueError(f"previous must have the shape of the snapshot, {now.shape}, got {before.shape}")
-        before = before.astype(float)
-    snapshots = list(zip(now.astype(float), before, strict=True))
-    if bias is not None:
-        snapshots = _without_bias(snapshots, operator, size, bias, steps)
-    pulse = operator.levels == 2 and source != "force"
-    return Task(operator, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
+
+
+# ---- checks -------------------------------------------------------------------------------------------------------
 
 
 def _checked_level(values, name):
@@ -158,8 +184,36 @@ def _checked_level(values, name):
     return values.reshape((1,) * (3 - values.ndim) + values.shape), values.ndim == 3
 
 
+def _checked_law(given: _Field, shape):
+    """Return the encoder (rings, N, inputs) and the operator of that many rings, for levels of shape (rings, N)."""
+    rings, size = shape
+    given.operator.check_size(size)
+    encoder = "own" if given.encoder is None else given.encoder
+    inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if np.ndim(encoder) == 3 else 0
+    encoder, operator = resolve_encoder(encoder, given.operator, size, inputs)
+    if operator.rings != rings:
+        raise ValueError(
+            f"snapshot must have {operator.rings} rings, as operator and encoder have, got shape {tuple(shape)}"
+        )
+    if inputs == 0:
+        raise ValueError("encoder must have at least one input")
+    return encoder, operator
+
+
+def _checked_previous(previous, operator, shape):
+    """Return the level before of every trial, (B, rings, N) or B times None."""
+    if previous is None or previous is False:
+        return [None] * shape[0]
+    if operator.levels == 1:
+        raise ValueError("previous: the field of this operator has one level, there is none before it")
+    before, _ = _checked_level(previous, "previous")
+    if before.shape != shape:
+        raise ValueError(f"previous must have the shape of the snapshot, {shape}, got {before.shape}")
+    return before.astype(float)
+
+
 def _without_bias(snapshots, operator, size, bias, steps):
-    """Take out of the snapshots what the bias alone has left: a steady drive of every position."""
+    """Subtract from the snapshots what the bias alone has left: a steady drive of every position."""
     bias = np.broadcast_to(bias if np.ndim(bias) == 2 else np.reshape(bias, (-1, 1)), (operator.rings, size))
     both = snapshots[0][1] is not None
     steady = design(operator, size, steps, encoder=bias[:, :, None], source="force", previous=both).forward(

@@ -10,60 +10,95 @@ noise and amplitudes are estimated along with it from all rings together, and ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
-from wavefield.decoding.classes import DENSE, Block
+from wavefield.decoding.classes import LARGEST_MATRIX, Block
+from wavefield.decoding.columns import Columns
 from wavefield.decoding.events import Events, joined
-from wavefield.decoding.first_guess import solve_unwritten, solve_whole
-from wavefield.decoding.posterior import Columns, Posterior, Prior
+from wavefield.decoding.first_guess import ALL_COLUMNS, solve_unwritten, solve_written
+from wavefield.decoding.inverse import InverseProblem, flattened
+from wavefield.decoding.posterior import Explanation, Posterior, Prior
+from wavefield.decoding.request import Request
+from wavefield.decoding.search import climb, converge, correlated
 
 CERTAIN = 0.9  # events less probable are marked as ambiguous
 FLOOR = 1e-6  # noise taken for granted, relative to the snapshot: below it sums lose the digits that decide
 
 
-def decode_sparse(blocks, snapshot, noise, positive) -> Events:
-    """Return the events of a snapshot (R,), given the blocks of its design and the noise if that is known."""
-    problems = [_Problem(block, snapshot[rows], inputs, positive) for block, rows, inputs in blocks]
-    reached = np.concatenate([np.zeros(0, int), *(rows for _, rows, _ in blocks)])
-    beside = np.delete(snapshot, reached)  # rings that no input enters
-    scale = float(np.linalg.norm(snapshot))
-    if scale == 0:
-        return joined([], {"noise": float(noise or 0), "residual": 0.0}, [])
-    least, given = FLOOR * scale, noise
+def unshown(items, _):
+    """Show no progress."""
+    return items
 
-    def left_over(free):
-        """Root mean square of what is not explained, over the values that remain free."""
-        return float(np.sqrt((sum((p.left() ** 2).sum() for p in problems) + (beside**2).sum()) / max(free, 1)))
 
-    def freedom():
-        return snapshot.size - sum(len(p.support) for p in problems)
+@dataclass(frozen=True)
+class SparseReader:
+    """Reads the fewest events that explain a snapshot."""
 
-    for problem in tqdm(problems, desc="decode: first guess", delay=2, disable=None, leave=False):
-        problem.start(least)
-    estimable = freedom() >= 5
-    noise = given if given is not None else left_over(freedom()) if estimable else 0.0
-    for problem in problems:
-        problem.drop_small()
-    supports = None
-    for _ in range(6):
-        prior = _fitted_prior(problems, max(noise, least), positive)
+    problem: InverseProblem
+    positive: bool
+    progress: Callable = unshown  # wraps what may take long: progress(items, text)
+    largest_matrix: int = LARGEST_MATRIX  # entries up to which a matrix is written out
+    most_columns: int = ALL_COLUMNS  # number up to which all enter the first guess at once
+
+    @classmethod
+    def of(cls, request: Request, progress=unshown, *, largest_matrix=LARGEST_MATRIX, most_columns=ALL_COLUMNS):
+        """Work out the design of a request."""
+        problem = InverseProblem.of(request, signed=not request.nonnegative, largest_matrix=largest_matrix)
+        return cls(problem, request.nonnegative, progress, largest_matrix, most_columns)
+
+    def read(self, now, before, noise) -> Events:
+        """Return the events of one snapshot, levels (rings, N), given its noise if that is known."""
+        snapshot = flattened(now, before)
+        blocks = self.problem.blocks
+        problems = [_Problem(block, snapshot[rows], inputs, self.positive) for block, rows, inputs in blocks]
+        reached = np.concatenate([np.zeros(0, int), *(rows for _, rows, _ in blocks)])
+        beside = np.delete(snapshot, reached)  # rings that no input enters
+        events = self._events(problems, beside, float(np.linalg.norm(snapshot)), noise)
+        facts = {"method": "sparse"} | self.problem.facts | events.facts
+        return replace(events, facts=facts, warnings=self.problem.warnings + events.warnings)
+
+    def _events(self, problems, beside, scale, given) -> Events:
+        """Return the events of all blocks; `scale` is the norm of the snapshot."""
+        positive, values = self.positive, beside.size + sum(p.snapshot.size for p in problems)
+        if scale == 0:
+            return joined([], {"noise": float(given or 0), "residual": 0.0}, [])
+        least = FLOOR * scale
+
+        def left_over(free):
+            """Root mean square of what is not explained, over the values that remain free."""
+            return float(np.sqrt((sum((p.residual() ** 2).sum() for p in problems) + (beside**2).sum()) / max(free, 1)))
+
+        def freedom():
+            return values - sum(len(p.support) for p in problems)
+
+        for problem in self.progress(problems, "first guess"):
+            problem.start(least, self.largest_matrix, self.most_columns)
+        estimable = freedom() >= 5
+        noise = given if given is not None else left_over(freedom()) if estimable else 0.0
         for problem in problems:
-            problem.improve(prior)
-        if given is None and estimable:
-            noise = left_over(freedom())
-        before, supports = supports, [p.support for p in problems]
-        if supports == before:
-            break
-    prior = _fitted_prior(problems, max(noise, least), positive)
-    tables = [problem.events(prior) for problem in problems]
-    residual, strength = left_over(snapshot.size), scale / snapshot.size**0.5
-    doubts = _doubts(estimable, given, residual, least, strength, positive)
-    if any(problem.cut for problem in problems):
-        doubts.append("too many onsets leave like traces to weigh them all: `confidence` is an upper bound")
-    return joined(tables, {"noise": float(noise), "residual": residual}, doubts)
+            problem.drop_small()
+        supports = None
+        for _ in range(6):
+            prior = _fitted_prior(problems, max(noise, least), positive)
+            for problem in problems:
+                problem.improve(prior)
+            if given is None and estimable:
+                noise = left_over(freedom())
+            before, supports = supports, [p.support for p in problems]
+            if supports == before:
+                break
+        prior = _fitted_prior(problems, max(noise, least), positive)
+        tables = [problem.events(prior, self.progress) for problem in problems]
+        residual, strength = left_over(values), scale / values**0.5
+        doubts = _doubts(estimable, given, residual, least, strength, positive)
+        if any(problem.cut for problem in problems):
+            doubts.append("too many onsets leave like traces to weigh them all: `confidence` is an upper bound")
+        return joined(tables, {"noise": float(noise), "residual": residual}, doubts)
 
 
 def _doubts(estimable, given, residual, least, strength, positive):
@@ -90,18 +125,18 @@ class _Problem:
         self.rows = snapshot.size
         self.support, self.amplitudes = [], np.zeros(0)
 
-    def start(self, least):
+    def start(self, least, largest_matrix, most_columns):
         """Find a first, generous support."""
         if np.linalg.norm(self.snapshot) <= least / FLOOR * 1e-12 or self.block.count == 0:
             if self.columns is None:
                 self.columns = Columns(np.zeros((self.rows, 0)))
             return
         if self.columns is None:
-            room = max(DENSE // self.rows, 1)
+            room = max(largest_matrix // self.rows, 1)
             self.chosen, x, self.cut = solve_unwritten(self.block.design, self.snapshot, self.positive, least, room)
             self.columns = Columns(np.asfortranarray(self.block.design.columns(self.chosen)))
         else:
-            x = solve_whole(self.columns.matrix, self.snapshot, self.positive, least)
+            x = solve_written(self.columns.matrix, self.snapshot, self.positive, least, most=most_columns)
         self._keep(np.flatnonzero(x), x)
 
     def drop_small(self, share=0.05):
@@ -115,7 +150,7 @@ class _Problem:
     def _keep(self, support, x):
         self.support, self.amplitudes = [int(j) for j in support], x[support]
 
-    def left(self):
+    def residual(self):
         """What the support does not explain."""
         return self.snapshot - self.columns.matrix[:, self.support] @ self.amplitudes
 
@@ -125,33 +160,33 @@ class _Problem:
     def improve(self, prior):
         """Climb to the best support, and fit its amplitudes."""
         if self.columns.count and (self.support or np.linalg.norm(self.snapshot) > 3 * prior.noise):
-            self._fit(self._posterior(prior).climb(self.support), prior)
+            self._fit(climb(self._posterior(prior), self.support), prior)
 
-    def _fit(self, view, prior):
-        self.support = [int(j) for j in view.support]
+    def _fit(self, explanation, prior):
+        self.support = [int(j) for j in explanation.support]
         self.amplitudes = _ridge(self.columns.matrix[:, self.support], self.snapshot, prior)
 
-    def events(self, prior) -> Events:
+    def events(self, prior, progress) -> Events:
         """Rows of the support, every member of a class one, with their probabilities."""
         if not self.support:
             return joined([], {}, [])
-        posterior = self._posterior(prior)
-        view, confidence = posterior.settle(posterior.look(self.support))
-        self._fit(view, prior)
+        explanation, confidence = converge(Explanation(self._posterior(prior), self.support), progress)
+        self._fit(explanation, prior)
         ambiguous = confidence < CERTAIN
         if self.block.resolution is not None:
             ambiguous |= self.block.resolution[self.support] < 0.5
         classes = self.support if self.chosen is None else self.chosen[self.support]
-        return self.block.rows(self.inputs, classes, self.amplitudes, view.errors, confidence, _groups(view, ambiguous))
+        groups = _groups(explanation, ambiguous)
+        return self.block.rows(self.inputs, classes, self.amplitudes, explanation.errors, confidence, groups)
 
 
-def _groups(view, ambiguous):
-    """Number the ambiguous events from 1, those entangled with each other alike; 0 for the others."""
-    numbers = np.zeros(len(view.support), np.int64)
+def _groups(explanation, ambiguous):
+    """Number the ambiguous events from 1, those correlated with each other alike; 0 for the others."""
+    numbers = np.zeros(len(explanation.support), np.int64)
     at = np.flatnonzero(ambiguous)
     if at.size:
         place = {k: n for n, k in enumerate(at)}
-        pairs = [(place[i], place[k]) for i in at for k in view.near(i) if k in place]
+        pairs = [(place[i], place[k]) for i in at for k in correlated(explanation, i) if k in place]
         linked = csr_array((np.ones(len(pairs)), tuple(np.transpose(pairs))), shape=(at.size, at.size))
         numbers[at] = connected_components(linked, directed=False)[1] + 1
     return numbers

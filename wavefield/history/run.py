@@ -146,12 +146,7 @@ def _described(system, fields, made, first):
     moved = {}
     if system.linear and system.length >= 3:
         op = system.operator()
-        row = xr.DataArray(
-            op.boundary_row,
-            dims=("channel_out", "channel_in", "position"),
-            attrs={"units": "1", "long_name": "weight with which the field drives its end"},
-        )
-        moved = {"kernel": op.kernel, "boundary_row": row}
+        moved = {"kernel": op.kernel, "boundary_row": op.boundary_row}
     return recording(
         fields,
         dims=("trial",) * (fields.ndim - 3) + ("time", "channel", "position"),

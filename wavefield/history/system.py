@@ -9,6 +9,7 @@ import numpy as np
 
 from wavefield.checks import positive_int, real_array
 from wavefield.operators.operator import WaveOperator
+from wavefield.values import read_only, rebuild, settle
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,15 +59,20 @@ class HistorySystem:
     batched: bool = False
 
     def __post_init__(self):
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the dataclass is frozen
-        put("dimension", positive_int(self.dimension, "dimension"))
-        put("length", positive_int(self.length, "length"))
+        settle(
+            self,
+            dimension=positive_int(self.dimension, "dimension"),
+            length=positive_int(self.length, "length"),
+        )
         if (self.function is None) == (self.weights is None):
             raise ValueError("one of function and weights must be given, and not both")
         if self.weights is not None:
-            put("weights", _checked_weights(self.weights, self.length, self.dimension))
+            settle(self, weights=_checked_weights(self.weights, self.length, self.dimension))
         elif not callable(self.function):
             raise TypeError(f"function must be callable, got {type(self.function).__name__}")
+
+    def __reduce__(self):
+        return rebuild(self)
 
     def __repr__(self):
         return f"{self.name}(dimension={self.dimension}, length={self.length})"
@@ -202,5 +208,4 @@ def _checked_weights(weights, length, dimension):
     weights = real_array(weights, "weights")
     if weights.shape != (length, dimension, dimension):
         raise ValueError(f"weights must have shape {(length, dimension, dimension)}, got {weights.shape}")
-    weights.flags.writeable = False
-    return weights
+    return read_only(weights)

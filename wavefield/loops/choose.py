@@ -48,7 +48,7 @@ def stepper(op, weights, *, nonlinearity: str, bias, dtype) -> Stepper:
 
 def _leapfrog_constants(op, size):
     r = op.local_courant(size)[:, [0, -1]]
-    constants = {"memory": op.memory, "mur": (r - 1) / (r + 1)}
+    constants = {"q": op.previous_weight, "mur": (r - 1) / (r + 1)}
     if op.profile is not None:
         return constants | {"conductance": conductance(op, size)}
     return constants | {"taps": op.taps, "near": near_end_taps(op)}

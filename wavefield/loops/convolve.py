@@ -25,7 +25,6 @@ _BOUNDARY = {
     "free": w.FREE,
     "absorbing": w.ZERO,
     "open": w.ZERO,
-    "zero": w.ZERO,
 }
 _NONLINEARITY = {"identity": 0, "relu": 1, "tanh": 2}
 _RELU, _TANH = _NONLINEARITY["relu"], _NONLINEARITY["tanh"]
@@ -38,6 +37,19 @@ class Terms(NamedTuple):
     ring: np.ndarray  # (terms,) input ring within the window
     shift: np.ndarray  # (terms,) k − K//2
     weight: np.ndarray  # (terms, 1), or (terms, N) where weights depend on the position
+
+
+class Rule(NamedTuple):
+    """One step of `joined` rings that act on each other, as the compiled loop wants it."""
+
+    joined: int
+    boundary: int
+    reach: int  # cells that a step takes from either side
+    terms: Terms
+    row: np.ndarray  # (R, R, N) weights that drive one end, or empty
+    end: int  # that end
+    nonlinearity: int
+    bias: np.ndarray  # (C, N + 2·halo), or (C, 0)
 
 
 def transport(
@@ -64,9 +76,9 @@ def transport(
     now : ndarray, shape (B, C, N), float32 or float64
     taps : array_like, shape (K,), (C, K) or, for a speed that depends on position, (C, K, N)
         K odd.
-    boundary : {"periodic", "fixed", "free", "absorbing", "open", "zero"}
+    boundary : {"periodic", "fixed", "free", "absorbing", "open"}
         Beyond fixed ends the field continues oddly about the zero one cell away, beyond free ones evenly about the
-        end cells; beyond the last three there is nothing.
+        end cells; beyond the last two there is nothing.
     nonlinearity : {"identity", "relu", "tanh"}
     bias : array_like, shape (C, N), optional
     steps, drive, injection, every, out
@@ -77,7 +89,8 @@ def transport(
     taps = _taps_of_rings(taps, rings, size)
     ring, tap = np.nonzero(taps.any(axis=2))
     terms = _terms(ring, np.zeros_like(ring), tap - taps.shape[1] // 2, taps[ring, tap], rings)
-    return _advance(now, 1, terms, None, 0, boundary, nonlinearity, bias, steps, drive, injection, every, out)
+    rule = _rule(now, 1, terms, boundary, nonlinearity, bias)
+    return _advance(now, rule, steps, drive, injection, every, out)
 
 
 def convolve(
@@ -123,9 +136,10 @@ def convolve(
     output, source, tap = np.nonzero(kernel)
     weight = kernel[output, source, tap][:, None]
     terms = _terms(output, source, tap - kernel.shape[2] // 2, weight, channels)
-    end = size - 1 if driven_end == -1 else 0
-    row = boundary_row
-    return _advance(now, channels, terms, row, end, boundary, nonlinearity, bias, steps, drive, injection, every, out)
+    rule = _rule(now, channels, terms, boundary, nonlinearity, bias)
+    if boundary_row is not None:
+        rule = rule._replace(row=np.asarray(boundary_row), end=size - 1 if driven_end == -1 else 0)
+    return _advance(now, rule, steps, drive, injection, every, out)
 
 
 def _taps_of_rings(taps, rings, size):
@@ -142,9 +156,9 @@ def _terms(output, ring, shift, weight, outputs) -> Terms:
     return Terms(start, ring, shift, weight)
 
 
-def _advance(now, joined, terms, row, end, boundary, nonlinearity, bias, steps, drive, injection, every, out):
-    """Run the loop over groups of `joined` rings that act on each other."""
-    batch, rings, size = now.shape
+def _rule(now, joined, terms, boundary, nonlinearity, bias) -> Rule:
+    """Check what the two loops have in common, and put it together."""
+    rings, size = now.shape[1:]
     if boundary not in _BOUNDARY:
         raise ValueError(f"boundary must be one of {', '.join(_BOUNDARY)}, got {boundary!r}")
     if nonlinearity not in _NONLINEARITY:
@@ -155,51 +169,59 @@ def _advance(now, joined, terms, row, end, boundary, nonlinearity, bias, steps, 
         )
     if bias is not None and np.shape(bias) != (rings, size):
         raise ValueError(f"bias must have shape {(rings, size)}, got {np.shape(bias)}")
+    reach = int(np.abs(terms.shift).max(initial=0))
+    bias = np.empty((rings, 0)) if bias is None else np.asarray(bias)
+    nowhere = np.empty((0, 0, 0))
+    return Rule(joined, _BOUNDARY[boundary], reach, terms, nowhere, 0, _NONLINEARITY[nonlinearity], bias)
+
+
+def _with_halo(rule: Rule, halo: int, dtype) -> Rule:
+    """The rule in the dtype of the field, its weights and biases continued over the cells of the halo."""
+    mode = "wrap" if rule.boundary == w.PERIODIC else "edge"
+    sides = ((0, 0), (halo, halo))
+    weight, bias = rule.terms.weight, rule.bias
+    weight = weight if weight.shape[1] == 1 else np.pad(weight, sides, mode=mode)
+    bias = np.pad(bias, sides, mode=mode) if bias.shape[1] else bias
+    terms = Terms(*(part.astype(np.int64) for part in rule.terms[:3]), np.array(weight, dtype, order="C"))
+    row = np.array(rule.row, dtype, order="C")
+    return rule._replace(terms=terms, row=row, bias=np.array(bias, dtype, order="C"))
+
+
+def _advance(now, rule: Rule, steps, drive, injection, every, out):
+    """Run the loop over groups of rings that act on each other."""
+    batch, rings, size = now.shape
     now = np.require(now, requirements="CW")  # a read-only array is another type, and compiled for anew
-    drive, entries = w.prepare_injection(drive, injection, now.shape, steps, now.dtype)
-    every, saved = w.prepare_saving(every, out, now.shape, steps, now.dtype)
+    source = w.prepare_source(drive, injection, now.shape, steps, now.dtype)
+    saving = w.prepare_saving(every, out, now.shape, steps, now.dtype)
     given, ended = now.reshape(batch * rings, size), np.empty((batch * rings, size), now.dtype)
     if steps == 0:
         return now.copy()
 
-    reach = int(np.abs(terms.shift).max(initial=0))
-    whole = row is not None  # the driven end looks at the whole row
-    tiles = w.cut(size, steps, reach, 0 if whole else 2 * joined * now.itemsize)
-    mode = "wrap" if boundary == "periodic" else "edge"
-    sides = ((0, 0), (tiles.halo, tiles.halo))  # weights and biases of the cells of the halo
-    weight = terms.weight if terms.weight.shape[1] == 1 else np.pad(terms.weight, sides, mode=mode)
-    terms = Terms(*(part.astype(np.int64) for part in terms[:3]), np.array(weight, now.dtype, order="C"))
-    bias = np.empty((rings, 0)) if bias is None else np.pad(bias, sides, mode=mode)
-    row = np.empty((0, 0, 0)) if row is None else row
-    rule = (joined, _BOUNDARY[boundary], terms, np.array(row, now.dtype, order="C"), end, _NONLINEARITY[nonlinearity])
-    rule = (*rule, np.array(bias, now.dtype, order="C"))
-
+    # a driven end looks at the whole row, which then is one tile
+    tiles = w.cut(size, steps, rule.reach, 0 if rule.row.size else 2 * rule.joined * now.itemsize)
+    rule = _with_halo(rule, tiles.halo, now.dtype)
     edges = [w.empty_edges(1, batch * rings, tiles, now.dtype)[0] for _ in range(2)]
     if tiles.count > 1:
         w.first_edges(given, tiles.bounds, edges[0])
-    with w.crew(float(steps) * batch * size * max(terms.shift.size, 1)) as run:
+    with w.crew(float(steps) * batch * size * max(rule.terms.shift.size, 1)) as run:
         for done in range(0, steps, tiles.depth):
             count = min(tiles.depth, steps - done)
 
             def advance(first, last, done=done, count=count, given=given, edges=tuple(edges)):
-                _advance_tiles(
-                    first, last, done, count, given, ended, *edges, tiles.bounds, tiles.halo, reach, *rule, drive,
-                    entries, every, saved,
-                )  # fmt: skip
+                _advance_tiles(first, last, done, count, given, ended, *edges, tiles, rule, source, saving)
 
-            run(advance, batch * rings // joined * tiles.count)
+            run(advance, batch * rings // rule.joined * tiles.count)
             edges.reverse()
             given = ended
     return ended.reshape(batch, rings, size)
 
 
 @compiled
-def _advance_tiles(
-    first, last, done, steps, now, new_now, edges_in, edges_out, bounds, halo, reach,
-    joined, boundary, terms, boundary_row, end, nonlinearity, bias, drive, entries, every, saved,
-):  # fmt: skip
+def _advance_tiles(first, last, done, steps, now, new_now, edges_in, edges_out, cut, rule, source, saving):
     """Advance tiles first…last−1, counted through all groups of rings, by `steps` steps after `done` ones."""
     flags = flush_denormals()
+    joined, boundary, reach, terms, bias = rule.joined, rule.boundary, rule.reach, rule.terms, rule.bias
+    bounds, halo, entries = cut.bounds, cut.halo, source.entries
     rings, tiles, size = terms.start.size - 1, bounds.size - 1, now.shape[1]
     origin, lanes = w.margin_of(now) + halo, VECTOR_BYTES // now.itemsize
     buffers = w.windows(now, 2 * joined, -(-size // tiles) + 2 * origin)
@@ -213,7 +235,7 @@ def _advance_tiles(
         right = tiles == 1 or (tile == tiles - 1 and boundary != w.PERIODIC)
         current, following = buffers[:joined], buffers[joined:]
         low, high = a if left else a - halo, b if right else b + halo
-        input_now = drive[trial]
+        input_now = source.drive[trial]
         for r in range(joined):
             w.load(current[r], origin, now[row0 + r, a:b], tile, tiles, edges_in[row0 + r], left, right)
             w.entries_within(entries, ring0 + r, low, high, shifts[r], boundary, size)
@@ -225,20 +247,18 @@ def _advance_tiles(
             for r in range(joined):
                 new = following[r]
                 correlate(new, current, start, stop, terms, ring0 + r, a + halo - origin)
-                if boundary_row.size:
-                    new[origin + end] = _driven(current, origin, boundary_row[r])
+                if rule.row.size:
+                    new[origin + rule.end] = _driven(current, origin, rule.row[r])
                 if bias.shape[1]:
                     _add(new[start:stop], bias[ring0 + r, start + a + halo - origin :])
-                if drive.size:
+                if source.drive.size:
                     w.inject(new, origin - a, size, entries, shifts[r], input_now[done + step])
-                if nonlinearity:
-                    _bend(new[start:stop], nonlinearity)
+                if rule.nonlinearity:
+                    _bend(new[start:stop], rule.nonlinearity)
             current, following = following, current
-            if every and (done + step + 1) % every == 0:
+            if saving.every and (done + step + 1) % saving.every == 0:
                 for r in range(joined):
-                    target = saved[(done + step + 1) // every - 1, row0 + r, a:b]
-                    for i in range(b - a):
-                        target[i] = current[r, origin + i]
+                    w.save(current[r], origin, saving, done + step + 1, row0 + r, a, b)
         for r in range(joined):
             w.store(current[r], origin, new_now[row0 + r, a:b], edges_out[row0 + r, tile])
     restore_denormals(flags)

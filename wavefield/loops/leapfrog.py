@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from wavefield.loops import tiles as w
@@ -10,14 +12,31 @@ from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.stencil import FUSED, VECTOR_BYTES, WIDEST, fma, fused_steps, one_step, stepped
 
 _BOUNDARY = {"periodic": w.PERIODIC, "fixed": w.FIXED, "free": w.FREE, "absorbing": w.ABSORBING}
-_STRIDE = 4  # steps made at once by the strided form
+
+
+class Physics(NamedTuple):
+    """One step of every ring, as the compiled loop wants it; of a single ring, without the axis C."""
+
+    boundary: int
+    taps: np.ndarray  # (C, p + 1) from the centre outwards
+    q: np.ndarray  # (C,)
+    near: np.ndarray  # (C, 2) taps of second order, next to absorbing ends
+    mur: np.ndarray  # (C, 2)
+    faces: np.ndarray  # (C, N + 1 + 2·halo) in place of taps, or (C, 0)
+
+
+class Levels(NamedTuple):
+    """Two levels of all rows, (rows, N) each."""
+
+    now: np.ndarray
+    before: np.ndarray
 
 
 def leapfrog(
     now,
     before,
     *,
-    memory,
+    q,
     taps=None,
     conductance=None,
     boundary="periodic",
@@ -28,22 +47,21 @@ def leapfrog(
     injection=None,
     every=0,
     out=None,
-    levels=2,
 ):
     """Advance a two-way field; returns the last levels (now, before), new arrays.
 
-        h_i[t+1] = Σ_k taps[k]·h_{i+k−p}[t] − memory·h_i[t−1] + Σ weight·drive[t],      K = 2p + 1
+        h_i[t+1] = Σ_k taps[k]·h_{i+k−p}[t] − q·h_i[t−1] + Σ weight·drive[t],      K = 2p + 1
 
     or, in a medium of varying speed, with g = `conductance` on the faces between positions and one half-width p = 1,
 
-        h_i[t+1] = (1 + memory)/2·(2h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}))[t] − memory·h_i[t−1] + …
+        h_i[t+1] = (1 + q)/2·(2h_i + g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}))[t] − q·h_i[t−1] + …
 
-    (1 + memory)/2 = 1/(1 + γdt/2) is what damping leaves of the new level.
+    (1 + q)/2 = 1/(1 + γdt/2) is what damping leaves of the new level.
 
     Parameters
     ----------
     now, before : ndarray, shape (B, C, N), float32 or float64
-    memory : float or array_like, shape (C,)
+    q : float or array_like, shape (C,)
         (1 − γdt/2)/(1 + γdt/2).
     taps : array_like, shape (K,) or (C, K)
         Symmetric.
@@ -61,15 +79,11 @@ def leapfrog(
     every : int
         Save each `every`-th level into `out`; 0 for none.
     out : ndarray, shape (steps // every, B, C, N), optional
-    levels : {1, 2}
-        With 1 only the last displacement is wanted: `before` comes back as None, and where nothing enters, nothing
-        is saved and the ends are no absorbing ones, four steps are made at once (`_strided`).
 
     Notes
     -----
     Rows that fit a core's cache are advanced there for the whole run, longer ones in windows (`tiles`), both
-    shared out to threads. Neither changes a bit of the result; the strided form changes it by rounding alone, and not
-    at all for whole numbers at Courant 1.
+    in parallel. Neither changes a bit of the result.
     """
     # a read-only array is another type, and compiled for anew
     now, before = (np.require(level, requirements="CW") for level in (now, before))
@@ -84,96 +98,53 @@ def leapfrog(
         )
     if size < (3 if boundary == "absorbing" else 1):
         raise ValueError(f"a line with {boundary} ends needs at least {3 if size else 1} positions, got {size}")
-    memory = _per_ring(memory, rings, ())
+    q = _per_ring(q, rings, ())
     half, faces = _coefficients(taps, conductance, rings, size, dtype)
     near = half[:, :2] if near is None else _halved(_per_ring(near, rings, (3,)))
     mur = _per_ring(np.asarray(mur)[..., None] * [1, 1] if np.ndim(mur) < 2 else mur, rings, (2,))
-    drive, entries = w.prepare_injection(drive, injection, now.shape, steps, dtype)
-    every, saved = w.prepare_saving(every, out, now.shape, steps, dtype)
-    free_running = drive.size == 0 and boundary != "absorbing" and faces.shape[1] == 0
-    physics = (_BOUNDARY[boundary], half, memory, near, mur, faces)
-    physics = tuple(np.array(p, dtype, order="C") if isinstance(p, np.ndarray) else p for p in physics)
-    given = [level.reshape(batch * rings, size) for level in (now, before)]
-    if levels == 1 and every == 0 and free_running and _STRIDE * (half.shape[1] - 1) <= WIDEST and steps >= 3 * _STRIDE:
-        ended = _strided(given, half, memory, physics, drive, entries, saved, steps)
-    else:
-        ended = [np.empty_like(level) for level in given]
-        _run(given, ended, physics, drive, entries, steps, every, saved)
-    now, before = (level.reshape(batch, rings, size) for level in ended)
-    return now, before if levels == 2 else None
+    source = w.prepare_source(drive, injection, now.shape, steps, dtype)
+    saving = w.prepare_saving(every, out, now.shape, steps, dtype)
+    constants = (np.array(part, dtype, order="C") for part in (half, q, near, mur, faces))
+    given = Levels(*(level.reshape(batch * rings, size) for level in (now, before)))
+    ended = _run(given, Physics(_BOUNDARY[boundary], *constants), source, steps, saving)
+    return tuple(level.reshape(batch, rings, size) for level in ended)
 
 
-def dickson(half, memory, stride: int):
-    """Taps that make `stride` steps at once, h[t+s] = D_s h[t] − memory^s h[t−s], from the centre outwards.
-
-        D_0 = 2,   D_1 = B,   D_{k+1} = B D_k − memory·D_{k−1}
-
-    with B the stencil of one step: for memory = 1 twice the Chebyshev polynomial, D_s = 2T_s(B/2). At Courant 1 all
-    that is left of it is the two taps ± s.
-
-    Parameters
-    ----------
-    half : ndarray, shape (C, p + 1)
-        Taps of B from the centre outwards.
-    memory : ndarray, shape (C,)
-    """
-    rows = []
-    for one, m in zip(np.concatenate([half[:, :0:-1], half], axis=1), memory, strict=True):
-        earlier, taps = np.array([2.0]), one
-        for _ in range(stride - 1):
-            longer = np.convolve(one, taps)
-            pad = (longer.size - earlier.size) // 2
-            earlier, taps = taps, longer - m * np.pad(earlier, pad)
-        rows.append(taps[taps.size // 2 :])
-    return np.array(rows)
-
-
-def _strided(given, half, memory, physics, drive, entries, saved, steps):
-    """Advance by `steps` steps, `_STRIDE` at once; of the two levels returned the second is of no use.
-
-    The strided recurrence joins levels a stride apart; the first two of them are made by single steps.
-    """
-    first = [np.empty_like(level) for level in given]
-    _run(given, first, physics, drive, entries, steps % _STRIDE, 0, saved)
-    second = [np.empty_like(first[0]), first[1]]
-    _run(first, second, physics, drive, entries, _STRIDE, 0, saved)
-    taps, power = dickson(half, memory, _STRIDE).astype(first[0].dtype), (memory**_STRIDE).astype(first[0].dtype)
-    pair = [second[0], first[0]]
-    _run(pair, pair, (physics[0], taps, power, *physics[3:]), drive, entries, steps // _STRIDE - 1, 0, saved)
-    return pair
-
-
-def _run(given, ended, physics, drive, entries, steps, every, saved):
-    """Advance the two levels `given` (rows, N) into `ended`, block by block of time; they may be the same."""
+def _run(given: Levels, physics: Physics, source: w.Source, steps: int, saving: w.Saving) -> Levels:
+    """Return the levels after the steps, made block by block of time."""
     if steps == 0:
-        for source, target in zip(given, ended, strict=True):
-            np.copyto(target, source)
-        return
-    half, faces = physics[1], physics[5]
-    reach, (rows, size), dtype = half.shape[1] - 1, given[0].shape, given[0].dtype
+        return Levels(*(level.copy() for level in given))
+    ended = Levels(*(np.empty_like(level) for level in given))
+    reach, (rows, size), dtype = physics.taps.shape[1] - 1, given.now.shape, given.now.dtype
     tiles = w.cut(size, steps, reach, 2 * dtype.itemsize)
-    if faces.shape[1]:  # faces beyond the tile, for the cells of its halo
-        mode = "wrap" if physics[0] == w.PERIODIC else "edge"
-        inner = faces[:, :-1] if mode == "wrap" else faces
-        faces = np.pad(inner, ((0, 0), (tiles.halo, tiles.halo + (mode == "wrap"))), mode=mode)
-        physics = (*physics[:5], faces)
+    physics = _with_halo(physics, tiles.halo)
     edges = [w.empty_edges(2, rows, tiles, dtype) for _ in range(2)]
     if tiles.count > 1:
-        w.first_edges(given[0], tiles.bounds, edges[0][0])
-        w.first_edges(given[1], tiles.bounds, edges[0][1])
+        w.first_edges(given.now, tiles.bounds, edges[0][0])
+        w.first_edges(given.before, tiles.bounds, edges[0][1])
     with w.crew(float(steps) * rows * size) as run:
         for done in range(0, steps, tiles.depth):
             count = min(tiles.depth, steps - done)
 
             def advance(first, last, done=done, count=count, given=given, edges=tuple(edges)):
-                _advance_tiles(
-                    first, last, done, count, *given, *ended, *edges, tiles.bounds, tiles.halo, *physics, drive,
-                    entries, every, saved,
-                )  # fmt: skip
+                _advance_tiles(first, last, done, count, given, ended, *edges, tiles, physics, source, saving)
 
             run(advance, rows * tiles.count)
             edges.reverse()
             given = ended
+    return ended
+
+
+def _with_halo(physics: Physics, halo: int) -> Physics:
+    """The physics with faces beyond the ends, for the cells of the halo."""
+    faces = physics.faces
+    if faces.shape[1] == 0:
+        return physics
+    if physics.boundary == w.PERIODIC:  # the last face is the first
+        faces = np.pad(faces[:, :-1], ((0, 0), (halo, halo + 1)), mode="wrap")
+    else:
+        faces = np.pad(faces, ((0, 0), (halo, halo)), mode="edge")
+    return physics._replace(faces=faces)
 
 
 def _coefficients(taps, conductance, rings, size, dtype):
@@ -204,16 +175,15 @@ def _per_ring(value, rings, shape):
 
 
 @compiled
-def _advance_tiles(
-    first, last, done, steps, now, before, new_now, new_before, edges_in, edges_out, bounds, halo,
-    boundary, taps, memory, near, mur, faces, drive, entries, every, saved,
-):  # fmt: skip
+def _advance_tiles(first, last, done, steps, given, ended, edges_in, edges_out, cut, physics, source, saving):
     """Advance tiles first…last−1, counted through all rows, by `steps` steps after `done` ones."""
     flags = flush_denormals()
-    rings, tiles, size, reach = taps.shape[0], bounds.size - 1, now.shape[1], taps.shape[1] - 1
-    vector_form = boundary != w.ABSORBING and faces.shape[1] == 0 and reach <= WIDEST
-    origin = w.margin_of(now) + halo
-    buffers = w.windows(now, 2, -(-size // tiles) + 2 * origin)
+    boundary, taps, bounds, halo, every = physics.boundary, physics.taps, cut.bounds, cut.halo, saving.every
+    drive, entries = source.drive, source.entries
+    rings, tiles, size, reach = taps.shape[0], bounds.size - 1, given.now.shape[1], taps.shape[1] - 1
+    vector_form = boundary != w.ABSORBING and physics.faces.shape[1] == 0 and reach <= WIDEST
+    origin = w.margin_of(given.now) + halo
+    buffers = w.windows(given.now, 2, -(-size // tiles) + 2 * origin)
     shifts = np.zeros((3, 2), np.int64)
     for index in range(first, last):
         row, tile = index // tiles, index % tiles
@@ -222,11 +192,12 @@ def _advance_tiles(
         left = tiles == 1 or (tile == 0 and boundary != w.PERIODIC)
         right = tiles == 1 or (tile == tiles - 1 and boundary != w.PERIODIC)
         current, previous = buffers[0], buffers[1]
-        w.load(current, origin, now[row, a:b], tile, tiles, edges_in[0, row], left, right)
-        w.load(previous, origin, before[row, a:b], tile, tiles, edges_in[1, row], left, right)
+        w.load(current, origin, given.now[row, a:b], tile, tiles, edges_in[0, row], left, right)
+        w.load(previous, origin, given.before[row, a:b], tile, tiles, edges_in[1, row], left, right)
         low, high = a if left else a - halo, b if right else b + halo
         w.entries_within(entries, ring, low, high, shifts, boundary, size)
-        own_taps, own_near, own_mur, own_faces, input_now = taps[ring], near[ring], mur[ring], faces[ring], drive[trial]
+        input_now = drive[trial]
+        own = Physics(boundary, taps[ring], physics.q[ring], physics.near[ring], physics.mur[ring], physics.faces[ring])
         step = 0
         while step < steps:
             until = steps if every == 0 else min(steps, step + every - (done + step) % every)
@@ -234,24 +205,19 @@ def _advance_tiles(
                 until = _silent_until(input_now, done + step, done + until) - done
             if until > step and vector_form:
                 current, previous = _advance_free(
-                    current, previous, origin, b - a, halo, step, until, own_taps, memory[ring], boundary, left, right
+                    current, previous, origin, b - a, halo, step, until, own.taps, own.q, boundary, left, right
                 )
                 step = until
             else:
-                _one_step(
-                    current, previous, origin, b - a, a, halo, step, own_taps, memory[ring], own_near, own_mur,
-                    own_faces, boundary, left, right,
-                )  # fmt: skip
+                _one_step(current, previous, origin, b - a, a, halo, step, own, left, right)
                 if drive.size:
                     w.inject(previous, origin - a, size, entries, shifts, input_now[done + step])
                 current, previous = previous, current
                 step += 1
             if every and (done + step) % every == 0:
-                target = saved[(done + step) // every - 1, row, a:b]
-                for i in range(b - a):
-                    target[i] = current[origin + i]
-        w.store(current, origin, new_now[row, a:b], edges_out[0, row, tile])
-        w.store(previous, origin, new_before[row, a:b], edges_out[1, row, tile])
+                w.save(current, origin, saving, done + step, row, a, b)
+        w.store(current, origin, ended.now[row, a:b], edges_out[0, row, tile])
+        w.store(previous, origin, ended.before[row, a:b], edges_out[1, row, tile])
     restore_denormals(flags)
 
 
@@ -266,7 +232,7 @@ def _silent_until(drive, step, until):
 
 
 @compiled
-def _advance_free(current, previous, origin, cells, halo, step, until, taps, memory, boundary, left, right):
+def _advance_free(current, previous, origin, cells, halo, step, until, taps, q, boundary, left, right):
     """Steps step…until−1 of a field on which nothing acts, through vectors; returns (current, previous).
 
     A step leaves `reach` cells less of what is known beyond the tile. Where it was cut from its neighbours that is
@@ -283,10 +249,10 @@ def _advance_free(current, previous, origin, cells, halo, step, until, taps, mem
         while run > 0:
             rim = (known + lanes - 1) // lanes * lanes
             if reach == 1 and run >= FUSED:
-                fused_steps(current, previous, origin - rim, cells + 2 * rim, taps, memory)
+                fused_steps(current, previous, origin - rim, cells + 2 * rim, taps, q)
                 count = FUSED
             else:
-                one_step(current, previous, origin - rim, cells + 2 * rim, taps, memory)
+                one_step(current, previous, origin - rim, cells + 2 * rim, taps, q)
                 current, previous = previous, current
                 count = 1
             run -= count
@@ -295,10 +261,9 @@ def _advance_free(current, previous, origin, cells, halo, step, until, taps, mem
 
 
 @compiled
-def _one_step(
-    now, before, origin, cells, a, halo, step, taps, memory, near, mur, faces, boundary, left, right
-):  # fmt: skip
-    """One step in a window whose tile begins at position a: the new level replaces `before`."""
+def _one_step(now, before, origin, cells, a, halo, step, own, left, right):
+    """One step of one ring in a window whose tile begins at position a: the new level replaces `before`."""
+    boundary, taps, q, faces = own.boundary, own.taps, own.q, own.faces
     reach, lanes = taps.size - 1, VECTOR_BYTES // now.itemsize
     start = origin if left else origin - halo + (step + 1) * reach // lanes * lanes
     stop = origin + cells if right else origin + cells + halo - (step + 1) * reach
@@ -308,21 +273,22 @@ def _one_step(
         w.extend(now, origin, cells, reach, boundary, left, right)
     if start < stop:
         if faces.size:
-            _varying(now, before, start, stop, faces[a + halo + start - origin :], memory)
+            _varying(now, before, start, stop, faces[a + halo + start - origin :], q)
         else:
-            whole = (stop - start) // lanes * lanes if reach <= WIDEST else 0
-            if whole:
-                one_step(now, before, start, whole, taps, memory)
-            if start + whole < stop:
-                stepped(now, before, start + whole, stop, taps, memory)
+            complete = (stop - start) // lanes * lanes if reach <= WIDEST else 0
+            if complete:
+                one_step(now, before, start, complete, taps, q)
+            if start + complete < stop:
+                stepped(now, before, start + complete, stop, taps, q)
     if boundary == w.ABSORBING:
+        near, mur = own.near, own.mur
         first, last = origin, origin + cells - 1
         if left and reach > 1:
-            stepped(now, before, first + 1, min(first + reach, last), near, memory)
+            stepped(now, before, first + 1, min(first + reach, last), near, q)
         if right and reach > 1:
             beyond = max(first + reach, last + 1 - reach) if left else last + 1 - reach
             if beyond < last:
-                stepped(now, before, max(beyond, first + 1), last, near, memory)
+                stepped(now, before, max(beyond, first + 1), last, near, q)
         if left:
             before[first] = now[first + 1] + mur[0] * (before[first + 1] - now[first])
         if right:
@@ -330,13 +296,13 @@ def _one_step(
 
 
 @compiled
-def _varying(now, before, start, stop, faces, memory):
+def _varying(now, before, start, stop, faces, q):
     """The same in a medium of varying speed; faces[0] lies left of cell `start`."""
     old, centre = before[start:stop], now[start:stop]
     left, right = now[start - 1 : stop - 1], now[start + 1 : stop + 1]
     g_left, g_right = faces[: stop - start], faces[1 : stop - start + 1]
     number = old.dtype.type  # a bare literal would turn float32 arithmetic into float64
-    half, two = number(0.5) * (memory + number(1)), number(2)
+    half, two = number(0.5) * (q + number(1)), number(2)
     for i in range(old.size):
         flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])
-        old[i] = fma(half, two * centre[i] + flow, -memory * old[i])
+        old[i] = fma(half, two * centre[i] + flow, -q * old[i])

@@ -41,13 +41,13 @@ def fma(typing, a, b, c):
 
 
 @compiled
-def stepped(now, before, start, stop, taps, memory):
+def stepped(now, before, start, stop, taps, q):
     """Put the next level of cells start…stop−1 into `before`; taps (p + 1,) from the centre outwards."""
     old, centre = before[start:stop], now[start:stop]
     left, right = now[start - 1 : stop - 1], now[start + 1 : stop + 1]
     a0, a1 = taps[0], taps[1]
     for i in range(old.size):
-        old[i] = fma(a1, left[i] + right[i], fma(a0, centre[i], -memory * old[i]))
+        old[i] = fma(a1, left[i] + right[i], fma(a0, centre[i], -q * old[i]))
     for k in range(2, taps.size):
         left, right, a = now[start - k : stop - k], now[start + k : stop + k], taps[k]
         for i in range(old.size):
@@ -59,17 +59,17 @@ def _make_block(p: int, steps: int, undamped: bool = False):
 
     Vectors first − steps + 1 … first + vectors are written (`vectors` counts the loop, of which the last step reaches
     only vectors − steps + 1), those up to first + vectors are read; cells within p·steps of either end come out
-    without meaning, as their neighbours are not known. Where memory is 1, an undamped block saves multiplying by it.
+    without meaning, as their neighbours are not known. Where q is 1, an undamped block saves multiplying by it.
     """
 
     @intrinsic
-    def block(typing, now, before, start, vectors, taps, memory):
-        element = memory
+    def block(typing, now, before, start, vectors, taps, q):
+        element = q
         size = element.bitwidth // 8
         lanes = VECTOR_BYTES // size
 
         def codegen(context, builder, signature, args):
-            now, before, start, vectors, taps, memory = args
+            now, before, start, vectors, taps, q = args
             kinds = signature.args
             now, before = (_address(context, builder, kinds[i], args[i]) for i in (0, 1))
             taps = _address(context, builder, kinds[4], taps)
@@ -93,7 +93,7 @@ def _make_block(p: int, steps: int, undamped: bool = False):
                 return builder.shuffle_vector(low, high, mask)
 
             a = [splat(builder.load(at(taps, size * k, scalar))) for k in range(p + 1)]
-            minus_memory = splat(builder.fneg(memory))
+            minus_q = splat(builder.fneg(q))
             left = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * lanes)) for _ in range(steps)]
             here = [cgutils.alloca_once_value(builder, ir.Constant(vector, [0.0] * lanes)) for _ in range(steps)]
             builder.store(load(now, -VECTOR_BYTES), left[0])
@@ -104,7 +104,7 @@ def _make_block(p: int, steps: int, undamped: bool = False):
                 new, old = load(now_j, VECTOR_BYTES), load(before_j, 0)
                 for step in range(steps):  # `new` is the right neighbour among the values this step starts from
                     x, y, z = builder.load(left[step]), builder.load(here[step]), new
-                    less = builder.fneg(old) if undamped else builder.fmul(minus_memory, old)
+                    less = builder.fneg(old) if undamped else builder.fmul(minus_q, old)
                     new = builder.call(multiply_add, [a[0], y, less])
                     for k in range(1, p + 1):
                         pair = builder.fadd(window(x, y, lanes - k), window(y, z, k))
@@ -140,30 +140,30 @@ _one, _two, _three, _four = (_make_block(p, 1) for p in range(1, WIDEST + 1))
 
 
 @compiled
-def one_step(now, before, start, cells, taps, memory):
+def one_step(now, before, start, cells, taps, q):
     """Make a step of a stencil of p ≤ `WIDEST` in place, on at least `cells` cells from `start`.
 
     Rows need (FUSED + 1) vectors to spare on either side; cells within p of the ends lose their meaning.
     """
     vectors = _vectors(now, cells)
     if taps.size == 2:
-        _one(now, before, start, vectors, taps, memory)
+        _one(now, before, start, vectors, taps, q)
     elif taps.size == 3:
-        _two(now, before, start, vectors, taps, memory)
+        _two(now, before, start, vectors, taps, q)
     elif taps.size == 4:
-        _three(now, before, start, vectors, taps, memory)
+        _three(now, before, start, vectors, taps, q)
     else:
-        _four(now, before, start, vectors, taps, memory)
+        _four(now, before, start, vectors, taps, q)
 
 
 @compiled
-def fused_steps(now, before, start, cells, taps, memory):
+def fused_steps(now, before, start, cells, taps, q):
     """The same for `FUSED` steps where p = 1; cells within `FUSED` of the ends lose their meaning."""
     vectors = _vectors(now, cells) + FUSED - 1
-    if memory == 1:
-        _fused_undamped(now, before, start, vectors, taps, memory)
+    if q == 1:
+        _fused_undamped(now, before, start, vectors, taps, q)
     else:
-        _fused(now, before, start, vectors, taps, memory)
+        _fused(now, before, start, vectors, taps, q)
 
 
 @compiled

@@ -10,8 +10,8 @@ half-width of the stencil), so that tiles need not wait for each other within `d
 and stays in its window for the whole run. Where the row really ends (always, with one tile) the halo is filled by the
 boundary's own continuation, see `extend`.
 
-Tiles are shared out to threads from outside the compiled loops, which let go of the interpreter's lock: unlike
-Numba's own thread pool this may be called from several threads at once.
+Tiles are handed to threads from outside the compiled loops, which release the interpreter's lock: unlike Numba's own
+thread pool this may be called from several threads at once.
 """
 
 from __future__ import annotations
@@ -46,11 +46,25 @@ class Injection(NamedTuple):
     weight: np.ndarray  # (entries,) of the field's dtype
 
 
+class Source(NamedTuple):
+    """What enters: the drive, (B, steps, I), and where; both empty where nothing does."""
+
+    drive: np.ndarray
+    entries: Injection
+
+
+class Saving(NamedTuple):
+    """Which levels are kept: each `every`-th (0 for none) into rows of `levels`, (saves, rows, N)."""
+
+    every: int
+    levels: np.ndarray
+
+
 class Tiles(NamedTuple):
     """How rows are cut: tile j of a row holds positions bounds[j]…bounds[j+1] − 1."""
 
     bounds: np.ndarray  # (tiles + 1,)
-    depth: int  # steps before neighbours are asked again
+    depth: int  # steps before the cells of neighbours are fetched again
     halo: int
 
     @property
@@ -66,12 +80,12 @@ def injection(encoder, dtype) -> Injection:
     return Injection(start, position, which, encoder[ring, position, which].astype(dtype))
 
 
-def prepare_injection(drive, entries, shape, steps, dtype) -> tuple[np.ndarray, Injection]:
+def prepare_source(drive, entries, shape, steps, dtype) -> Source:
     """Return the drive (B, steps, I) and its entries sorted by position, both empty where nothing enters."""
     batch, rings, size = shape
     if drive is None or entries is None or 0 in np.shape(drive)[1:]:
         nothing = Injection(np.zeros(rings + 1, np.int64), *[np.zeros(0, np.int64)] * 2, np.zeros(0, dtype))
-        return np.zeros((batch, 0, 0), dtype), nothing
+        return Source(np.zeros((batch, 0, 0), dtype), nothing)
     drive = np.require(drive, dtype, "CW")  # a read-only array is another type, and compiled for anew
     if drive.ndim != 3 or drive.shape[:2] != (batch, steps):
         raise ValueError(f"drive must have shape (batch={batch}, steps={steps}, inputs), got {drive.shape}")
@@ -85,18 +99,18 @@ def prepare_injection(drive, entries, shape, steps, dtype) -> tuple[np.ndarray, 
         raise ValueError(f"injection.input must lie in 0…{drive.shape[2] - 1}, got {which.min()}…{which.max()}")
     ring = np.repeat(np.arange(rings), np.diff(start))
     order = np.lexsort((position, ring))
-    return drive, Injection(start, position[order], which[order], weight[order])
+    return Source(drive, Injection(start, position[order], which[order], weight[order]))
 
 
-def prepare_saving(every, out, shape, steps, dtype) -> tuple[int, np.ndarray]:
-    """Return how often to save and the array (saves, rows, N) to save into, (0, empty) for never."""
+def prepare_saving(every, out, shape, steps, dtype) -> Saving:
+    """Return how often to save and the array to save into, which is checked."""
     batch, rings, size = shape
     if not every or out is None:
-        return 0, np.empty((0, batch * rings, size), dtype)
+        return Saving(0, np.empty((0, batch * rings, size), dtype))
     expected = (steps // every, *shape)
     if out.shape != expected or out.dtype != dtype or not out.flags.c_contiguous:
         raise ValueError(f"out must be a contiguous {dtype} array of shape {expected}, got {out.dtype} {out.shape}")
-    return int(every), out.reshape(expected[0], batch * rings, size)
+    return Saving(int(every), out.reshape(expected[0], batch * rings, size))
 
 
 def cut(size: int, steps: int, reach: int, bytes_per_cell: int) -> Tiles:
@@ -181,6 +195,14 @@ def store(window, origin, cells, edges):
     for i in range(halo):
         edges[0, i] = window[origin + i]
         edges[1, i] = window[last + i]
+
+
+@compiled
+def save(window, origin, saving, step, row, a, b):
+    """Keep positions a…b−1 of a row, which begin at `origin` of its window, as they are after `step` steps."""
+    target = saving.levels[step // saving.every - 1, row, a:b]
+    for i in range(b - a):
+        target[i] = window[origin + i]
 
 
 @compiled

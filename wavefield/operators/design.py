@@ -17,7 +17,6 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
-from scipy.sparse.linalg import LinearOperator
 
 from wavefield.checks import positive_int
 from wavefield.operators.encoder import resolve_encoder
@@ -117,15 +116,6 @@ class Design:
             if self.pulse:
                 ago.append(response)
             response = self.step @ response
-
-    def as_linear_operator(self) -> LinearOperator:
-        """Return F for SciPy's iterative solvers, which know flat vectors only."""
-        return LinearOperator(
-            self.shape,
-            matvec=lambda x: self.forward(np.reshape(x, (self.steps, self.inputs))),
-            rmatvec=lambda y: self.adjoint(np.ravel(y)).ravel(),
-            dtype=float,
-        )
 
     def parts(self) -> list[tuple[Design, np.ndarray, np.ndarray]]:
         """Split F into blocks that share nothing: [(design, rows of the snapshot, inputs), …].

@@ -29,6 +29,7 @@ from scipy import sparse
 from wavefield.checks import positive, positive_int
 from wavefield.operators.power import Jump
 from wavefield.operators.step_matrix import one_step_matrix
+from wavefield.values import digest, read_only, rebuild, same, settle
 
 BOUNDARIES = ("periodic", "fixed", "free", "absorbing", "open")
 
@@ -80,10 +81,7 @@ class WaveOperator:
     driven_end: int = -1
 
     def __post_init__(self):
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731 - the dataclass is frozen
-        put("kernel", _checked_kernel(self.kernel))
-        for name in ("dx", "dt"):
-            put(name, positive(getattr(self, name), name))
+        settle(self, kernel=_checked_kernel(self.kernel), dx=positive(self.dx, "dx"), dt=positive(self.dt, "dt"))
         if self.boundary not in BOUNDARIES:
             raise ValueError(f"boundary must be one of {', '.join(BOUNDARIES)}, got {self.boundary!r}")
         if self.levels not in (1, 2):
@@ -91,9 +89,9 @@ class WaveOperator:
         if self.levels == 2:
             _check_pairs(self.kernel)
         if self.profile is not None:
-            put("profile", _checked_profile(self))
+            settle(self, profile=_checked_profile(self))
         if self.boundary_row is not None:
-            put("boundary_row", _checked_row(self))
+            settle(self, boundary_row=_checked_row(self))
         if self.driven_end not in (0, -1):
             raise ValueError(f"driven_end must be 0 or -1, got {self.driven_end!r}")
         if self.boundary == "free" and self.levels == 1 and not self.symmetric:
@@ -101,6 +99,16 @@ class WaveOperator:
                 "boundary='free' mirrors the field at its ends, which a kernel that is not symmetric cannot do: "
                 "a one-way wave has nothing to reflect. Use 'absorbing' (what arrives leaves) or 'periodic'"
             )
+
+    def __eq__(self, other) -> bool:
+        """Whether the other is an operator of the same kernel, boundary and units."""
+        return same(self, other) if isinstance(other, WaveOperator) else NotImplemented
+
+    def __hash__(self) -> int:
+        return digest(self)
+
+    def __reduce__(self):
+        return rebuild(self)
 
     # ---- what it is -------------------------------------------------------------------------------------------
 
@@ -128,12 +136,12 @@ class WaveOperator:
     @property
     def halved_damping(self) -> np.ndarray:
         """γ·dt/2 of each ring of a two-level operator, shape (rings,)."""
-        memory = self.memory
-        return (1 - memory) / (1 + memory)
+        q = self.previous_weight
+        return (1 - q) / (1 + q)
 
     @property
-    def memory(self) -> np.ndarray:
-        """Weight with which h[t−1] is subtracted in each ring of a two-level operator, shape (rings,)."""
+    def previous_weight(self) -> np.ndarray:
+        """q, the weight with which h[t−1] is subtracted in each ring of a two-level operator, shape (rings,)."""
         now, before = np.arange(0, self.channels, 2), np.arange(1, self.channels, 2)
         return -self.kernel[now, before, self.kernel.shape[2] // 2]
 
@@ -371,8 +379,7 @@ def _checked_kernel(kernel):
         raise ValueError(f"kernel must have an odd number of taps K (it needs a centre), got K = {kernel.shape[2]}")
     if not np.isfinite(kernel).all():
         raise ValueError("kernel must be finite, it holds NaN or infinity")
-    kernel.flags.writeable = False
-    return kernel
+    return read_only(kernel)
 
 
 def _check_pairs(kernel):
@@ -384,9 +391,9 @@ def _check_pairs(kernel):
     expected[now, now] = kernel[now, now]
     expected[now, before, half] = kernel[now, before, half]
     expected[before, now, half] = 1.0
-    memory = -kernel[now, before, half]
+    q = -kernel[now, before, half]
     taps = kernel[now, now]
-    if not (np.array_equal(expected, kernel) and np.array_equal(taps, taps[:, ::-1]) and (memory > 0).all()):
+    if not (np.array_equal(expected, kernel) and np.array_equal(taps, taps[:, ::-1]) and (q > 0).all()):
         raise ValueError(
             "levels=2 needs the kernel of a two-way wave: h[t+1] = a ⋆ h[t] − q·h[t−1] in each ring, with a symmetric; "
             "use levels=1 for any other kernel"
@@ -403,8 +410,7 @@ def _checked_profile(op):
         raise ValueError("profile needs an upwind kernel, as transport() makes it")
     if op.levels == 2 and (profile <= 0).any():
         raise ValueError(f"profile of a two-way wave must be positive, got {profile.min():g}")
-    profile.flags.writeable = False
-    return profile
+    return read_only(profile)
 
 
 def _checked_row(op):
@@ -415,5 +421,4 @@ def _checked_row(op):
         raise ValueError(
             f"boundary_row must be finite of shape (C, C, N) with C = {op.channels}, got shape {row.shape}"
         )
-    row.flags.writeable = False
-    return row
+    return read_only(row)

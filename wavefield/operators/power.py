@@ -112,13 +112,13 @@ def _advance_pairs(operator, modes, steps, alpha, beta):
     if steps == 0:
         return modes
     square, turn = half_angles(operator, alpha, beta)
-    root = turn * np.sqrt(operator.memory)[:, None]
+    root = turn * np.sqrt(operator.previous_weight)[:, None]
     level, before = modes[..., 0::2, :], modes[..., 1::2, :]
     change = root * (level - root * before)
     moved = np.empty_like(modes)
     for which, n in ((0, steps), (1, steps - 1)):
-        ratio = _sine_ratio(n, square, operator.memory[:, None])
-        step = _cosine_ratio(n, square, operator.memory[:, None])
+        ratio = _sine_ratio(n, square, operator.previous_weight[:, None])
+        step = _cosine_ratio(n, square, operator.previous_weight[:, None])
         moved[..., which::2, :] = turn**n * step * level + turn ** (n - 1) * ratio * change
     return moved
 
@@ -132,7 +132,7 @@ def half_angles(operator, alpha, beta):
     the field drift quadratically in time.
     """
     taps, half = operator.taps, operator.taps.shape[1] // 2
-    exact, root = taps.astype(np.longdouble), np.sqrt(operator.memory.astype(np.longdouble))
+    exact, root = taps.astype(np.longdouble), np.sqrt(operator.previous_weight.astype(np.longdouble))
     parity = (-1.0) ** np.arange(-half, half + 1)
     at_zero = (2 * root - exact.sum(axis=1)).astype(float)[:, None]
     at_pi = (2 * root + (exact * parity).sum(axis=1)).astype(float)[:, None]
@@ -144,29 +144,29 @@ def half_angles(operator, alpha, beta):
     return np.where(low, sine, cosine) / (4 * root.astype(float)[:, None]), np.where(low, 1.0, -1.0)
 
 
-def _sine_ratio(n, square, memory):
+def _sine_ratio(n, square, q):
     """q^{(n−1)/2} sin(nφ)/sin φ, given sin²(φ/2); φ is imaginary where that is negative, and the ratio n at φ = 0."""
     if n == 0:
         return np.zeros(square.shape)
-    decay = np.exp(0.5 * (n - 1) * np.log(memory))
+    decay = np.exp(0.5 * (n - 1) * np.log(q))
     phi = 2 * np.arcsin(np.sqrt(np.maximum(square, 0)))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(phi > 0, decay * np.sin(n * phi) / np.sin(phi), n * decay)
     over = square < 0
     if over.any():
         eta = 2 * np.arcsinh(np.sqrt(-square[over]))
-        decay = np.broadcast_to(0.5 * (n - 1) * np.log(memory), square.shape)[over]
+        decay = np.broadcast_to(0.5 * (n - 1) * np.log(q), square.shape)[over]
         ratio[over] = np.exp(decay + (n - 1) * eta) * np.expm1(-2 * n * eta) / np.expm1(-2 * eta)  # sinh(nη)/sinh η
     return ratio
 
 
-def _cosine_ratio(n, square, memory):
+def _cosine_ratio(n, square, q):
     """q^{n/2} cos((n + ½)φ)/cos(φ/2), which is q^{n/2} (sin((n + 1)φ) − sin(nφ))/sin φ."""
     phi = 2 * np.arcsin(np.sqrt(np.maximum(square, 0)))
-    ratio = np.exp(0.5 * n * np.log(memory)) * np.cos((n + 0.5) * phi) / np.cos(phi / 2)
+    ratio = np.exp(0.5 * n * np.log(q)) * np.cos((n + 0.5) * phi) / np.cos(phi / 2)
     over = square < 0
     if over.any():
         eta = 2 * np.arcsinh(np.sqrt(-square[over]))
-        decay = np.broadcast_to(0.5 * n * np.log(memory), square.shape)[over]
+        decay = np.broadcast_to(0.5 * n * np.log(q), square.shape)[over]
         ratio[over] = np.exp(decay + n * eta) * (1 + np.exp(-(2 * n + 1) * eta)) / (1 + np.exp(-eta))  # cosh for cos
     return ratio

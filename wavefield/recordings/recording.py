@@ -13,7 +13,8 @@ every save_every-th state is kept. Beside it stand, where they apply,
                      which step t begins: inputs arrive at every step, also where states are not kept, and selecting
                      in time (the last snapshot, say) must not cut away the input that led there.
     previous         the level before the last stored state, without which a two-way field cannot be continued
-    kernel, encoder, bias, profile     what moved the field (dims in `DIMS`)
+    earlier_drive    the two inputs before the first, at which a pulse still looks back where a run is continued
+    kernel, encoder, bias, profile, boundary_row     what moved the field (dims in `DIMS`)
     label, loss      what a network was asked for, and how far off it was
 
 Every variable and coordinate has ``units`` and ``long_name``; attributes are str, int, float or lists of those, which
@@ -70,6 +71,8 @@ LONG_NAMES = {
     "kernel": "recurrent kernel",
     "encoder": "weight with which an input enters",
     "profile": "speed at a position",
+    "boundary_row": "weight with which the field drives its end",
+    "earlier_drive": "the two inputs before the first",
 }
 
 
@@ -84,11 +87,13 @@ def recording(
     save_every: int = 1,
     source: str | None = None,
     drive=None,
+    earlier_drive=None,
     previous=None,
     kernel=None,
     encoder=None,
     bias=None,
     profile=None,
+    boundary_row=None,
     label=None,
     loss=None,
     config: Mapping | str | None = None,
@@ -117,8 +122,8 @@ def recording(
         Steps from one stored state to the next.
     source : str, optional
         What produced the activity: a model, an instrument. By default the name and version of this package.
-    drive, kernel, encoder, bias, profile : array or DataArray, optional
-        Arrays with the dims of `DIMS` (`drive` may have ``trial`` before them), or DataArrays with others.
+    drive, earlier_drive, kernel, encoder, bias, profile, boundary_row : array or DataArray, optional
+        Arrays with the dims of `DIMS` (the drives may have ``trial`` before them), or DataArrays with others.
     previous : array, optional
         The level before the last stored state: the dims of `activity` without ``time``.
     label, loss : optional
@@ -151,12 +156,13 @@ def recording(
     arrays = {"activity": _labelled("activity", field, _activity_dims(field, dims, coords))}
     field_dims = arrays["activity"].dims
     per_sample = tuple(dim for dim in ("trial", "time") if dim in field_dims)
-    companions = dict(drive=drive, kernel=kernel, encoder=encoder, bias=bias, profile=profile)
-    companions |= dict(previous=previous, label=label, loss=loss)
+    companions = dict(drive=drive, earlier_drive=earlier_drive, previous=previous, label=label, loss=loss)
+    companions |= dict(kernel=kernel, encoder=encoder, bias=bias, profile=profile, boundary_row=boundary_row)
     companions = {name: _array(name, value) for name, value in companions.items() if value is not None}
     for name, array in companions.items():
         names = {
             "drive": ("trial", *DIMS["drive"])[-max(array.ndim, 2) :],
+            "earlier_drive": ("trial", *DIMS["earlier_drive"])[-max(array.ndim, 2) :],
             "previous": tuple(dim for dim in field_dims if dim != "time"),
             "label": per_sample[: array.ndim],
             "loss": per_sample[: array.ndim],
@@ -294,7 +300,7 @@ def _array(name, value):
         try:
             value = np.asarray(value)
         except (ValueError, TypeError, OverflowError) as error:
-            raise ValueError(f"{name} is no array: {error}") from error
+            raise ValueError(f"{name} is not an array: {error}") from error
     if value.dtype.kind not in "iufUO":
         raise ValueError(f"{name} has dtype {value.dtype}; accepted are real numbers, for labels and names text too")
     return value

@@ -20,10 +20,12 @@ LAYOUTS = (
 )
 DIMS = {
     "drive": ("step", "input"),
+    "earlier_drive": ("lag", "input"),
     "kernel": ("channel_out", "channel_in", "tap"),
     "encoder": ("channel", "position", "input"),
     "bias": ("channel", "position"),
     "profile": ("position",),
+    "boundary_row": ("channel_out", "channel_in", "position"),
 }
 
 _LAYOUT_TEXT = ", ".join("(" + ", ".join(layout) + ")" for layout in LAYOUTS) + ", trial and channel optional"

@@ -35,12 +35,12 @@ def first_levels(op: WaveOperator, size: int, trials: int | None, initial, previ
 
 
 class Past(NamedTuple):
-    """What a recording knows of how its last state came about."""
+    """What is known of how the state came about from which a run starts."""
 
     steps: int  # from time 0 to the last stored state
     own_steps: int  # those of them made by the run that wrote the recording
-    now: np.ndarray  # (…, rings, N)
-    before: np.ndarray | None  # the level before, of a two-way field
+    now: np.ndarray | None  # (…, rings, N); None for a field at rest
+    before: np.ndarray | None  # the level before, of a two-way field; None for one that starts from rest
     drive: np.ndarray | None  # inputs of its own steps and of the two before them, (B, 2 + own_steps, I), NaN if lost
     pulse: bool  # whether they entered as pulses
     from_rest: bool  # whether the field was zero at time 0
@@ -62,6 +62,11 @@ class Past(NamedTuple):
         if self.drive is None:
             return None
         return self.inputs(2) if self.pulse else np.zeros_like(self.drive[:, :2])
+
+
+def beginning(initial, previous) -> Past:
+    """The past of a field that nothing has moved yet."""
+    return Past(0, 0, initial, previous, drive=None, pulse=False, from_rest=initial is None)
 
 
 def past_of(rec: xr.Dataset) -> Past:
@@ -144,4 +149,4 @@ def _at_rest(op, now):
     lifted = np.zeros((now.shape[0], op.rings, 2, size))
     lifted[:, :, 0] = now
     moved = (step @ lifted.reshape(len(now), -1).T).T.reshape(lifted.shape)[:, :, 0]
-    return moved / (1 + op.memory[:, None])
+    return moved / (1 + op.previous_weight[:, None])

@@ -11,14 +11,15 @@ import xarray as xr
 from tqdm import tqdm
 
 from wavefield.loops.choose import stepper
-from wavefield.operators.operator import WaveOperator
 from wavefield.operators.power import advance_modes, can_jump, from_modes, to_modes
 from wavefield.recordings.recording import open_recording, recording
+from wavefield.recordings.schema import regular_times
 from wavefield.recordings.writer import RecordingWriter, partial_path
 from wavefield.simulation.inputs import Inputs
+from wavefield.simulation.law import Law
 
 _STEPS_PER_JUMP = 600  # what a jump costs, in steps of the loop (python -m wavefield bench)
-_BLOCK_UPDATES = 200_000_000  # cell updates between two looks at the field: a fraction of a second
+_BLOCK_UPDATES = 200_000_000  # cell updates between two checks of the field: a fraction of a second
 _BLOCK_BYTES = 64_000_000  # of states handed to the file at a time
 
 
@@ -42,18 +43,20 @@ class _Diverged(Exception):
 class Run:
     """A simulation whose arguments have been checked and brought to their usual form."""
 
-    operator: WaveOperator  # with as many rings as the weights
+    law: Law  # with as many rings as its encoder
     inputs: Inputs
-    weights: np.ndarray  # encoder (rings, N, inputs)
-    start: tuple  # levels (now,) or (now, before), each (B, rings, N)
-    pulse: bool
-    nonlinearity: str
-    bias: np.ndarray | None
+    start: tuple[np.ndarray, ...]  # levels (now,) or (now, before), each (B, rings, N)
     save_every: int | None
     save_initial: bool
     first_step: int  # steps made before this run
-    from_rest: bool  # whether the field was zero at time 0
+    from_rest: bool  # whether all there is in the field came in as inputs, under this law
     trials: int | None
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The encoder (rings, N, inputs)."""
+        _, rings, size = self.start[0].shape
+        return np.zeros((rings, size, 0)) if self.law.encoder is None else self.law.encoder
 
     @property
     def every(self) -> int:
@@ -70,66 +73,39 @@ class Run:
         """Steps up to the last stored state; those beyond it are not made."""
         return self.saves * self.every
 
-    def block(self, start, stop):
+    def block(self, start: int, stop: int) -> np.ndarray | None:
         """What enters in steps start…stop−1, (B, steps, inputs)."""
-        drive = self.inputs.block(start, stop, pulse=self.pulse, dtype=self.start[0].dtype)
+        drive = self.inputs.block(start, stop, pulse=self.law.pulse, dtype=self.start[0].dtype)
         if drive is None or len(drive) == len(self.start[0]):
             return drive
         return np.ascontiguousarray(np.broadcast_to(drive, (len(self.start[0]), *drive.shape[1:])))
 
-    def describe(self, states, levels, first=1) -> xr.Dataset:
+    def describe(self, states: np.ndarray, levels: tuple, first: int = 1) -> xr.Dataset:
         """Return the recording of states (S, B, rings, N), the first of them after `first` · every steps."""
-        op, inputs = self.operator, self.inputs
-        activity = np.moveaxis(states, 0, 1)
+        inputs, dt = self.inputs, self.law.operator.dt
         stored = self.first_step + self.every * (first + np.arange(len(states)))
-        values, earlier = inputs.values, inputs.earlier if self.pulse else None
-        previous = levels[1] if len(levels) == 2 else None
-        if self.trials is not None:  # one drive may have moved them all
-            values, earlier = (
-                None if rows is None else np.broadcast_to(rows, (self.trials, *rows.shape[1:]))
-                for rows in (values, earlier)
-            )
-        else:
-            activity, previous = activity[0], None if previous is None else previous[0]
-            values, earlier = (None if rows is None else rows[0] for rows in (values, earlier))
-        dims = ("trial",) * (self.trials is not None) + ("time", "channel", "position")
-        row = None if op.boundary_row is None else xr.DataArray(
-            op.boundary_row,
-            dims=("channel_out", "channel_in", "position"),
-            attrs={"units": "1", "long_name": "weight with which the field drives its end"},
-        )  # fmt: skip
-        coords = {"time": _clock(stored, op.dt)}
-        if values is not None:
-            coords["step"] = _clock(self.first_step + np.arange(inputs.steps), op.dt)
+        coords = {"time": regular_times(stored, dt, "1")}
+        if inputs.values is not None:
+            coords["step"] = regular_times(self.first_step + np.arange(inputs.steps), dt, "1")
         return recording(
-            activity,
-            dims=dims,
+            self._by_trial(np.moveaxis(states, 0, 1)),
+            dims=("trial",) * (self.trials is not None) + ("time", "channel", "position"),
             coords=coords,
-            dx=op.dx,
-            dt=op.dt,
-            drive=values,
-            previous=previous,
-            kernel=op.kernel,
-            encoder=self.weights if inputs.count else None,
-            bias=self.bias,
-            profile=op.profile,
-            boundary_row=row,
-            earlier_drive=None if earlier is None else self._labelled_earlier(earlier),
-            boundary=op.boundary,
-            driven_end=op.driven_end,
-            levels=op.levels,
-            nonlinearity=self.nonlinearity,
-            source_kind="direct" if op.levels == 1 else "pulse" if self.pulse else "force",
+            drive=self._by_trial(inputs.values),
+            earlier_drive=self._by_trial(inputs.earlier) if self.law.pulse else None,
+            previous=self._by_trial(levels[1]) if len(levels) == 2 else None,
             size=states.shape[-1],
             steps=self.last_step,
             first_step=self.first_step,
             start="rest" if self.from_rest else "state",
+            **self.law.described(),
         )
 
-    @staticmethod
-    def _labelled_earlier(earlier):
-        dims = ("trial", "lag", "input")[-earlier.ndim :]
-        return xr.DataArray(earlier, dims=dims, attrs={"units": "1", "long_name": "the two inputs before the first"})
+    def _by_trial(self, rows: np.ndarray | None) -> np.ndarray | None:
+        """Rows (B, …) of every trial, of which one may stand for all; without the axis where there are no trials."""
+        if rows is None or self.trials is None:
+            return None if rows is None else rows[0]
+        return np.broadcast_to(rows, (self.trials, *rows.shape[1:]))
 
 
 def _segments(run: Run, limit: int) -> Iterator[tuple[int, int]]:
@@ -150,7 +126,8 @@ def _segments(run: Run, limit: int) -> Iterator[tuple[int, int]]:
 def _blocks(run: Run, states: np.ndarray | None = None) -> Iterator[tuple]:
     """Step the field and yield (stored states, levels) after each block; the states fill `states` where given."""
     levels, step, stored = run.start, 0, 0
-    advance = stepper(run.operator, run.weights, nonlinearity=run.nonlinearity, bias=run.bias, dtype=levels[0].dtype)
+    law = run.law
+    advance = stepper(law.operator, run.weights, nonlinearity=law.nonlinearity, bias=law.bias, dtype=levels[0].dtype)
     limit = max(1, _BLOCK_UPDATES // levels[0].size)
     if states is None:
         limit = min(limit, max(1, _BLOCK_BYTES // levels[0].nbytes) * run.every)
@@ -219,22 +196,23 @@ def run_to_file(run: Run, path, overwrite: bool) -> xr.Dataset:
                     writer.append(run.describe(states, levels, stored))
                     stored += len(states)
     except _Diverged as error:
-        partial = partial_path(path)  # of which nothing is left where nothing was stored
+        partial = partial_path(path)  # absent if nothing was stored
         raise DivergenceError(error.step, open_recording(partial) if partial.exists() else initial) from None
     return open_recording(path)
 
 
 def jumps(run: Run, method: str) -> bool:
     """Whether the last state is computed at once: asked for, or possible, cheaper than stepping and no less exact."""
-    possible = run.save_every is None and run.nonlinearity == "identity" and run.bias is None and can_jump(run.operator)
+    law = run.law
+    possible = run.save_every is None and law.linear and law.bias is None and can_jump(law.operator)
     if method == "jump" and not possible:
         raise ValueError(
             "method='jump' needs save_every=None, a linear field without bias, a drive that is an array, and a ring or "
             "a symmetric kernel between fixed or free ends; use method='step'"
         )
-    if method != "auto" or not possible or _steps_exactly(run.operator):
+    if method != "auto" or not possible or _steps_exactly(law.operator):
         return method == "jump"
-    arrivals = 0 if run.inputs.values is None else int(run.inputs.values.any(axis=(0, 2)).sum()) * (1 + run.pulse)
+    arrivals = 0 if run.inputs.values is None else int(run.inputs.values.any(axis=(0, 2)).sum()) * (1 + law.pulse)
     return run.inputs.steps > _STEPS_PER_JUMP * (1 + arrivals)
 
 
@@ -252,7 +230,7 @@ def jumped(run: Run, levels) -> xr.Dataset:
 
 def jump(run: Run) -> tuple:
     """Return the levels after all steps: the start and every input, each moved there by its power of the operator."""
-    op, size, steps = run.operator, run.start[0].shape[-1], run.inputs.steps
+    op, size, steps = run.law.operator, run.start[0].shape[-1], run.inputs.steps
     state = np.stack(run.start, axis=2).reshape(len(run.start[0]), op.channels, size).astype(np.float64)
     modes = advance_modes(op, to_modes(state, op.boundary), steps, size)
     drive = run.block(0, steps)
@@ -278,8 +256,3 @@ def _refuse_too_large(shape, dtype):
             f"the states would take {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB of memory; stream them to a "
             "file with path=…, store fewer with save_every=…, or only the last with save_every=None"
         )
-
-
-def _clock(counts, dt):
-    """Times of step counts: integers where dt is 1, as a clock that counts steps."""
-    return counts if dt == 1 else counts * dt

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 import numpy as np
 import xarray as xr
@@ -13,8 +12,9 @@ from wavefield.loops.choose import NONLINEARITIES
 from wavefield.operators.encoder import resolve_encoder
 from wavefield.operators.operator import WaveOperator
 from wavefield.recordings.recording import open_recording, save_recording
-from wavefield.simulation.continuation import first_levels, past_of
+from wavefield.simulation.continuation import Past, beginning, first_levels, past_of
 from wavefield.simulation.inputs import read_inputs
+from wavefield.simulation.law import Law, operator_of
 from wavefield.simulation.run import DivergenceError, Run, jump, jumped, jumps, run_in_memory, run_to_file
 
 SOURCES = ("pulse", "force")
@@ -119,35 +119,31 @@ def simulate(
     dtype = _float_dtype(dtype)
     if save_every is not None:
         positive_int(save_every, "save_every")
-    past, rec = None, initial
     if isinstance(initial, xr.Dataset):
-        past, encoder = _continued(initial, operator, encoder)
-        initial, previous = past.now, past.before
-    encoder = "own" if encoder is None else encoder
-    inputs = read_inputs(drive, steps, None if past is None else past.last_inputs)
-    trials = inputs.trials if initial is None or np.ndim(initial) < 3 else np.shape(initial)[0]
+        past, then = _continued(initial, operator)
+    else:
+        past, then = beginning(initial, previous), None
+    if encoder is None:
+        encoder = "own" if then is None or then.encoder is None else then.encoder
+    inputs = read_inputs(drive, steps, past.last_inputs)
+    trials = inputs.trials if np.ndim(past.now) < 3 else np.shape(past.now)[0]
     if inputs.trials not in (None, 1, trials):
         raise ValueError(f"drive and initial must have as many trials, got {inputs.trials} and {trials}")
-    size = _settle_size(size, initial, encoder, operator)
-    weights, operator = _encode(encoder, operator, size, inputs.count, initial)
+    size = _common_size(size, past.now, encoder, operator)
+    weights, operator = _encode(encoder, operator, size, inputs.count, past.now)
     if nonlinearity == "identity" and not allow_growth:
         _refuse_growth(operator)
-    run = Run(
-        operator=operator,
-        inputs=inputs,
-        weights=weights,
-        start=first_levels(operator, size, trials, initial, previous, dtype),
-        pulse=source == "pulse" and operator.levels == 2,
+    law = Law(
+        operator,
+        weights,
+        source="direct" if operator.levels == 1 else source,
         nonlinearity=nonlinearity,
         bias=_checked_bias(bias, operator, size),
-        save_every=save_every,
-        save_initial=save_initial,
-        first_step=0 if past is None else past.steps,
-        from_rest=past.from_rest if past is not None else not (_holds(initial) or _holds(previous)),
-        trials=trials,
     )
-    if past is not None and not _moved_alike(rec, run):  # no run of one law: what is left in it cannot be told from it
-        run = replace(run, from_rest=False)
+    start = first_levels(operator, size, trials, past.now, past.before, dtype)
+    # what came in under another law cannot be told from a state that was there from the beginning
+    at_rest = past.from_rest and law.continues(then) if then else not any(level.any() for level in start)
+    run = Run(law, inputs, start, save_every, save_initial, past.steps, from_rest=at_rest, trials=trials)
     levels = jump(run) if jumps(run, method) else None
     if levels is None or not all(np.isfinite(level).all() for level in levels):  # stepping tells where it diverged
         return run_in_memory(run) if path is None else run_to_file(run, path, overwrite)
@@ -156,29 +152,6 @@ def simulate(
         return result
     save_recording(result, path)
     return open_recording(path)
-
-
-def operator_of(rec: xr.Dataset) -> WaveOperator:
-    """Return the operator that a recording was made with, from the kernel and attributes it carries.
-
-    Raises
-    ------
-    ValueError
-        Naming what the recording lacks.
-    """
-    lacking = ["kernel"] * ("kernel" not in rec) + [name for name in ("boundary", "dx", "dt") if name not in rec.attrs]
-    if lacking:
-        raise ValueError(f"the recording does not say what moved it: it has no {', '.join(lacking)}")
-    optional = {name: rec[name].values for name in ("profile", "boundary_row") if name in rec}
-    return WaveOperator(
-        rec["kernel"].values,
-        rec.attrs["boundary"],
-        float(rec.attrs["dx"]),
-        float(rec.attrs["dt"]),
-        levels=int(rec.attrs.get("levels", 1)),
-        driven_end=int(rec.attrs.get("driven_end", -1)),
-        **optional,
-    )
 
 
 def reverse(rec: xr.Dataset) -> xr.Dataset:
@@ -199,26 +172,31 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
         A recording of one state, at the time at which `rec` began, that can be continued; `previous` is the level
         before it.
     """
-    op = operator_of(rec)
-    if (
-        op.levels != 2
-        or (op.memory != 1).any()
-        or op.boundary == "absorbing"
-        or rec.attrs["nonlinearity"] != "identity"
-    ):
+    law = Law.of(rec)
+    op = law.operator
+    if op.levels != 2 or (op.previous_weight != 1).any() or op.boundary == "absorbing" or not law.linear:
         raise ValueError(f"rec must be of a linear, undamped two-way field with ends that absorb nothing, got {op!r}")
     past = past_of(rec)
     if past.before is None:
-        raise ValueError("rec does not hold the level before its last state, without which there is no way back")
-    drive, encoder = None, None
+        raise ValueError("rec does not hold the level before its last state, without which it cannot be run back")
+    drive = None
     if past.drive is not None and past.own_steps:
         inputs = past.inputs(past.own_steps + 2)
-        drive = (inputs[:, 2:] - inputs[:, :-2] * past.pulse)[:, ::-1]
-        drive, encoder = drive if "trial" in rec["activity"].dims else drive[0], rec["encoder"].values
+        drive = (inputs[:, 2:] - inputs[:, :-2] * law.pulse)[:, ::-1]
+        drive = drive if "trial" in rec["activity"].dims else drive[0]
     back = simulate(
-        op, drive, initial=past.before, previous=past.now, steps=past.own_steps, encoder=encoder, source="force",
-        bias=rec["bias"].values if "bias" in rec else None, dtype=past.now.dtype, save_every=None, method="step",
-    )  # fmt: skip
+        op,
+        drive,
+        initial=past.before,
+        previous=past.now,
+        steps=past.own_steps,
+        encoder=None if drive is None else law.encoder,
+        source="force",
+        bias=law.bias,
+        dtype=past.now.dtype,
+        save_every=None,
+        method="step",
+    )
     now, before = back["activity"], back["previous"]  # their levels are exchanged
     began = np.array([op.dt * int(rec.attrs["first_step"])], rec["time"].dtype)
     start = rec.drop_dims(["time", "step"], errors="ignore").assign_attrs(steps=0).assign(
@@ -247,7 +225,7 @@ def _float_dtype(dtype):
     return dtype
 
 
-def _settle_size(size, initial, encoder, operator):
+def _common_size(size, initial, encoder, operator):
     """Return the number of positions, which everything that has positions must agree on."""
     known = {
         "size": size,
@@ -269,11 +247,10 @@ def _settle_size(size, initial, encoder, operator):
 
 
 def _encode(encoder, operator, size, inputs, initial):
+    """Return the encoder as an array, None where there are no inputs, and the operator with as many rings."""
     if inputs:
         return resolve_encoder(encoder, operator, size, inputs)
-    rings = operator.rings if initial is None or np.ndim(initial) < 2 else np.shape(initial)[-2]
-    operator = operator.with_rings(rings)
-    return np.zeros((rings, size, 0)), operator
+    return None, operator.with_rings(operator.rings if np.ndim(initial) < 2 else np.shape(initial)[-2])
 
 
 def _checked_bias(bias, operator, size):
@@ -296,33 +273,18 @@ def _refuse_growth(operator):
         )
 
 
-def _continued(rec, operator, encoder):
-    """Return the past of a recording that is to be continued, and its encoder where none is given."""
-    then = operator_of(rec)
+def _continued(rec: xr.Dataset, operator: WaveOperator) -> tuple[Past, Law]:
+    """Return the past of a recording that is to be continued, and the law that moved it; refuse what does not fit."""
+    then = Law.of(rec)
     for name in ("dx", "dt", "levels"):
-        if getattr(then, name) != getattr(operator, name):
+        if getattr(then.operator, name) != getattr(operator, name):
             raise ValueError(
-                f"initial: the recording was made with {name} = {getattr(then, name):g}, and cannot be continued with "
-                f"{name} = {getattr(operator, name):g}"
+                f"initial: the recording was made with {name} = {getattr(then.operator, name):g}, and cannot be "
+                f"continued with {name} = {getattr(operator, name):g}"
             )
     past = past_of(rec)
     if operator.levels == 2 and past.before is None:
         raise ValueError(
             "initial: the recording does not hold the level before its last state, which a two-way field needs"
         )
-    stored = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
-    return past, stored if encoder is None else encoder
-
-
-def _moved_alike(rec, run):
-    """Whether a recording came about under the operator, encoder, source, nonlinearity and bias of the run."""
-    now = run.describe(np.stack([run.start[0]]), run.start)
-    told = ("boundary", "driven_end", "levels", "nonlinearity", "source_kind")
-    arrays = [name for name in ("kernel", "profile", "boundary_row", "bias") if name in rec or name in now]
-    arrays += ["encoder"] if "encoder" in rec else []
-    alike = lambda name: name in rec and name in now and rec[name].variable.equals(now[name].variable)  # noqa: E731
-    return all(rec.attrs.get(key) == now.attrs.get(key) for key in told) and all(map(alike, arrays))
-
-
-def _holds(level):
-    return level is not None and bool(np.any(level))
+    return past, then

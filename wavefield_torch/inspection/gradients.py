@@ -112,7 +112,10 @@ def gradient_against_lag(
     }
     if psi is not None:
         arrays["bound_wave"] = (found["state_gradient_norm"] * mu * found["wave"], "bound of a network with waves")
-    described = lambda text: {"units": "1", "long_name": text}  # noqa: E731
+
+    def described(text):
+        return {"units": "1", "long_name": text}
+
     return xr.Dataset(
         {name: (("trial", "lag"), array, described(text)) for name, (array, text) in arrays.items()}
         | {"mu": ((), mu, described("largest spectral norm of a step"))},

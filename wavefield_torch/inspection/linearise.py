@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from wavefield_torch.models.call_convention import traits
 from wavefield_torch.models.readout import SequenceModel
 
-_REST = 1e-3  # distance, relative to 1 + that of the state from 0, that a step may move a state of rest
+_REST = 1e-3  # how far a step may move a state of rest, relative to 1 + the norm of the state
 
 
 class Linearised(NamedTuple):
@@ -22,7 +23,7 @@ class Linearised(NamedTuple):
 
 
 class NotLinearisableError(ValueError):
-    """Near the state that was asked for, a recurrence is no linear map: it moves on from there, or is flat."""
+    """Near the requested state a recurrence is not a linear map: it moves on from there, or is flat."""
 
 
 def jacobian(recurrence: nn.Module, state: Tensor | None = None, input: Tensor | None = None) -> Tensor:
@@ -106,24 +107,25 @@ def linearised(model: SequenceModel, state: Tensor | None = None) -> Linearised:
 
 
 def state_size(recurrence: nn.Module) -> tuple[int, int]:
-    """Numbers in the hidden state h, and in the whole state s: twice as many in an LSTM."""
+    """Numbers in the hidden state h, and in the complete state s: twice as many in an LSTM."""
     if not hasattr(recurrence, "hidden_size"):
         raise TypeError(f"recurrence must be called as torch.nn.RNN is, got {type(recurrence).__name__}")
-    if getattr(recurrence, "num_layers", 1) != 1 or getattr(recurrence, "bidirectional", False):
+    found = traits(recurrence)
+    if found.num_layers != 1 or found.bidirectional:
         raise ValueError("recurrence must have one layer and one direction")
-    if getattr(recurrence, "proj_size", 0):
-        raise ValueError(f"recurrence must not project its state, got proj_size={recurrence.proj_size}")
-    units = getattr(recurrence, "output_size", recurrence.hidden_size)
+    if found.proj_size:
+        raise ValueError(f"recurrence must not project its state, got proj_size={found.proj_size}")
+    units = found.output_size
     return units, units * (2 if isinstance(recurrence, nn.LSTM) else 1)
 
 
 def step(recurrence: nn.Module, state: Tensor, x: Tensor) -> Tensor:
     """Return the state (B, S) after the input x (B, I)."""
-    units, whole = state_size(recurrence)
+    units, complete = state_size(recurrence)
     parts = tuple(part[None].contiguous() for part in state.split(units, dim=1))
-    sequence = x[:, None] if getattr(recurrence, "batch_first", False) else x[None]
-    _, after = recurrence(sequence, parts if whole > units else parts[0])
-    return torch.cat([part[0] for part in after], dim=1) if whole > units else after[0]
+    sequence = x[:, None] if traits(recurrence).batch_first else x[None]
+    _, after = recurrence(sequence, parts if complete > units else parts[0])
+    return torch.cat([part[0] for part in after], dim=1) if complete > units else after[0]
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from wavefield.checks import positive_int
 from wavefield.recordings.recording import open_recording, recording
 from wavefield.recordings.writer import RecordingWriter
+from wavefield_torch.models.call_convention import traits
 from wavefield_torch.models.readout import SequenceModel
 from wavefield_torch.models.wave_rnn import WaveRNN
 
@@ -37,8 +38,8 @@ def record(
     Parameters
     ----------
     model : nn.Module
-        `SequenceModel`, `WaveRNN`, any of the baselines, or a module with the interface of `torch.nn.RNN`. It is run
-        without gradients and as in evaluation, and left as it was.
+        `SequenceModel`, `WaveRNN`, any of the baselines, or a module with the interface of `torch.nn.RNN` (see
+        `call_convention.Recurrence`). It is run without gradients and in evaluation mode, and left as it was.
     batch : Tensor or pair (Tensor, labels)
         Input as the model takes it, (T, B, I), (B, T, I) if it is batch-first, or (T, I) for a single sequence; and
         labels, one per sequence (B,), or one per step, (T, B) or (B, T) likewise.
@@ -60,8 +61,8 @@ def record(
     xarray.Dataset
         `activity` (trial, time, channel, position), `label`, `drive`, and of a `WaveRNN` the kernel, encoder and bias,
         from which `wavefield` can decode, continue or analyse it. The attribute ``position_order`` says whether
-        positions are those of a "ring", of a "line", or, as of an LSTM, "none": units without an order, in which no
-        wave can be seen.
+        positions are those of a "ring", of a "line", or, as of an LSTM, "none": units without a spatial order, in
+        which no wave can be seen.
 
     Raises
     ------
@@ -77,17 +78,17 @@ def record(
     ({'trial': 3, 'time': 5, 'channel': 2, 'position': 32}, [1, 0, 1])
     """
     net = model.recurrence if isinstance(model, SequenceModel) else model
-    if getattr(net, "bidirectional", False):
+    about_net = traits(net)
+    if about_net.bidirectional:
         raise ValueError("model must not be bidirectional: its states have no single direction of time")
     x, labels = batch if isinstance(batch, (tuple, list)) else (batch, None)
     x = _checked_input(net, x)
     labels = _checked_labels(net, labels, x)
-    channels = getattr(net, "channels", 1)
-    units = getattr(net, "output_size", net.hidden_size)
+    channels, units = about_net.channels, about_net.output_size
     trials = () if x.dim() == 2 else (x.shape[1],)
     dims = ("trial",) * len(trials) + ("time", "channel", "position")
     per_step = labels is not None and labels.ndim == len(dims) - 2
-    began = getattr(net, "initial_operator", None)
+    began = net.initial_operator if isinstance(net, WaveRNN) else None
     dt, dx = (getattr(began, name, 1.0) if given is None else given for name, given in (("dt", dt), ("dx", dx)))
     about = {"dims": dims, "dt": dt, "dx": dx, "config": config, "size": units // channels}
     about |= _described(net, len(x))
@@ -96,7 +97,9 @@ def record(
     def recorded(activity, steps):
         return recording(activity, label=labels[..., :steps] if per_step else labels, **about)
 
-    shape = lambda steps: (*trials, steps, channels, units // channels)  # noqa: E731
+    def shape(steps):
+        return *trials, steps, channels, units // channels
+
     length = max(1, _SEGMENT_BYTES // (x[0].numel() // max(1, x.shape[-1]) * units * x.element_size() + 1))
     blocks = _states(net, x, positive_int(steps_at_once or length, "steps_at_once"), channels)
     if path is None:
@@ -120,7 +123,7 @@ def _states(net, x, length, channels):
         with torch.no_grad():
             for start in tqdm(range(0, len(x), length), "recording", unit="segment", disable=None, delay=2):
                 piece = x[start : start + length]
-                swap = getattr(net, "batch_first", False) and x.dim() == 3
+                swap = traits(net).batch_first and x.dim() == 3
                 output, state = net(piece.transpose(0, 1) if swap else piece, state)
                 output = output.transpose(0, 1) if swap else output  # (T, B, C·N)
                 finite = torch.isfinite(output).flatten(1).all(1)
@@ -137,7 +140,7 @@ def _checked_input(net, x):
     if not isinstance(x, Tensor) or x.dim() not in (2, 3):
         got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"batch must hold a Tensor (T, B, I) or (T, I), padded where lengths differ, got {got}")
-    x = x.transpose(0, 1) if getattr(net, "batch_first", False) and x.dim() == 3 else x
+    x = x.transpose(0, 1) if traits(net).batch_first and x.dim() == 3 else x
     if len(x) == 0:
         raise ValueError("batch must have at least one time step, got an empty sequence")
     if not torch.isfinite(x).all():
@@ -151,7 +154,7 @@ def _checked_labels(net, labels, x):
     if labels is None:
         return None
     labels = labels.numpy(force=True) if isinstance(labels, Tensor) else np.asarray(labels)
-    trials, batch_first = tuple(x.shape[1:-1]), getattr(net, "batch_first", False)
+    trials, batch_first = tuple(x.shape[1:-1]), traits(net).batch_first
     per_step = (*trials, len(x)) if batch_first else (len(x), *trials)
     if labels.shape not in (trials, per_step):
         raise ValueError(f"labels must have shape {trials} or {per_step}, got {labels.shape}")
@@ -169,13 +172,13 @@ def _numpy_dtype(x):
 
 
 def _described(net, steps):
-    """What a recording says of the network; of a wave RNN everything that moved it."""
-    order = getattr(net, "position_order", "none")
+    """Attributes of the network in a recording; of a wave RNN everything that determined the activity."""
+    order = traits(net).position_order
     about = {
         "source": repr(net) if not list(net.children()) else type(net).__name__,
         "position_order": order,
         "boundary": {"ring": "periodic", "line": "open"}.get(order),
-        "nonlinearity": getattr(net, "nonlinearity", None),
+        "nonlinearity": traits(net).nonlinearity,
     }
     if not isinstance(net, WaveRNN):
         return about

@@ -1,6 +1,7 @@
-"""Models: modules called like `torch.nn.RNN`, and what stands around them.
+"""Models: modules called like `torch.nn.RNN`, their readouts and initial weights.
 
 In comes (T, B, I), out come (output, h_n). Begin with `wave_rnn`; `baselines` are compared with it, `call_convention`
-is how all of them treat batches and packed sequences, `readout` adds a readout, `initialization` draws initial weights,
-`history_rnn` builds networks from the theory of working memory, `published` converts to and from the papers' code.
+says how all of them treat batches and packed sequences, `readout` adds a readout, `initialization` draws initial
+weights, `history_rnn` builds networks from the theory of working memory, `published` counts parameters as papers do and
+converts to and from the published code.
 """

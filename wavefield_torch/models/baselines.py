@@ -1,7 +1,7 @@
-"""What the wave RNN is held against. All are called as it is: module(input, h0, return_sequence=…) → (output, h_n).
+"""Baselines for the wave RNN, with the same call: module(input, h0, return_sequence=…) → (output, h_n).
 
 - `IdentityRNN`: a dense ReLU RNN started at U = 1 (iRNN; Le, Jaitly & Hinton 2015), the "static bump", or at the
-  shift Σ, a wave at first which nothing but training keeps or loses;
+  shift Σ, which starts as a wave and need not stay one in training;
 - `LSTM`, `GRU`: PyTorch's own;
 - `LocallyConnectedRNN`: the wave RNN with a kernel of its own at every position (no weight sharing);
 - `Tape`: no recurrence and no parameter: its state is the input of the last steps, so that a linear readout of it is a
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from wavefield_torch.models import initialization
-from wavefield_torch.models.call_convention import last_step, like_rnn, refuse_layers
+from wavefield_torch.models.call_convention import RecurrentModule, freeze, last_step, refuse_layers
 
 
 class _OneLayer:
-    """What one layer of PyTorch's recurrent modules needs to share the interface: `output_size`, `return_sequence`."""
+    """One layer of a recurrent module of PyTorch, with `output_size` and `return_sequence` added."""
 
     channels = 1
     position_order = "none"  # units are exchangeable
@@ -86,8 +86,8 @@ class IdentityRNN(_OneLayer, nn.RNN):
     ):
         refuse_layers(num_layers, dropout, bidirectional)
         kind = initialization.bias_kind(bias)
-        drawn = initialization.initial_recurrence(recurrence, hidden_size, generator=generator)
-        entering = initialization.initial_encoder(encoder, 1, hidden_size, input_size, generator=generator)
+        initial_recurrence = initialization.initial_recurrence(recurrence, hidden_size, generator=generator)
+        initial_encoder = initialization.initial_encoder(encoder, 1, hidden_size, input_size, generator=generator)
         super().__init__(
             input_size,
             hidden_size,
@@ -101,8 +101,8 @@ class IdentityRNN(_OneLayer, nn.RNN):
         if recurrence == "shift":
             self.position_order = "ring"
         with torch.no_grad():
-            self.weight_hh_l0.copy_(drawn)
-            self.weight_ih_l0.copy_(entering[0])
+            self.weight_hh_l0.copy_(initial_recurrence)
+            self.weight_ih_l0.copy_(initial_encoder[0])
             if self.bias:
                 nn.init.zeros_(self.bias_ih_l0)
                 nn.init.zeros_(self.bias_hh_l0)
@@ -114,14 +114,14 @@ class IdentityRNN(_OneLayer, nn.RNN):
                 if recurrence == "uniform":
                     bound = 1 / math.sqrt(hidden_size)
                     nn.init.uniform_(self.bias_hh_l0, -bound, bound, generator=generator)
-        _freeze(self, freeze_encoder, "ih")
-        _freeze(self, freeze_recurrence, "hh")
+        freeze(freeze_encoder, *(p for name, p in self.named_parameters() if "_ih_" in name))
+        freeze(freeze_recurrence, *(p for name, p in self.named_parameters() if "_hh_" in name))
         if kind == "clean":
             self.bias_hh_l0.requires_grad_(False)
 
 
 class LSTM(_OneLayer, nn.LSTM):
-    """One layer of `torch.nn.LSTM`; h0 and h_n are pairs (h, c). Its units are positions without an order."""
+    """One layer of `torch.nn.LSTM`; h0 and h_n are pairs (h, c). Its units have no spatial order."""
 
     def __init__(self, input_size: int, hidden_size: int, *, generator: torch.Generator | None = None, **options):
         refuse_layers(options.get("num_layers", 1), options.get("dropout", 0), options.get("bidirectional", False))
@@ -130,7 +130,7 @@ class LSTM(_OneLayer, nn.LSTM):
 
 
 class GRU(_OneLayer, nn.GRU):
-    """One layer of `torch.nn.GRU`. Its units are positions without an order."""
+    """One layer of `torch.nn.GRU`. Its units have no spatial order."""
 
     def __init__(self, input_size: int, hidden_size: int, *, generator: torch.Generator | None = None, **options):
         refuse_layers(options.get("num_layers", 1), options.get("dropout", 0), options.get("bidirectional", False))
@@ -138,7 +138,7 @@ class GRU(_OneLayer, nn.GRU):
         _redraw(self, generator)
 
 
-class LocallyConnectedRNN(nn.Module):
+class LocallyConnectedRNN(RecurrentModule):
     """Wave RNN whose kernel is not shared: local connections, each its own weight.
 
         h[o, n][t+1] = σ( Σ_{i,k} u[o, i, k, n] · h[i, (n + k − K//2) mod N][t] + V x[t] + b )
@@ -156,7 +156,7 @@ class LocallyConnectedRNN(nn.Module):
 
     Notes
     -----
-    Plain PyTorch, a loop over time: a control for small experiments, not a kernel.
+    A plain PyTorch loop over time, for small experiments.
 
     Examples
     --------
@@ -197,27 +197,13 @@ class LocallyConnectedRNN(nn.Module):
         ]
         place = {"device": device, "dtype": dtype}
         kernel = torch.stack(kernels, -1).expand(-1, -1, -1, hidden_size)
-        entering = initialization.initial_encoder(encoder, channels, hidden_size, input_size, generator=generator)
+        initial_encoder = initialization.initial_encoder(
+            encoder, channels, hidden_size, input_size, generator=generator
+        )
         self.kernel = nn.Parameter(kernel.clone().to(**place), requires_grad=not freeze_recurrence)
-        self.encoder = nn.Parameter(entering.to(**place), requires_grad=not freeze_encoder)
+        self.encoder = nn.Parameter(initial_encoder.to(**place), requires_grad=not freeze_encoder)
         units = torch.zeros(channels, hidden_size, **place)
         self.register_parameter("bias", nn.Parameter(units, requires_grad=not freeze_encoder) if bias else None)
-
-    @property
-    def output_size(self) -> int:
-        """Units of the state, channels · hidden_size."""
-        return self.channels * self.hidden_size
-
-    def forward(self, input, h0=None, *, return_sequence: bool = True):
-        return like_rnn(
-            self._run,
-            input,
-            h0,
-            input_size=self.input_size,
-            output_size=self.output_size,
-            batch_first=self.batch_first,
-            return_sequence=return_sequence,
-        )
 
     def _run(self, x, state, return_sequence):
         batch, (channels, size) = x.shape[1], self.encoder.shape[:2]
@@ -233,8 +219,7 @@ class LocallyConnectedRNN(nn.Module):
             h = _ACTIVATIONS[self.nonlinearity](near @ local + x_t @ encoder + offset)
             if return_sequence:
                 states.append(h)
-        flat = lambda h: h.movedim(-3, -1).flatten(-2)  # noqa: E731 - (…, N, B, C) → (…, B, C·N)
-        return flat(torch.stack(states)) if return_sequence else None, flat(h)
+        return _flat(torch.stack(states)) if return_sequence else None, _flat(h)
 
     def extra_repr(self) -> str:
         return (
@@ -243,12 +228,12 @@ class LocallyConnectedRNN(nn.Module):
         )
 
 
-class Tape(nn.Module):
-    """The last `hidden_size` inputs as they are, newest first: the control that has a memory and no dynamics.
+class Tape(RecurrentModule):
+    """The last `hidden_size` inputs as they are, newest first: the control with a memory but no dynamics.
 
         h[i, n][t] = x[t − n, i],       zero before the sequence began
 
-    It is an open line per input on which the input travels one unit per step, without a weight. A linear readout of
+    It is an open line per input on which the input travels one unit per step; it has no weights. A linear readout of
     its last state is the linear map of the flattened input to which the paper compares (92.4 % on MNIST).
 
     Parameters
@@ -256,7 +241,7 @@ class Tape(nn.Module):
     input_size : int
         I; the inputs are the channels of the state.
     hidden_size : int
-        Steps held.
+        Number of past steps kept.
 
     Examples
     --------
@@ -270,28 +255,8 @@ class Tape(nn.Module):
         if min(input_size, hidden_size) < 1:
             raise ValueError(f"input_size and hidden_size must be at least 1, got {input_size} and {hidden_size}")
         self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
+        self.channels = input_size
         self.position_order = "line"
-
-    @property
-    def channels(self) -> int:
-        """One per input."""
-        return self.input_size
-
-    @property
-    def output_size(self) -> int:
-        """Units of the state, input_size · hidden_size."""
-        return self.input_size * self.hidden_size
-
-    def forward(self, input, h0=None, *, return_sequence: bool = True):
-        return like_rnn(
-            self._run,
-            input,
-            h0,
-            input_size=self.input_size,
-            output_size=self.output_size,
-            batch_first=self.batch_first,
-            return_sequence=return_sequence,
-        )
 
     def _run(self, x, state, return_sequence):
         batch, inputs = x.shape[1:]
@@ -309,6 +274,11 @@ class Tape(nn.Module):
         return f"{self.input_size}, {self.hidden_size}"
 
 
+def _flat(h):
+    """(…, N, B, C) → (…, B, C·N)."""
+    return h.movedim(-3, -1).flatten(-2)
+
+
 _ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh, "identity": lambda h: h}
 
 
@@ -318,9 +288,3 @@ def _redraw(module, generator):
         bound = 1 / math.sqrt(module.hidden_size)
         for parameter in module.parameters():
             nn.init.uniform_(parameter, -bound, bound, generator=generator)
-
-
-def _freeze(module, frozen, part):
-    for name, parameter in module.named_parameters():
-        if frozen and f"_{part}_" in name:
-            parameter.requires_grad_(False)

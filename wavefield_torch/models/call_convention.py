@@ -1,15 +1,103 @@
-"""The calling convention of `torch.nn.RNN`, kept once: batched, unbatched, batch first, packed."""
+"""The calling convention of `torch.nn.RNN`: batched, unbatched, batch first, packed.
+
+`RecurrentModule` is the base of the recurrences of this package that are called so; `Recurrence` is what functions
+that take any recurrent network expect of it, PyTorch's own included, and `traits` reads what such a network says of
+itself.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 #: x (T, B, I), h0 (B, H) or None, return_sequence → sequence (T, B, H) or None, last state (B, H)
 Run = Callable[[Tensor, Tensor | None, bool], tuple[Tensor | None, Tensor]]
+
+
+class Recurrence(Protocol):
+    """A recurrent network as `record` and `jacobian` take it: the interface of `torch.nn.RNN`.
+
+    Beside what is declared here a network may have any of the attributes that `traits` reads.
+    """
+
+    input_size: int
+    hidden_size: int
+
+    def __call__(self, input: Tensor, hx=None, /) -> tuple[Tensor, Tensor | tuple[Tensor, Tensor]]:
+        """Return (output, h_n), h_n a pair (h, c) in an LSTM."""
+
+
+class Traits(NamedTuple):
+    """What a recurrent network says of itself, each field an attribute of the network; defaults where it says nothing.
+
+    output_size is that of one direction, channels · positions.
+    """
+
+    channels: int = 1
+    output_size: int = 0  # that is, hidden_size
+    batch_first: bool = False
+    position_order: str = "none"  # "ring", "line", or units that are exchangeable
+    nonlinearity: str | None = None
+    num_layers: int = 1
+    bidirectional: bool = False
+    proj_size: int = 0
+
+
+def traits(net: Recurrence) -> Traits:
+    """Return what a network says of itself.
+
+    Examples
+    --------
+    >>> found = traits(nn.GRU(2, 8, batch_first=True))
+    >>> found.output_size, found.channels, found.batch_first
+    (8, 1, True)
+    """
+    found = Traits(*(getattr(net, name, default) for name, default in Traits._field_defaults.items()))
+    return found if found.output_size else found._replace(output_size=net.hidden_size)
+
+
+class RecurrentModule(nn.Module):
+    """Base of modules that are called like `torch.nn.RNN` and whose state is C channels of N positions.
+
+    A subclass sets `input_size`, `hidden_size` (N), `channels` (C) and `batch_first`, and defines `_run`.
+    """
+
+    input_size: int
+    hidden_size: int
+    channels: int
+    batch_first: bool
+
+    @property
+    def output_size(self) -> int:
+        """Units of the state, channels · hidden_size."""
+        return self.channels * self.hidden_size
+
+    def forward(self, input, h0=None, *, return_sequence: bool = True):
+        return like_rnn(
+            self._run,
+            input,
+            h0,
+            input_size=self.input_size,
+            output_size=self.output_size,
+            batch_first=self.batch_first,
+            return_sequence=return_sequence,
+        )
+
+    @abstractmethod
+    def _run(self, x: Tensor, state: Tensor | None, return_sequence: bool) -> tuple[Tensor | None, Tensor]:
+        """States (T, B, H) if wanted, and the last (B, H), from x (T, B, I) and the state before (B, H) or None."""
+
+
+def freeze(frozen: bool, *parameters: nn.Parameter | None) -> None:
+    """Exclude parameters from training if `frozen`."""
+    for parameter in parameters:
+        if frozen and parameter is not None:
+            parameter.requires_grad_(False)
 
 
 def like_rnn(run: Run, input, h0, *, input_size: int, output_size: int, batch_first: bool, return_sequence: bool):

@@ -1,4 +1,4 @@
-"""Networks for the history tasks: the paper's plain one, one that is the wave itself, and one made from theory."""
+"""Networks for the history tasks: the plain one of the paper, a wave RNN on open lines, and one built from theory."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def elman(
 
 
 def open_line(dimension: int, length: int, *, nonlinearity: str = "tanh") -> SequenceModel:
-    """Return the wave RNN whose substrate is the one of the theory: `dimension` open lines of `length` units.
+    """Return the wave RNN on the substrate of the theory: `dimension` open lines of `length` units.
 
-    It starts as a tape: each input enters the driven end of its line, is read there, and travels off; nothing comes
-    back, for the boundary row is zero. Kernel and boundary row, the C·C·(3 + N) recurrent parameters, are trained, and
-    so are encoder and readout; there are no biases, and nothing is drawn at random.
+    It starts as a tape: each input enters the driven end of its line, is read there, and leaves at the other end;
+    nothing returns, since the boundary row is zero. Kernel and boundary row, the C·C·(3 + N) recurrent parameters, are
+    trained, and so are encoder and readout; there are no biases, and nothing is drawn at random.
 
     Examples
     --------

@@ -73,8 +73,8 @@ def initial_encoder(kind: str, channels: int, size: int, inputs: int, *, generat
     ----------
     kind : {"sparse", "gaussian", "uniform"}
         ``sparse``, the paper's identity encoder: 1 from every input into the first unit of every ring, else 0; all
-        symbols of a one-hot input then drive the ring alike until training tells them apart. ``gaussian``: N(0, σ)
-        with σ = 0.001. ``uniform``: U(±1/√I), PyTorch's default.
+        symbols of a one-hot input then drive the ring alike until training makes them distinguishable. ``gaussian``:
+        N(0, σ) with σ = 0.001. ``uniform``: U(±1/√I), PyTorch's default.
     channels, size, inputs : int
         C, N and I.
 

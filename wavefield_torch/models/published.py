@@ -1,11 +1,11 @@
-"""Weights in the layout of the published code (Keller et al., ICLR 2024): ``cell.Wx``, ``cell.Wy``, ``readout``.
+"""Models as published (Keller et al., ICLR 2024): parameter counts, and weights in the layout of the published code.
 
     cell.Wx.weight (C·N, I), cell.Wx.bias (C·N,)         encoder V, channel-major
     cell.Wy.weight (C, C, K), cell.Wy.bias (C,)          circular convolution: the wave RNN
     cell.Wy.weight (N, N), cell.Wy.bias (N,)             dense matrix: the identity RNN
     readout.weight (O, H), readout.bias (O,)             linear; ``readout.0``, ``readout.2`` for the MLP
 
-Published files are pickles, and no pickle is loaded here: what is taken is the state dict, read by the caller.
+Published files are pickles, and no pickle is loaded here: the caller reads the state dict and passes it on.
 """
 
 from __future__ import annotations
@@ -107,6 +107,21 @@ def to_reference(model: SequenceModel) -> dict[str, Tensor]:
     if tuple(readout) not in (_LINEAR, _MLP):
         raise TypeError(f"the published code has no layout for the readout {model.readout!r}: linear, or MLP")
     return {name: value.detach().clone() for name, value in (state | readout).items()}
+
+
+def count_parameters(module: nn.Module, *, biases: bool = True) -> int:
+    """Return the number of parameters of a module, with or without its biases.
+
+    Published tables often leave biases out, and seldom say so. A bias is what is named so: the last part of its name
+    holds "bias". Frozen parameters count, as they do in the tables.
+
+    Examples
+    --------
+    >>> readout = nn.Linear(100, 10)
+    >>> count_parameters(readout), count_parameters(readout, biases=False)
+    (1010, 1000)
+    """
+    return sum(p.numel() for name, p in module.named_parameters() if biases or "bias" not in name.rsplit(".", 1)[-1])
 
 
 def _check_keys(state_dict):

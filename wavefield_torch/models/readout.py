@@ -1,4 +1,4 @@
-"""What reads the hidden state: a linear map or an MLP, and a recurrence with its readout as one model."""
+"""Readouts of the hidden state, a linear map or an MLP, and a recurrence with its readout as one model."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mlp_readout(features: int, outputs: int, *, hidden: int = 100, generator=Non
 
 
 def _hooks(module):
-    """Whether anything waits to be called with the module, as a weight norm does that is made of hooks."""
+    """Whether hooks are registered on the module (a weight norm made of hooks is one)."""
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(module, kind) for kind in kinds)
 

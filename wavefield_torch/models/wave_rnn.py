@@ -7,20 +7,21 @@ import torch
 from torch import Tensor, nn
 
 from wavefield import WaveOperator
+from wavefield.checks import positive_int
 from wavefield.operators.encoder import resolve_encoder
 from wavefield_torch.models import initialization
-from wavefield_torch.models.call_convention import like_rnn, refuse_layers
+from wavefield_torch.models.call_convention import RecurrentModule, freeze, refuse_layers
 from wavefield_torch.recurrence.scan import BOUNDARIES, wave_scan
 
 NONLINEARITIES = ("relu", "tanh", "identity")
 
 
-class WaveRNN(nn.Module):
+class WaveRNN(RecurrentModule):
     """Recurrent network on C rings of N units, moved by one local, shared kernel (Keller et al., ICLR 2024, eq. 3).
 
         h[t+1] = σ( u ⋆ h[t] + V x[t] + b ),      (u ⋆ h)[o, n] = Σ_{i,k} u[o, i, k] · h[i, (n + k − K//2) mod N]
 
-    Called like `torch.nn.RNN`, and of the same meaning as the loop
+    Called like `torch.nn.RNN`, and equivalent to the loop
 
         for t in range(T):
             h = σ(conv1d(circular_pad(h), kernel) + x[t] @ encoder.T + bias)
@@ -120,15 +121,15 @@ class WaveRNN(nn.Module):
         refuse_layers(num_layers, dropout, bidirectional)
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(f"nonlinearity must be one of {', '.join(NONLINEARITIES)}, got {nonlinearity!r}")
-        self.input_size = _count(input_size, "input_size", least=0)
-        self.hidden_size = _count(hidden_size, "hidden_size")
+        self.input_size = positive_int(input_size, "input_size", least=0)
+        self.hidden_size = positive_int(hidden_size, "hidden_size")
         if isinstance(operator, WaveOperator):
             operator = _trainable(operator, self.hidden_size, channels)
             channels, narrowest = operator.channels, operator.kernel.shape[2]
         else:
-            channels, narrowest = _count(1 if channels is None else channels, "channels"), 1
+            channels, narrowest = positive_int(1 if channels is None else channels, "channels"), 1
         self.channels = channels
-        self.kernel_size = _count(max(3, narrowest) if kernel_size is None else kernel_size, "kernel_size")
+        self.kernel_size = positive_int(max(3, narrowest) if kernel_size is None else kernel_size, "kernel_size")
         if self.kernel_size % 2 == 0 or self.kernel_size < narrowest:
             raise ValueError(f"kernel_size must be odd and at least {narrowest}, got {self.kernel_size}")
         self.nonlinearity = nonlinearity
@@ -139,25 +140,27 @@ class WaveRNN(nn.Module):
         self.boundary = operator.boundary if isinstance(operator, WaveOperator) else "periodic"
         self.initial_operator, self.initial_encoder = operator, encoder
 
-        empty = lambda *shape: nn.Parameter(torch.empty(shape, device=device, dtype=dtype))  # noqa: E731
-        unit, kinds = (channels, self.hidden_size), self.bias_kind
+        def empty(*shape):
+            return nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+
+        unit, kind = (channels, self.hidden_size), self.bias_kind
         self.encoder = empty(*unit, self.input_size)
         self.kernel = empty(channels, channels, self.kernel_size)
-        self.register_parameter("bias", empty(*unit) if kinds == "clean" else None)
-        self.register_parameter("encoder_bias", empty(*unit) if kinds == "reference" else None)
-        self.register_parameter("kernel_bias", empty(channels) if kinds == "reference" else None)
+        self.register_parameter("bias", empty(*unit) if kind == "clean" else None)
+        self.register_parameter("encoder_bias", empty(*unit) if kind == "reference" else None)
+        self.register_parameter("kernel_bias", empty(channels) if kind == "reference" else None)
         driven = getattr(operator, "boundary_row", None) is not None
         self.register_parameter("boundary_row", empty(channels, *unit) if driven else None)
         self.reset_parameters(generator)
-        _freeze(freeze_encoder, self.encoder, self.bias, self.encoder_bias)
-        _freeze(freeze_recurrence, self.kernel, self.kernel_bias, self.boundary_row)
+        freeze(freeze_encoder, self.encoder, self.bias, self.encoder_bias)
+        freeze(freeze_recurrence, self.kernel, self.kernel_bias, self.boundary_row)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Put every parameter back to its initial value, random ones drawn anew from `generator`."""
         channels, size, inputs = self.encoder.shape
-        given = isinstance(self.initial_encoder, str)
-        if given:
+        named = isinstance(self.initial_encoder, str)
+        if named:
             encoder = initialization.initial_encoder(self.initial_encoder, channels, size, inputs, generator=generator)
         else:
             encoder = _as_encoder(self.initial_encoder, (channels, size, inputs))
@@ -166,7 +169,7 @@ class WaveRNN(nn.Module):
         if self.bias is not None:
             self.bias.zero_()
         if self.encoder_bias is not None:
-            kind = self.initial_encoder if given else "sparse"
+            kind = self.initial_encoder if named else "sparse"
             drawn = initialization.reference_encoder_bias(kind, (channels, size), inputs, generator=generator)
             self.encoder_bias.copy_(drawn)
             self.kernel_bias.copy_(
@@ -206,7 +209,7 @@ class WaveRNN(nn.Module):
         Raises
         ------
         ValueError
-            For another boundary or a speed profile, which are no convolutions.
+            For another boundary or a speed profile: such operators are not convolutions.
 
         Examples
         --------
@@ -216,15 +219,17 @@ class WaveRNN(nn.Module):
         ([0.25, 1.5, 0.25], 512)
         """
         _require_convolution(op)
-        weights, op = resolve_encoder(encoder, op, _count(size, "size"), _count(input_size, "input_size", least=0))
+        weights, op = resolve_encoder(
+            encoder, op, positive_int(size, "size"), positive_int(input_size, "input_size", least=0)
+        )
         entering = np.zeros((op.channels, *weights.shape[1:]))
         entering[:: op.levels] = weights
         return cls(input_size, size, operator=op, encoder=entering, nonlinearity=nonlinearity, **options)
 
     def to_operator(self, *, dx: float | None = None, dt: float | None = None) -> WaveOperator:
-        """Return the recurrence as a wave operator: its dispersion relation, stability and growth can then be asked.
+        """Return the recurrence as a wave operator: for its dispersion relation, stability and growth.
 
-        Encoder, bias and nonlinearity stay behind; for a ReLU network the operator is that of the active units. The
+        Encoder, bias and nonlinearity are left out; for a ReLU network the operator is that of the active units. The
         units are those of the operator that the network was made from unless given.
 
         Raises
@@ -248,11 +253,6 @@ class WaveRNN(nn.Module):
         return WaveOperator(**described, levels=_levels_left(origin, described["kernel"]))
 
     @property
-    def output_size(self) -> int:
-        """Units of the state, channels · hidden_size."""
-        return self.channels * self.hidden_size
-
-    @property
     def position_order(self) -> str:
         """Whether positions are those of a "ring" or of a "line"."""
         return "ring" if self.boundary == "periodic" else "line"
@@ -262,17 +262,6 @@ class WaveRNN(nn.Module):
         if self.bias_kind == "reference":
             return self.encoder_bias + self.kernel_bias[:, None]
         return self.bias
-
-    def forward(self, input, h0=None, *, return_sequence: bool = True):
-        return like_rnn(
-            self._run,
-            input,
-            h0,
-            input_size=self.input_size,
-            output_size=self.output_size,
-            batch_first=self.batch_first,
-            return_sequence=return_sequence,
-        )
 
     def _run(self, x, state, return_sequence):
         if x.dtype != self.encoder.dtype and not torch.is_autocast_enabled(x.device.type):
@@ -307,14 +296,6 @@ class WaveRNN(nn.Module):
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *(f"{k}={v}" for k, v in shown.items())])
 
 
-def _count(value, name, least=1):
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an integer of at least {least}, got {value!r}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
-
-
 def _require_convolution(op):
     if not isinstance(op, WaveOperator):
         raise TypeError(f"operator must be a WaveOperator, got {type(op).__name__}")
@@ -323,16 +304,18 @@ def _require_convolution(op):
             f"operator must be {' or '.join(BOUNDARIES)} to be trained as a convolution, got boundary={op.boundary!r}"
         )
     if op.profile is not None:
-        raise ValueError("operator must not have a speed profile: a speed that depends on position is no convolution")
+        raise ValueError(
+            "operator must not have a speed profile: with a speed that depends on position it is not a convolution"
+        )
     if op.boundary_row is not None and op.driven_end != -1:
         raise ValueError("operator must be driven at its last position (driven_end=-1); count positions the other way")
 
 
 def _trainable(op, size, channels):
-    """The operator with as many channels as asked for, held against the size of the network."""
+    """The operator with as many channels as requested, checked against the size of the network."""
     _require_convolution(op)
     if channels is not None:
-        if _count(channels, "channels") % op.levels:
+        if positive_int(channels, "channels") % op.levels:
             raise ValueError(f"channels must be a multiple of the operator's {op.levels} levels, got {channels}")
         op = op.with_rings(channels // op.levels)
     op.check_size(size)
@@ -346,12 +329,6 @@ def _as_encoder(encoder, shape):
     if not torch.isfinite(encoder).all():
         raise ValueError("encoder must be finite, it holds NaN or infinity")
     return encoder
-
-
-def _freeze(frozen, *parameters):
-    for parameter in parameters:
-        if frozen and parameter is not None:
-            parameter.requires_grad_(False)
 
 
 def _finite(parameter, name):

@@ -81,8 +81,8 @@ def history_batch(
     answers = (seen.transpose(0, 1).flatten(1) @ future.T).unflatten(1, (horizon, d)).transpose(0, 1)
     rest = seen.new_zeros(horizon, batch, d)
     scored = torch.arange(s + horizon, device=where) >= s
-    whole = HistoryBatch(torch.cat([seen, rest]), torch.cat([torch.zeros_like(seen), answers]), scored)
-    return HistoryBatch(*(part.to(device or where) for part in whole))
+    drawn = HistoryBatch(torch.cat([seen, rest]), torch.cat([torch.zeros_like(seen), answers]), scored)
+    return HistoryBatch(*(part.to(device or where) for part in drawn))
 
 
 def history_loss(output: torch.Tensor, batch: HistoryBatch) -> torch.Tensor:
@@ -112,7 +112,7 @@ _published = cache(task)  # one object a name, so that its continuation is compu
 
 @lru_cache(maxsize=32)
 def _continuation(system: HistorySystem, horizon: int) -> np.ndarray:
-    """Map from the s states seen to the `horizon` next ones, (horizon · d, s · d), exact for whole weights."""
+    """Map from the s states seen to the `horizon` next ones, (horizon · d, s · d), exact for integer weights."""
     d = system.dimension
     phi, state = system.matrix(), np.eye(system.length * d)
     rows = []

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+PARTS = ("train", "test")
 CIFAR_STEPS = 1000  # 32 rows of the image, then noise
 MNIST_FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -24,7 +25,7 @@ MNIST_FILES = {
 
 @dataclass(frozen=True)
 class ImageSequences:
-    """Images as sequences, whole on one device.
+    """Images as sequences, all of them on one device.
 
     `pixels` (samples, steps, I) is uint8 and becomes [0, 1] in `batch`; `tail` (T', I), the same for every sample, is
     appended to each sequence (the noise of nsCIFAR10); `order` (steps,) permutes the steps.
@@ -42,7 +43,7 @@ class ImageSequences:
     def batch(self, index: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Sequences x (T, B, I) and labels (B,) of the samples `index` (B,).
 
-        The shared tail is copied for every sample; on a CPU `wave_scan` finds by itself what a whole batch shares.
+        The shared tail is copied for every sample; on a CPU `wave_scan` detects what all samples of a batch share.
         """
         x = self.pixels[index].transpose(0, 1).to(torch.float32) / self.top
         if self.order is not None:
@@ -64,11 +65,12 @@ def mnist(folder, part: str, *, permutation: torch.Tensor | None = None, device=
     Raises
     ------
     FileNotFoundError
-        Naming the file that was looked for, and where it is to be had.
+        Naming the file that was looked for, and where to get it.
     ValueError
-        If a file is no IDX file or is cut short.
+        If a file is not an IDX file or is cut short.
     """
-    images, labels = (_read_idx(_find(folder, "mnist", name)) for name in _one_of(part, MNIST_FILES))
+    _check_part(part)
+    images, labels = (_read_idx(_find(folder, "mnist", name)) for name in MNIST_FILES[part])
     pixels = torch.from_numpy(images.reshape(len(images), -1, 1))
     _check_order(permutation, pixels.shape[1])
     return _on(device, pixels, labels, order=permutation)
@@ -85,7 +87,7 @@ def ns_cifar10(folder, part: str, *, noise: torch.Tensor, device=None) -> ImageS
     noise : Tensor, shape (968, 96)
         Drawn once and the same for every sample, training and test (`cifar_noise`).
     """
-    _one_of(part, MNIST_FILES)
+    _check_part(part)
     if noise.shape != (CIFAR_STEPS - 32, 96):
         raise ValueError(f"noise must have shape {(CIFAR_STEPS - 32, 96)}, got {tuple(noise.shape)}")
     images, labels = _read_cifar(Path(folder), part)  # (samples, row, column, colour)
@@ -99,7 +101,7 @@ def small_digits(part: str, *, permutation: torch.Tensor | None = None, device=N
     """
     from sklearn.datasets import load_digits
 
-    _one_of(part, MNIST_FILES)
+    _check_part(part)
     bundle = load_digits()
     testing = np.arange(len(bundle.target)) % 5 == 4
     chosen = testing if part == "test" else ~testing
@@ -138,10 +140,9 @@ def _on(device, pixels, labels, **more):
     return ImageSequences(pixels.to(device), torch.as_tensor(np.asarray(labels, np.int64)).to(device), **more)
 
 
-def _one_of(part, parts):
-    if part not in parts:
-        raise ValueError(f"part must be one of {', '.join(map(repr, parts))}, got {part!r}")
-    return parts[part]
+def _check_part(part):
+    if part not in PARTS:
+        raise ValueError(f"part must be one of {', '.join(map(repr, PARTS))}, got {part!r}")
 
 
 def _check_order(permutation, steps):
@@ -169,7 +170,7 @@ def _read_idx(path):
     except (OSError, EOFError) as error:
         raise ValueError(f"{path} cannot be unpacked: {error}") from error
     if len(raw) < 4 or raw[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} is no IDX file of unsigned bytes: it begins with {raw[:4].hex()}")
+        raise ValueError(f"{path} is not an IDX file of unsigned bytes: it begins with {raw[:4].hex()}")
     shape = np.frombuffer(raw, ">u4", raw[3], offset=4).astype(int) if len(raw) >= 4 + 4 * raw[3] else [-1]
     data = np.frombuffer(raw, np.uint8, offset=min(4 + 4 * raw[3], len(raw)))
     if data.size != np.prod(shape):
@@ -196,7 +197,7 @@ def _read_cifar_binary(folder, part):
         raw = np.fromfile(folder / name, np.uint8)
         if raw.size == 0 or raw.size % 3073:
             raise ValueError(
-                f"{folder / name} is damaged: its {raw.size} bytes are no whole number of 3073-byte records"
+                f"{folder / name} is damaged: its {raw.size} bytes are not a multiple of 3073, the size of a record"
             )
         records.append(raw.reshape(-1, 3073))
     records = np.concatenate(records)

@@ -1,7 +1,7 @@
-"""Checkpoints of a training run: one safetensors file with the model, the optimiser and, as JSON, where training stood.
+"""Checkpoints of a training run: one safetensors file with the model, the optimiser and, as JSON, its progress.
 
-A file appears under its name only when it is whole, and carries a checksum of its contents: a file that was cut short
-or altered is found out when it is read. Nothing in it can execute (no pickle).
+A file appears under its name only when it is complete, and carries a checksum of its contents: a file that was cut
+short or altered is detected when it is read. Nothing in it can execute (no pickle).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _read(path):
     try:
         with safe_open(path, framework="pt") as file:
             about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     known = {key: about.get(key, "") for key in ("progress", "optimizer")}

@@ -116,10 +116,10 @@ def test_a_spent_budget_tests_what_was_reached(tmp_path):
 
 
 def _some_steps(config, folder, count):
-    """Run or go on with a run for `count` steps."""
+    """Start or resume a run for `count` steps."""
     clock = iter([0.0] * (count + 1) + [1e9] * 100_000)
     patch = pytest.MonkeyPatch()
-    patch.setattr("experiments.runs.run.time.monotonic", lambda: next(clock))
+    patch.setattr("experiments.runs.run.monotonic", lambda: next(clock))
     try:
         return run_or_resume(config, folder, budget=1e6)
     finally:
@@ -179,7 +179,7 @@ def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(tmp_path):
     _, errors = process.communicate(timeout=60)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["status"] == "interrupted"
-    assert f"stopped at step {summary['step']}; go on with: resume" in errors
+    assert f"stopped at step {summary['step']}; resume it with: python -m experiments resume" in errors
     newest = RunFolder(tmp_path / "run").checkpoints()[0]
     assert load_checkpoint(newest)["step"] == summary["step"]
 
@@ -193,7 +193,7 @@ def test_ctrl_c_on_the_command_line_ends_cleanly(tmp_path):
     printed, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert printed == ""
-    assert re.fullmatch(rf"stopped at step \d+; go on with: resume {tmp_path}\n", errors)
+    assert re.fullmatch(rf"stopped at step \d+; resume it with: python -m experiments resume {tmp_path}\n", errors)
 
 
 def interrupt(step, score):
@@ -210,7 +210,7 @@ def test_who_interrupts_a_run_that_was_paused_keeps_the_scores_of_the_pause(tmp_
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == paused
     reached = load_checkpoint(RunFolder(tmp_path / "run").checkpoints()[0])["step"]
     assert reached > paused["step"]
-    assert f"stopped at step {reached}; go on with: resume" in capsys.readouterr().err
+    assert f"stopped at step {reached}; resume it with: python -m experiments resume" in capsys.readouterr().err
     assert resume(tmp_path / "run")["test"] == whole[1]["test"]
 
 
@@ -270,7 +270,7 @@ def test_nothing_is_trained_anew_in_silence_where_all_checkpoints_are_damaged(tm
         resume(tmp_path / "run")
     errors = capsys.readouterr().err
     assert f"{newest.name} is damaged" in errors
-    assert errors.count("the one before is tried") == 1
+    assert errors.count("the one before it is used") == 1
 
 
 def test_checkpoints_of_another_model_are_not_called_damaged(tmp_path):
@@ -320,8 +320,8 @@ def test_weights_that_blow_up_at_the_last_step_leave_scores_and_no_recording(tmp
     assert math.isfinite(summary["best_test"]["loss"])
     assert not list((tmp_path / "run").glob("hidden*[0-9n].nc"))
     errors = capsys.readouterr().err
-    assert "hidden-00000001.nc is not whole" in errors
-    assert "hidden.nc is not whole" in errors
+    assert "hidden-00000001.nc is not complete" in errors
+    assert "hidden.nc is not complete" in errors
 
 
 def test_a_damaged_best_model_costs_its_scores_only(tmp_path, capsys, whole):

@@ -27,7 +27,7 @@ from experiments.runs.sweep import GIVEN_UP, _claim, _drive, _ended, _study, _ta
 SMALL = ["epochs=2", "hidden_size=8", "batch_size=32", "evaluate_every=10"]
 HARSH = {  # a task is given up with the first worker that it loses; every step is a checkpoint
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
-    "DASK_DISTRIBUTED__WORKER__PRELOAD": "import functools, experiments.sweep as sweep; "
+    "DASK_DISTRIBUTED__WORKER__PRELOAD": "import functools, experiments.runs.sweep as sweep; "
     "sweep.run_or_resume = functools.partial(sweep.run_or_resume, checkpoint_seconds=0)",
 }
 

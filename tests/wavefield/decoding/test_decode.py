@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wavefield as wf
-from wavefield.decoding.decode import decode
+from wavefield.decoding.decode import as_dataset, decode
+from wavefield.decoding.request import Request
+from wavefield.decoding.sparse import SparseReader
 
 
 def train(rng, steps, inputs, events, *, signed=False):
@@ -412,23 +414,25 @@ def test_tikhonov_reads_a_dense_drive_of_either_sign(draws):
     assert np.median(events.attrs["noise"]) == pytest.approx(1e-2, rel=0.3)
 
 
-def test_a_design_too_large_to_write_out_gives_the_same_events(monkeypatch):
+def test_a_design_too_large_to_write_out_gives_the_same_events():
     rng = np.random.default_rng(12)
     drive = train(rng, 200, 1, 8)
     rec = noisy(wf.simulate(wf.transport(0.95), drive, size=256), 1e-3, rng)
     written = decode(rec)
-    monkeypatch.setattr("wavefield.decoding.classes.DENSE", 256 * 199)
-    unwritten = decode(rec)
+    request = Request.of(rec)
+    reader = SparseReader.of(request, largest_matrix=256 * 199)
+    unwritten = as_dataset(request, [reader.read(*request.snapshots[0], None).sorted()])
     assert support(written) == support(unwritten) == support_of(drive)
     np.testing.assert_allclose(unwritten.amplitude, written.amplitude, rtol=1e-3)
 
 
-def test_many_columns_are_pursued_rather_than_solved_for_at_once(monkeypatch):
+def test_many_columns_are_pursued_rather_than_solved_for_at_once():
     rng = np.random.default_rng(13)
     drive = train(rng, 60, 3, 10)
     rec = noisy(wf.simulate(wf.wave(0.9), drive, size=128), 1e-3, rng)
-    monkeypatch.setattr("wavefield.decoding.first_guess.WHOLE", 10)
-    assert support(decode(rec)) == support_of(drive)
+    request = Request.of(rec)
+    events = SparseReader.of(request, most_columns=10).read(*request.snapshots[0], None)
+    assert set(zip(events.onset.tolist(), events.input.tolist(), strict=True)) == support_of(drive)
 
 
 def test_nnls_that_does_not_converge_is_told_in_our_words(monkeypatch):

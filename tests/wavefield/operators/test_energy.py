@@ -13,7 +13,7 @@ def history(op, size, count, seed=0):
     """Levels h^{−1}, h^0 … h^count (time, rings, N) of a random field that starts at rest."""
     matrix, state = op.matrix(size), np.zeros((op.channels, size))
     state[::2] = np.random.default_rng(seed).standard_normal((op.rings, size))
-    state[1::2] = (matrix @ state.ravel()).reshape(state.shape)[::2] / (1 + op.memory[:, None])
+    state[1::2] = (matrix @ state.ravel()).reshape(state.shape)[::2] / (1 + op.previous_weight[:, None])
     levels = [state[1::2], state[::2]]
     for _ in range(count):
         state = (matrix @ state.ravel()).reshape(state.shape)

@@ -1,5 +1,9 @@
 """The operator itself: its definition in full, its Fourier symbol, and what it refuses."""
 
+import copy
+import dataclasses
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -345,3 +349,55 @@ def test_an_operator_cannot_be_changed_under_its_users_hands():
     assert op.kernel[0, 0, 0] == 1.0
     with pytest.raises(ValueError, match="read-only"):
         op.kernel[0, 0, 0] = 2.0
+
+
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+    "replace": dataclasses.replace,
+}
+HOLDERS = {
+    "profile": wf.wave(0.9, 0.05, profile=np.linspace(0.3, 1, 9), dx=2.0, dt=0.5),
+    "boundary row": wf.WaveOperator([0, 0, 1.0], "open", boundary_row=np.ones((1, 1, 9)), driven_end=0),
+    "history": wf.history.task("T2"),
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("name", HOLDERS)
+def test_copies_are_as_frozen_as_what_they_are_copies_of(name, way):
+    value, held = HOLDERS[name], 0
+    for field in dataclasses.fields(value):
+        content, copied = getattr(value, field.name), getattr(COPIES[way](value), field.name)
+        np.testing.assert_array_equal(copied, content)
+        if isinstance(copied, np.ndarray):
+            held += 1
+            with pytest.raises(ValueError, match="read-only"):
+                copied[...] = 0
+    assert held
+
+
+def test_operators_are_equal_where_all_that_they_hold_is():
+    profile = np.linspace(0.5, 1, 12)
+    makes = [
+        lambda: wf.transport(1.0),
+        lambda: wf.transport(-1.0),
+        lambda: wf.transport(1.0, boundary="absorbing"),
+        lambda: wf.transport(1.0, dx=2.0, dt=2.0),
+        lambda: wf.wave(1.0),
+        lambda: wf.WaveOperator(wf.wave(1.0).kernel),  # the same numbers, of one level
+        lambda: wf.wave(1.0, profile=profile),
+        lambda: wf.wave(1.0, profile=profile[::-1]),
+        lambda: wf.WaveOperator([0, 0, 1.0], "open"),
+        lambda: wf.WaveOperator([0, 0, 1.0], "open", driven_end=0),
+        lambda: wf.WaveOperator([0, 0, 1.0], "open", boundary_row=np.ones((1, 1, 9))),
+    ]
+    for i, first in enumerate(makes):
+        for j, second in enumerate(makes):
+            assert (first() == second()) == (i == j)
+        assert hash(first()) == hash(first())
+    assert len({make() for make in makes * 2}) == len(makes)
+    assert wf.WaveOperator([0.0, 1.0, -0.0]) == wf.static()
+    assert hash(wf.WaveOperator([0.0, 1.0, -0.0])) == hash(wf.static())
+    assert wf.static() != "static"

@@ -20,7 +20,7 @@ def at_rest(op, size, seed):
     """A random displacement with v₀ = 0, the start from which h[1] = h[−1] without damping."""
     state = np.zeros((op.channels, size))
     state[::2] = np.random.default_rng(seed).standard_normal((op.rings, size))
-    state[1::2] = stepped(op, state, 1)[::2] / (1 + op.memory[:, None])
+    state[1::2] = stepped(op, state, 1)[::2] / (1 + op.previous_weight[:, None])
     return state
 
 

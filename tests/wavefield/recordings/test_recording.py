@@ -189,7 +189,7 @@ def test_the_newest_line_of_history_comes_first():
         ({"previous": np.zeros(9)}, "previous has 9 along 'position'"),
         ({"previous": np.zeros((5, 8))}, "previous has shape"),
         ({"loss": np.zeros(4)}, "loss has 4 along 'time'"),
-        ({"drive": [[1.0], [2.0, 3.0]]}, "drive is no array"),
+        ({"drive": [[1.0], [2.0, 3.0]]}, "drive is not an array"),
         ({"config": {"kernel": np.ones(3)}}, "config must be"),
         ({"coords": [1, 2]}, "coords must be a mapping"),
         ({"units": "mm"}, "units must be a mapping"),
@@ -413,7 +413,7 @@ def limited(code, directory, megabytes):
 def test_a_full_disk_while_saving_gives_an_error_and_leaves_nothing(tmp_path):
     result = limited(
         "import numpy as np\n"
-        "from wavefield.recording import recording, save_recording\n"
+        "from wavefield import recording, save_recording\n"
         "save_recording(recording(np.ones((1000, 1000))), 'r.nc')",
         tmp_path,
         megabytes=4,

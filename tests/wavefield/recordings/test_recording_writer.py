@@ -296,7 +296,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path, steps):
 def limited(code, directory, megabytes):
     """Run Python code in a process that cannot write files larger than so many megabytes, as if the disk were full."""
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({megabytes << 20}, {megabytes << 20}))"
-    start = "import numpy as np\nfrom wavefield.recording import RecordingWriter, recording\n"
+    start = "import numpy as np\nfrom wavefield import RecordingWriter, recording\n"
     return subprocess.run(
         [sys.executable, "-c", f"{limit}\n{start}{code}"], cwd=directory, capture_output=True, text=True, timeout=60
     )

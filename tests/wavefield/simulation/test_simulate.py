@@ -105,6 +105,18 @@ def test_time_is_in_the_units_of_dt_and_position_in_those_of_dx():
     np.testing.assert_allclose(rec.step, 0.25 * np.arange(8))
 
 
+def test_times_that_count_steps_are_integers_in_a_simulation_too(tmp_path):
+    """One clock for all recordings: whole steps in units of 1 are counted, whatever dt."""
+    for dt, kind in ((1, np.int64), (2, np.int64), (0.5, np.float64)):
+        for path in (None, tmp_path / f"clock{dt}.nc"):
+            with wf.simulate(wf.transport(1 / dt, dt=dt), np.ones((4, 1)), 8, path=path) as rec:
+                expected = wf.recording(rec.activity.values, drive=rec.drive.values, dt=dt)
+                for name in ("time", "step"):
+                    assert rec[name].dtype == expected[name].dtype == kind
+                    np.testing.assert_array_equal(rec[name], expected[name])
+    assert wf.simulate(wf.static(dt=2), np.ones((4, 1)), 8).time.values.tolist() == [2, 4, 6, 8]
+
+
 @pytest.mark.parametrize("end", ["absorbing", "fixed"])
 def test_inputs_enter_a_line_at_its_upstream_end(end):
     drive = wf.spikes([[(0, 1.0)]], steps=3)

@@ -8,7 +8,7 @@ from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
 import wavefield as wf
 from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
-from wavefield_torch.models.parameters import count_parameters
+from wavefield_torch.models.published import count_parameters
 from wavefield_torch.models.readout import SequenceModel, linear_readout
 from wavefield_torch.models.wave_rnn import WaveRNN
 

@@ -130,7 +130,7 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         tasks.mnist(tmp_path, "test")
     (tmp_path / "t10k-images-idx3-ubyte").write_bytes(b"GIF89a")
-    with pytest.raises(ValueError, match="no IDX file"):
+    with pytest.raises(ValueError, match="not an IDX file"):
         tasks.mnist(tmp_path, "test")
     with pytest.raises(FileNotFoundError, match="cifar-10-batches-bin"):
         tasks.ns_cifar10(tmp_path, "train", noise=torch.zeros(968, 96))

@@ -1,0 +1,206 @@
+"""What the build adds to Sphinx: links of backticks, equations of docstrings, pictures, the help of the commands."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+
+from docutils import nodes
+from sphinx import addnodes
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+
+MODULES = (
+    "wavefield",
+    "wavefield.history",
+    "wavefield.plot",
+    "wavefield.figures",
+    "wavefield_torch",
+    "wavefield_torch.tasks",
+    "analysis",
+    "analysis.plot",
+    "analysis.plot_memory",
+    "analysis.preprocess",
+    "analysis.readers",
+    "analysis.report",
+    "analysis.similarity",
+    "analysis.synthetic",
+)
+OTHERS = ("numpy", "scipy", "xarray", "torch", "matplotlib", "pandas", "dask", "pathlib", "functools")
+AMBIGUOUS = {"recording", "spectrum", "task", "energy", "plane", "line", "ring"}  # as often a parameter or a word
+COMMANDS = {
+    "wavefield": ("simulate", "decode", "plot", "figure", "bench"),
+    "analysis": ("import", "diagnose", "compare"),
+    "experiments": ("run", "resume", "sweep", "reproduce", "report", "memory", "demo", "bench"),
+}
+
+
+def version() -> str:
+    """Return the version of the package, as it is installed."""
+    try:
+        return installed("wavefield")
+    except PackageNotFoundError:
+        return "unreleased"
+
+
+def find(name: str):
+    """Return the object of a dotted name: `analysis.report` is an attribute of `analysis`, and no file of that name."""
+    parts = name.split(".")
+    found = importlib.import_module(parts[0])
+    for number, part in enumerate(parts[1:], start=2):
+        if not hasattr(found, part):
+            importlib.import_module(".".join(parts[:number]))
+        found = getattr(found, part)
+    return found
+
+
+def public_names(module: str) -> list[str]:
+    """Return the public names of a module that are not modules: its `__all__`, or the functions and classes it defines."""
+    found = find(module)
+    if hasattr(found, "__all__"):
+        return [name for name in found.__all__ if not inspect.ismodule(getattr(found, name))]
+    return [
+        name
+        for name, value in vars(found).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(value) or inspect.isclass(value))
+        and value.__module__ == found.__name__
+    ]
+
+
+def connect(app):
+    """Register everything with Sphinx."""
+    for module in MODULES:
+        sys.modules.setdefault(module, find(module))  # for autodoc, which takes a module for a file of that name
+    app.add_role("known", known)
+    app.connect("builder-inited", generate)
+    app.connect("autodoc-process-docstring", tidy, priority=400)  # before napoleon
+    app.connect("missing-reference", plain_text_of_others, priority=900)  # after intersphinx
+    return {"parallel_read_safe": True}
+
+
+# Links -----------------------------------------------------------------------------------------------------------------
+
+_PUBLIC: set[str] = set()
+
+
+def _public():
+    if not _PUBLIC:
+        for module in MODULES:
+            for name in public_names(module):
+                _PUBLIC.add(f"{module}.{name}")
+                value = getattr(find(module), name)
+                if inspect.isclass(value):
+                    _PUBLIC.update(f"{module}.{name}.{member}" for member in vars(value) if not member.startswith("_"))
+    return _PUBLIC
+
+
+def known(name, rawtext, text, lineno, inliner, options=None, content=None):
+    """Turn `text` into a link if it is a public name, seen from the module that is described, and into code if not."""
+    env = inliner.document.settings.env
+    bare = text.removesuffix("()")
+    here = env.ref_context.get("py:module")
+    code = nodes.literal(rawtext, text, classes=["xref"] if bare in _public() else [])
+    if bare in AMBIGUOUS:
+        return [code], []
+    places = [f"{module}.{bare}" for module in dict.fromkeys([here, *MODULES]) if module] + [bare]
+    target = next((place for place in places if place in _public()), None)
+    if target is None and not bare.startswith(tuple(f"{other}." for other in OTHERS)):
+        return [code], []
+    link = addnodes.pending_xref(
+        rawtext, code, refdomain="py", reftype="obj", reftarget=target or bare, refexplicit=False, refwarn=True
+    )
+    link["refdoc"] = env.docname
+    return [link], []
+
+
+def plain_text_of_others(app, env, node, contnode):
+    """Leave names of other projects, and the words of a type ("array_like", "shape"), as they are."""
+    target = node.get("reftarget", "")
+    if node.get("refdomain") != "py" or target.split(".")[0] in ("wavefield", "wavefield_torch", "analysis", "experiments"):
+        return None
+    return contnode
+
+
+# Docstrings ------------------------------------------------------------------------------------------------------------
+
+
+def tidy(app, what, name, obj, options, lines):
+    """Set the indented equations of a docstring as literal blocks, and escape the bars of |k| elsewhere."""
+    lines[:] = escaped(with_literal_equations(lines))
+
+
+def with_literal_equations(lines):
+    """Return the lines, with `::` before every indented block that stands by itself under a paragraph."""
+    out, before, verbatim = [], "", None
+    for number, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if verbatim is not None and line.strip() and indent <= verbatim:
+            verbatim = None
+        blank_above = number > 0 and not lines[number - 1].strip()
+        starts = line.strip() and blank_above and before and indent > len(before) - len(before.lstrip())
+        if starts and verbatim is None and not _opens_block(before):
+            out += [" " * (len(before) - len(before.lstrip())) + "::", ""]
+            verbatim = len(before) - len(before.lstrip())
+        if line.strip():
+            if verbatim is None and _opens_block(line) and not re.match(r"\s*([-*]|\d+\.)\s", line):
+                verbatim = indent
+            before = line
+        out.append(line)
+    return out
+
+
+def _opens_block(line):
+    return line.rstrip().endswith("::") or bool(re.match(r"\s*(\.\. |[-*] |\d+\. |>>>|-{3,}\s*$)", line))
+
+
+def escaped(lines):
+    """Return the lines with `|` escaped, except in literal blocks, directives, examples and ``code``."""
+    out, verbatim = [], None
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if verbatim is not None and line.strip() and indent <= verbatim:
+            verbatim = None
+        if verbatim is None and line.strip():
+            if line.rstrip().endswith("::") or line.lstrip().startswith(".. "):
+                verbatim = indent
+            elif not line.lstrip().startswith(">>>"):
+                pieces = re.split(r"(``.*?``|`.*?`)", line)
+                line = "".join(piece if piece.startswith("`") else piece.replace("|", r"\|") for piece in pieces)
+        out.append(line)
+    return out
+
+
+# Generated files -------------------------------------------------------------------------------------------------------
+
+
+def generate(app):
+    """Draw the pictures of the explanations and write the help of every command, before the pages are read."""
+    import pictures
+
+    folder = DOCS / "_generated"
+    (folder / "help").mkdir(parents=True, exist_ok=True)
+    (folder / "pictures").mkdir(exist_ok=True)
+    pictures.draw(folder / "pictures")
+    environment = os.environ | {"COLUMNS": "100", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)}
+    for package, commands in COMMANDS.items():
+        for command in ("", *commands):
+            call = [sys.executable, "-m", package, *([command] if command else []), "-h"]
+            text = subprocess.run(call, capture_output=True, text=True, check=True, env=environment, cwd=ROOT).stdout
+            (folder / "help" / f"{package}-{command or 'all'}.txt").write_text(text, encoding="utf-8")
+
+
+def fresh_state(gallery_conf, name):
+    """Give every tutorial the same defaults: plain Matplotlib with readable sizes, and no files left open."""
+    import matplotlib.pyplot as plt
+
+    plt.rcdefaults()
+    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 110, "font.size": 10, "axes.spines.top": False, "axes.spines.right": False})

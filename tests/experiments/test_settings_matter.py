@@ -1,0 +1,310 @@
+"""Every field of a config changes what it says it changes, and nothing that scores is ever trained on."""
+
+import hashlib
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import experiments.runs.run as loop
+from experiments.config import load_config
+from experiments.generators import VALIDATION, generator_for
+from experiments.tasks.problem import load_problem
+from wavefield_torch.tasks import adding_batch, copy_batch, mnist
+
+CPU = torch.device("cpu")
+
+
+def problem(name, *settings, data=None):
+    return load_problem(load_config(name, settings), CPU, data)
+
+
+def model(name, *settings):
+    config = load_config(name, settings)
+    return loop.build_model(config, load_problem(config, CPU, None)), config
+
+
+@pytest.fixture(scope="module")
+def tiny_mnist(tmp_path_factory):
+    """MNIST files of forty images that all differ, ten of them for testing."""
+    folder, rng = tmp_path_factory.mktemp("mnist"), np.random.default_rng(0)
+    for part, count in (("train", 30), ("t10k", 10)):
+        for name, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
+            header = b"\0\0\x08" + bytes([len(shape)]) + np.array(shape, ">u4").tobytes()
+            values = rng.integers(0, 10 if name.startswith("labels") else 256, shape, dtype=np.uint8)
+            (folder / f"{part}-{name}-ubyte").write_bytes(header + values.tobytes())
+    return folder
+
+
+def digest(x):
+    return hashlib.sha256(x.numpy().tobytes()).digest()
+
+
+# ------------------------------------------------------------------------------------------------ what is drawn
+
+
+@pytest.mark.parametrize("name", ["copy-wrnn", "adding-wrnn", "history-elman"])
+def test_no_batch_comes_twice_and_none_is_held_out(name):
+    settings = {"copy-wrnn": ["delay=0"], "adding-wrnn": ["length=10"]}.get(name, [])
+    task = problem(name, *settings, "batch_size=4")
+    drawn = [task.batch(step)[0] for step in range(1100)]
+    assert len({digest(x) for x in drawn}) == 1100
+    held_out = {digest(sequence) for sequence in task.validation.x.unbind(1)}
+    if name != "history-elman":  # whose sequences of training are shorter
+        trained = {digest(sequence) for x in drawn for sequence in x.unbind(1)}
+        assert not trained & held_out
+    else:
+        first = {digest(sequence[:8]) for sequence in task.validation.x.unbind(1)}
+        assert not {digest(sequence[:8]) for x in drawn for sequence in x.unbind(1)} & first
+
+
+@pytest.mark.parametrize("step", [0, 1, 7])
+def test_training_is_not_drawn_as_held_out_data_are(step):
+    copy, adding = problem("copy-wrnn", "delay=0"), problem("adding-wrnn", "length=10")
+    for task, again in (
+        (copy, lambda g: copy_batch(128, 0, generator=g).x),
+        (adding, lambda g: adding_batch(128, 10, generator=g).x),
+    ):
+        x, _ = task.batch(step)
+        assert x.shape[1] == 128
+        assert not torch.equal(x, again(generator_for(task.seed, VALIDATION, step)))
+
+
+def test_every_epoch_has_an_order_of_its_own():
+    task = problem("digits-wrnn")
+    orders = {digest(task.batch(epoch * task.steps_per_epoch)[0]) for epoch in range(12)}
+    assert len(orders) == 12
+
+
+class Watching(nn.Module):
+    """Answers zeros and remembers every sequence that it is shown."""
+
+    def __init__(self, outputs, every_step):
+        super().__init__()
+        self.outputs, self.every_step, self.shown = outputs, every_step, []
+
+    def forward(self, x):
+        self.shown += [digest(sequence) for sequence in x.unbind(1)]
+        return x.new_zeros(*x.shape[: 2 if self.every_step else 1], self.outputs) if self.every_step else x.new_zeros(
+            x.shape[1], self.outputs
+        )  # fmt: skip
+
+
+def test_images_are_scored_on_images_that_are_not_trained_on(tiny_mnist):
+    for task in (problem("smnist-wrnn", "held_out=5", data=tiny_mnist), problem("digits-wrnn")):
+        trained = {digest(x) for step in range(task.steps_per_epoch) for x in task.batch(step)[0].unbind(1)}
+        testing = {digest(x) for x in task.testing.batch(torch.arange(len(task.testing)))[0].unbind(1)}
+        tested, validated = (Watching(task.outputs, task.every_step) for _ in range(2))
+        task.test(tested)
+        task.evaluate(validated)
+        assert set(tested.shown) == testing
+        assert len(tested.shown) == len(task.testing)
+        assert len(validated.shown) == len(task.held_out)
+        assert not set(tested.shown) & trained
+        assert not set(validated.shown) & (trained | testing)
+
+
+def test_the_permutation_is_applied_to_every_image_and_is_one(tiny_mnist):
+    straight, _ = mnist(tiny_mnist, "test").batch(torch.arange(10))
+    for settings in ([], ["permutation_seed=1"]):
+        task = problem("psmnist-wrnn", *settings, "held_out=5", data=tiny_mnist)
+        order = task.fixed["permutation"]
+        assert sorted(order.tolist()) == list(range(784)) != order.tolist()
+        x, _ = task.testing.batch(torch.arange(10))
+        assert torch.equal(x, straight[order])
+        assert torch.equal(
+            task.training.batch(torch.arange(5))[0], mnist(tiny_mnist, "train").batch(torch.arange(5))[0][order]
+        )
+    plain = problem("smnist-wrnn", "held_out=5", data=tiny_mnist)
+    assert torch.equal(plain.testing.batch(torch.arange(10))[0], straight)
+    assert load_config("psmnist-wrnn").task.permuted
+    assert not load_config("smnist-wrnn").task.permuted
+
+
+@pytest.mark.parametrize(("field", "name"), [("permutation_seed", "psmnist-wrnn"), ("noise_seed", "nscifar10-wrnn")])
+def test_fixed_draws_follow_their_own_seed(field, name, tiny_mnist):
+    if name == "nscifar10-wrnn":
+        from wavefield_torch.tasks import cifar_noise
+
+        drawn = [cifar_noise(generator=generator_for(seed, 4)) for seed in (0, 1)]
+        assert not torch.equal(*drawn)
+        assert hasattr(load_config(name).task, field)
+        return
+    drawn = [problem(name, f"{field}={seed}", "held_out=5", data=tiny_mnist).fixed["permutation"] for seed in (0, 1)]
+    assert not torch.equal(*drawn)
+
+
+# ------------------------------------------------------------------------------------------------ what counts
+
+
+def test_thresholds_of_solved():
+    copy, adding, history = problem("copy-wrnn"), problem("adding-wrnn"), problem("history-elman")
+    assert copy.solved({"accuracy": 1.0})
+    assert not copy.solved({"accuracy": 0.9999})
+    assert adding.solved({"loss": 0.05})
+    assert not adding.solved({"loss": 0.0501})
+    assert adding.reference_solved(0.05)
+    assert not adding.reference_solved(0.0501)
+    assert not history.solved({"accuracy": 1.0})  # while horizons are left
+    history.restore({"stage": 4})
+    assert history.solved({"accuracy": 0.97})
+    assert not history.solved({"accuracy": 0.9699})
+
+
+def test_histories_are_scored_over_200_steps_and_trained_over_10_to_100():
+    task = problem("history-elman")
+    assert task.validation.x.shape[:2] == (8 + 200, 640)
+    assert int(task.validation.scored.sum()) == 200
+    horizons = []
+    for stage in range(5):
+        task.restore({"stage": stage})
+        horizons.append(int(task.batch(0)[1].scored.sum()))
+    assert horizons == [10, 20, 40, 60, 100]
+
+
+def answers(batch, share):
+    """A model that gives the right sign in this share of the entries that count."""
+    right = torch.linspace(0, 1, batch.target[batch.scored].numel()).reshape(batch.target[batch.scored].shape) < share
+    output = torch.zeros_like(batch.target)
+    output[batch.scored] = torch.where(right, batch.target[batch.scored], -batch.target[batch.scored])
+    return lambda x: output.requires_grad_()
+
+
+@pytest.mark.parametrize("threshold", [0.98, 0.9])
+def test_the_horizon_grows_by_one_stage_when_a_batch_passes_the_threshold(threshold):
+    task = problem("history-elman", f"threshold={threshold}")
+    stages = []
+    for share in (threshold - 0.01, threshold + 0.01, threshold - 0.01, 1.0, 1.0, 1.0, 1.0):
+        x, batch = task.batch(len(stages))
+        task.loss(answers(batch, share), x, batch)
+        stages.append(task.state()["stage"])
+    assert stages == [0, 1, 1, 2, 3, 4, 4]
+
+
+# ------------------------------------------------------------------------------------------------ how it trains
+
+
+def prepared(tmp_path, *settings):
+    config = load_config("copy-wrnn", ["delay=0", "steps=4", "batch_size=4", *settings])
+    return loop._prepare(config, loop.RunFolder(tmp_path / "run"), loop.Options(device="cpu"))
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.25])
+def test_weight_decay_and_rate_reach_the_optimiser(tmp_path, decay):
+    session = prepared(tmp_path, f"weight_decay={decay}", "learning_rate=0.003")
+    (group,) = session.optimizer.param_groups
+    assert group["weight_decay"] == decay
+    assert group["lr"] == 0.003
+    assert {id(p) for p in group["params"]} == {id(p) for p in session.model.parameters() if p.requires_grad}
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+def test_gradients_are_clipped_as_asked(tmp_path, clip, monkeypatch):
+    session, seen, norms = prepared(tmp_path, f"clip={clip}"), [], []
+    step = session.optimizer.step
+
+    def watched(*args, **options):
+        gradients = [p.grad for p in session.model.parameters() if p.grad is not None]
+        norms.append(math.sqrt(sum(g.double().square().sum().item() for g in gradients)))
+        return step(*args, **options)
+
+    monkeypatch.setattr(session.optimizer, "step", watched)
+    x, target = session.problem.batch(0)
+    session.problem.loss(session.model, x, target).backward()
+    seen.append(math.sqrt(sum(p.grad.double().square().sum().item() for p in session.model.parameters())))
+    session.model.zero_grad()
+    loop._step(session)
+    assert seen[0] > 0.5  # there is something to clip
+    assert norms[0] == pytest.approx(min(seen[0], clip) if clip else seen[0], rel=1e-5)
+
+
+def test_the_rate_falls_as_the_schedule_says(tmp_path):
+    session = prepared(tmp_path, "drop_every=3", "drop_factor=10.0", "learning_rate=0.01")
+    rates = []
+    for step in range(7):
+        session.progress.step = step
+        loop._set_rate(session)
+        rates.append(session.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-2] * 3 + [1e-3] * 3 + [1e-4])
+
+
+# ------------------------------------------------------------------------------------------------ what is built
+
+
+def kernel(*settings):
+    return model("copy-wrnn", *settings)[0].recurrence.kernel.detach()
+
+
+def test_the_kernel_of_a_wave_network_starts_as_asked():
+    eye = torch.eye(6)
+    shift, same = kernel("start=shift"), kernel("start=identity")
+    for found, tap in ((shift, 2), (same, 1)):
+        assert torch.equal(found[:, :, tap], eye)
+        assert found.abs().sum() == 6
+    drawn = kernel("start=uniform")
+    assert drawn.abs().max() <= 1 / math.sqrt(6 * 3) + 1e-7
+    assert (drawn != 0).all()
+    assert kernel("kernel_size=5", "channels=2").shape == (2, 2, 5)
+
+
+def test_the_recurrence_of_an_identity_network_starts_as_asked():
+    def weight(start):
+        return model("copy-irnn", f"start={start}")[0].recurrence.weight_hh_l0.detach()
+
+    assert torch.equal(weight("identity"), torch.eye(100))
+    assert torch.equal(weight("shift"), torch.eye(100).roll(1, 1))
+    drawn = weight("uniform")
+    assert drawn.abs().max() <= 0.1 + 1e-7
+    assert (drawn != 0).all()
+
+
+@pytest.mark.parametrize("name", ["copy-wrnn", "copy-irnn"])
+def test_encoders_are_as_asked(name):
+    sparse, dense = (
+        next(
+            p
+            for key, p in model(name, f"encoder={kind}")[0].recurrence.named_parameters()
+            if key in ("encoder", "weight_ih_l0")
+        )
+        for kind in ("sparse", "gaussian")
+    )
+    assert (sparse != 0).double().mean() < 0.05
+    assert (dense != 0).all()
+    assert dense.detach().std().item() == pytest.approx(0.001, rel=0.2)  # N(0, 0.001), as published
+
+
+@pytest.mark.parametrize("name", ["copy-wrnn", "copy-irnn"])
+def test_frozen_networks_train_only_their_readout(name):
+    frozen, _ = model(name, "frozen=true")
+    trained = {key.partition(".")[0] for key, p in frozen.named_parameters() if p.requires_grad and "bias" not in key}
+    assert trained == {"readout"}
+    assert {key.partition(".")[0] for key, p in model(name)[0].named_parameters() if p.requires_grad} == {
+        "readout",
+        "recurrence",
+    }
+
+
+def test_nonlinearity_bias_readout_and_size_are_as_asked():
+    x = torch.randn(5, 3, 10, generator=torch.Generator().manual_seed(0))
+    for name in ("relu", "tanh", "identity"):
+        output, _ = model("copy-wrnn", f"nonlinearity={name}", "encoder=gaussian")[0].recurrence(1e4 * x)
+        assert (output.min() < 0) == (name != "relu")
+        assert (output.abs().max() > 1) == (name != "tanh")
+    clean, drawn, none = (
+        model("copy-wrnn", f"bias={kind}")[0].recurrence.total_bias() for kind in ("clean", "reference", "none")
+    )
+    assert none is None
+    assert not clean.any()
+    assert drawn.any()
+    assert isinstance(model("copy-wrnn", "readout=linear")[0].readout, nn.Linear)
+    mlp = model("copy-wrnn", "readout=mlp", "readout_hidden=37")[0].readout
+    assert [layer.out_features for layer in mlp if isinstance(layer, nn.Linear)] == [37, 10]
+    assert model("copy-wrnn", "hidden_size=20", "channels=3")[0].recurrence.output_size == 60
+
+
+def test_weights_follow_the_seed():
+    one, same, other = (model("copy-irnn", f"seed={seed}")[0].recurrence.weight_ih_l0 for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)

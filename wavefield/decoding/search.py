@@ -1,0 +1,191 @@
+"""The search for the explanation of largest posterior probability, and the confidence in each of its events.
+
+A support is improved by the best of all removals, additions and exchanges of one event, then of up to two events for
+up to two others, which is what it takes to distinguish neighbouring onsets whose columns nearly coincide.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wavefield.decoding.columns import RIVAL
+from wavefield.decoding.posterior import Explanation, Posterior
+
+_NEGLIGIBLE = -12.0  # explanations e⁻¹² as likely as the best are left out of the sums
+_SEARCHED = -4.0  # those within e⁻⁴ of the best are searched around in turn,
+_MOST_SEARCHES = 30  # so many of them at most
+_LEAST_GAIN = 1e-6  # of the log posterior, for a support to be better than another
+_CORRELATED = 0.1  # least correlation of events whose onsets are judged together,
+_MOST_CORRELATED = 3  # so many besides the event itself at most
+_MOST_RIVALS = 40  # columns of which pairs are tried in the place of correlated events
+
+
+def climb(posterior: Posterior, support, most_moves: int = 200) -> Explanation:
+    """Improve a support by its best moves until none is left."""
+    explanation = Explanation(posterior, support)
+    for _ in range(most_moves):
+        better = _improved(explanation)
+        if better is None:
+            break
+        explanation = better
+    return explanation
+
+
+def converge(explanation: Explanation, progress, rounds: int = 5) -> tuple[Explanation, np.ndarray]:
+    """Return the best explanation found around a given one, and the posterior probability of each of its events.
+
+    The probability of an event sums over all explanations found by moves around it and around the events correlated
+    with it, those far from it held fixed.
+    """
+    for _ in range(rounds):
+        known = {frozenset(explanation.support): explanation}
+        places = progress(range(len(explanation.support)), "confidence")
+        confidence = [_confidence(event, explanation, known) for event in places]
+        valid = (e for e in known.values() if e.without_most_negative() is None)
+        best = max(valid, key=lambda e: e.score, default=explanation)
+        if best.score <= explanation.score + _LEAST_GAIN:
+            break
+        explanation = best
+    return explanation, np.array(confidence)
+
+
+def correlated(explanation: Explanation, event: int) -> list:
+    """Places in the support of an event and of the few that are most correlated with it."""
+    columns, support = explanation.posterior.columns, explanation.support
+    correlation = columns.correlation([support[event]])[0, support]
+    correlation[event] = np.inf
+    order = np.argsort(-correlation)[: 1 + _MOST_CORRELATED]
+    return [int(k) for k in order if correlation[k] > _CORRELATED]
+
+
+# ---- to the best explanation --------------------------------------------------------------------------------------
+
+
+def _improved(explanation):
+    """Return a better explanation, None if no move leads to one."""
+    for proposals in (_single_proposals, _double_proposals):
+        for support in proposals(explanation):
+            better = Explanation(explanation.posterior, support)
+            if better.score > explanation.score + _LEAST_GAIN:
+                return better
+    fewer = explanation.without_most_negative()
+    return None if fewer is None else Explanation(explanation.posterior, fewer)
+
+
+def _single_proposals(explanation) -> list:
+    """Supports that should be better: all moves of one event that do not touch each other, and the best alone."""
+    addition = explanation.additions()
+    removal, exchange = explanation.removals_and_exchanges()
+    moves = [(addition[j], (), (j,)) for j in np.flatnonzero(addition > _LEAST_GAIN)]
+    for i, event in enumerate(explanation.support):
+        j = int(np.argmax(exchange[i]))
+        if removal[i] > max(exchange[i, j], _LEAST_GAIN):
+            moves.append((removal[i], (event,), ()))
+        elif exchange[i, j] > _LEAST_GAIN:
+            moves.append((exchange[i, j], (event,), (j,)))
+    moves.sort(key=lambda move: -move[0])
+    return [_moved(explanation, moves), _moved(explanation, moves[:1])] if moves else []
+
+
+def _moved(explanation, moves):
+    """Make the first move, and all that touch no column near one already touched."""
+    columns = explanation.posterior.columns
+    support, touched = set(explanation.support), np.zeros(columns.count, bool)
+    for _, out, into in moves:
+        if touched[[*out, *into]].any():
+            continue
+        support = (support - set(out)) | set(into)
+        touched |= (columns.correlation([*out, *into]) > _CORRELATED).any(axis=0)
+    return support
+
+
+def _double_proposals(explanation) -> list:
+    """The best support with up to two events exchanged for up to two others, if it should be better."""
+    found = _neighbours(explanation, explanation.support)
+    best = max(found, key=found.get, default=None)
+    return [best] if best is not None and found[best] > explanation.score + _LEAST_GAIN else []
+
+
+# ---- around an explanation ----------------------------------------------------------------------------------------
+
+
+def _confidence(event, explanation, known):
+    """Probability of the event at a place in the support, the events not correlated with it held fixed."""
+    free = {explanation.support[k] for k in correlated(explanation, event)}
+    fixed = frozenset(explanation.support) - free
+    scores, searched = {frozenset(explanation.support): explanation.score}, set()
+    for _ in range(_MOST_SEARCHES):
+        best = max(scores.values())
+        remaining = [s for s, score in scores.items() if s not in searched and score > best + _SEARCHED]
+        if not remaining:
+            break
+        here = max(remaining, key=scores.get)
+        searched.add(here)
+        for support, score in _neighbours(_known(here, explanation, known), here - fixed).items():
+            if support not in scores:
+                # what should be better than the best has lost its digits: it was tried in the climb
+                trusted = score <= explanation.score
+                scores[support] = score if trusted else _known(support, explanation, known).score
+    weights = np.exp(np.array(list(scores.values())) - max(scores.values()))
+    holds = np.array([explanation.support[event] in support for support in scores])
+    return float(weights[holds].sum() / weights.sum())
+
+
+def _known(support, explanation, known):
+    if support not in known:
+        known[support] = Explanation(explanation.posterior, support)
+    return known[support]
+
+
+def _neighbours(explanation, free) -> dict:
+    """Supports one move away that leaves all but the `free` events as they are, and their scores.
+
+    Negligible ones are left out.
+    """
+    places = [k for k, event in enumerate(explanation.support) if event in free]
+    pairs = {
+        tuple(sorted((i, k)))
+        for i in places
+        for k in correlated(explanation, i)
+        if k != i and explanation.support[k] in free
+    }
+    found = _additions(explanation, places)
+    for block in [(k,) for k in places] + sorted(pairs):
+        if block not in explanation.moves:
+            explanation.moves[block] = _exchanges(explanation, list(block))
+        found.update(explanation.moves[block])
+    return found
+
+
+def _additions(explanation, places):
+    """Supports with one more event, like one of those at the given places if there are any."""
+    gain = explanation.additions()
+    at = np.flatnonzero(gain > _NEGLIGIBLE)
+    if places and at.size:
+        events = [explanation.support[k] for k in places]
+        at = at[explanation.posterior.columns.correlation(events).max(axis=0)[at] > RIVAL]
+    return {frozenset((*explanation.support, int(j))): float(explanation.score + gain[j]) for j in at}
+
+
+def _exchanges(explanation, block):
+    """Supports with the events at the places of a block left out, or exchanged for one or two others."""
+    events = [explanation.support[k] for k in block]
+    rest = frozenset(explanation.support) - set(events)
+    reduced = explanation.without(block)
+    found = {rest: reduced.change + reduced.growth(0)}
+    single = reduced.singles()
+    found.update((rest | {int(j)}, single[j]) for j in np.flatnonzero(single > _NEGLIGIBLE))
+    rivals = _rivals(explanation.posterior.columns, events, rest)
+    double = reduced.pairs(rivals)
+    for k, l in np.argwhere(double > _NEGLIGIBLE):
+        found[rest | {int(rivals[k]), int(rivals[l])}] = double[k, l]
+    found.pop(frozenset(explanation.support), None)
+    return {support: float(explanation.score + change) for support, change in found.items() if change > _NEGLIGIBLE}
+
+
+def _rivals(columns, events, rest):
+    """The columns most like those of the events, the rest of the support left out."""
+    likeness = columns.correlation(events).max(axis=0)
+    likeness[list(rest)] = 0
+    order = np.argsort(-likeness)[:_MOST_RIVALS]
+    return order[likeness[order] > RIVAL]
