@@ -16,7 +16,7 @@ from torch.nn.functional import conv1d, pad, scaled_dot_product_attention
 from torch.nn.utils import skip_init
 
 from wavefield.checks import positive, positive_int
-from wavefield_torch.models.call_convention import like_rnn
+from wavefield_torch.models.call_convention import RecurrentModule
 
 _BLOCK = 16  # fewest queries that share their keys in windowed attention: below, calls cost more than what they compute
 
@@ -207,7 +207,7 @@ class AttentionEnd(nn.Module):
 ENDS = {"linear": LinearEnd, "attention": AttentionEnd, "mlp": MLPEnd}
 
 
-class TravellingMemory(nn.Module):
+class TravellingMemory(RecurrentModule):
     """Recurrent network whose lines carry the past and whose driven end computes the next state from it.
 
         h_i(t+1) = h_{i+1}(t),  i < s;      h_s(t+1) = f(h_s(t), …, h_1(t)) + V x(t)
@@ -307,22 +307,6 @@ class TravellingMemory(nn.Module):
         self.shifts = torch.equal(kernel, _kernel(None, self.channels))  # exactly: histories are windows of states
         self.register_buffer("travel", kernel.to(dtype or torch.get_default_dtype()), persistent=False)
         self.to(device=device, dtype=dtype)
-
-    @property
-    def output_size(self) -> int:
-        """Units of the state, dimension · length."""
-        return self.channels * self.hidden_size
-
-    def forward(self, input, h0=None, *, return_sequence: bool = True):
-        return like_rnn(
-            self._run,
-            input,
-            h0,
-            input_size=self.input_size,
-            output_size=self.output_size,
-            batch_first=self.batch_first,
-            return_sequence=return_sequence,
-        )
 
     def parallel(self, states: Tensor, input: Tensor | None = None, h0: Tensor | None = None) -> Tensor:
         """Return what the driven end computes at every step of known states, all steps at once (teacher forcing).
