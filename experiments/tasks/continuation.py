@@ -40,8 +40,7 @@ class ContinuationProblem:
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
         self.inputs = self.outputs = continuation(settings.system).system.dimension
         self.stage = 0
-        generator = generator_for(seed, VALIDATION)
-        self.validation = self._draw(settings.held_out, TEST_HORIZON, generator)
+        self.validation = self._draw(settings.held_out, TEST_HORIZON, generator_for(seed, VALIDATION))
 
     def batch(self, step: int):
         """The input, and with the batch the states to which a driven end is held: the true ones, disturbed."""

@@ -18,7 +18,7 @@ from torch.nn.utils import skip_init
 from wavefield.checks import positive, positive_int
 from wavefield_torch.models.call_convention import RecurrentModule
 
-_BLOCK = 16  # fewest queries that share their keys in windowed attention: below, calls cost more than what they compute
+_BLOCK = 16  # queries that share their keys in windowed attention over short lines
 
 
 class LinearEnd(nn.Module):
@@ -174,7 +174,8 @@ class AttentionEnd(nn.Module):
         once per state, not once per window.
         """
         s, steps = self.length, states.shape[1] - self.length + 1
-        block = min(steps, max(s, _BLOCK))
+        most = max(_BLOCK, s // 4)  # of queries, which between them see most + s − 1 keys where s would do
+        block = math.ceil(steps / math.ceil(steps / most))  # blocks of one size with little padding
         states = pad(states, (0, 0, 0, -steps % block))  # whole blocks; what is computed from the padding is cut off
         key, value = (
             self._by_head(layer(states)).unfold(2, block + s - 1, block).permute(0, 2, 1, 4, 3).flatten(0, 1)

@@ -65,5 +65,5 @@ def test_a_forecast_is_valid_until_its_first_large_error():
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         tasks.continuation_batch(*arguments, generator=seeded())
-    with pytest.raises(TypeError, match="generator must be a torch.Generator"):
+    with pytest.raises(TypeError, match=r"generator must be a torch\.Generator"):
         tasks.continuation_batch(3, "T1", 10, generator=None)
