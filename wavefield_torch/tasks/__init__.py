@@ -1,7 +1,7 @@
 """The tasks of the papers: one module each, generator in, tensors out."""
 
 from wavefield_torch.tasks.adding import AddingBatch, adding_batch
-from wavefield_torch.tasks.continuation import CONTINUATIONS, continuation, continuation_batch, right_share
+from wavefield_torch.tasks.continuation import continuation, continuation_batch, right_share
 from wavefield_torch.tasks.copying import CopyBatch, copy_batch, sequence_length
 from wavefield_torch.tasks.history import HistoryBatch, history_batch, history_loss, sign_accuracy
 from wavefield_torch.tasks.images import (
@@ -16,7 +16,6 @@ from wavefield_torch.tasks.images import (
 )
 
 __all__ = [
-    "CONTINUATIONS",
     "AddingBatch",
     "CopyBatch",
     "HistoryBatch",

@@ -3,13 +3,14 @@ import pytest
 import torch
 
 from wavefield_torch import tasks
+from wavefield_torch.tasks.continuation import CONTINUATIONS
 
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-@pytest.mark.parametrize("name", tasks.CONTINUATIONS)
+@pytest.mark.parametrize("name", CONTINUATIONS)
 def test_a_target_is_the_sequence_of_the_system_and_the_input_its_beginning(name):
     chosen = tasks.continuation(name)
     system = chosen.system
@@ -24,7 +25,7 @@ def test_a_target_is_the_sequence_of_the_system_and_the_input_its_beginning(name
     assert (x[: system.length] != 0).any(-1).all()  # silence in the input phase would be taken for its end
 
 
-@pytest.mark.parametrize("name", tasks.CONTINUATIONS)
+@pytest.mark.parametrize("name", CONTINUATIONS)
 def test_what_networks_see_is_bounded_and_of_unit_size(name):
     target = tasks.continuation_batch(200, name, 400, generator=seeded(1)).target
     assert target.abs().max() < 6
