@@ -187,14 +187,21 @@ class Memory:
 
     def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> SequenceModel:
         """Return the model with its first weights drawn from `generator`; the newest state is what it answers."""
-        drawn = {"generator": generator}
+        end: nn.Module
         if self.end == "attention":
-            heads = {"heads": self.heads, "head_size": self.head_size, "positions": self.positions}
-            end = AttentionEnd(inputs, self.length, hidden=self.hidden, **heads, **drawn)
+            end = AttentionEnd(
+                inputs,
+                self.length,
+                heads=self.heads,
+                head_size=self.head_size,
+                positions=self.positions,
+                hidden=self.hidden,
+                generator=generator,
+            )
         elif self.end == "mlp":
-            end = MLPEnd(inputs, self.length, hidden=self.hidden, **drawn)
+            end = MLPEnd(inputs, self.length, hidden=self.hidden, generator=generator)
         else:
-            end = LinearEnd(inputs, self.length, **drawn)
+            end = LinearEnd(inputs, self.length, generator=generator)
         net = TravellingMemory(inputs, self.length, boundary=end, entry="replace")
         net.encoder.requires_grad_(False)  # the states are those of the system, and the readout is their own
         return SequenceModel(net, net.reader(), every_step=every_step)

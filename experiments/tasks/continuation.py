@@ -58,8 +58,8 @@ class ContinuationProblem:
 
     def loss(self, model: nn.Module, x: Tensor, target: tuple[HistoryBatch, Tensor]) -> Tensor:
         batch, known = target
-        forced = isinstance(model, SequenceModel) and isinstance(model.recurrence, TravellingMemory)
-        output = model.recurrence.parallel(known) if forced else model(x)
+        net = model.recurrence if isinstance(model, SequenceModel) else None
+        output = net.parallel(known) if isinstance(net, TravellingMemory) else model(x)
         if right_share(output.detach(), batch, self.settings.system) > self.settings.threshold:
             self.stage = min(self.stage + 1, len(HORIZONS) - 1)
         return history_loss(output, batch)

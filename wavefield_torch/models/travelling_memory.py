@@ -43,6 +43,8 @@ class LinearEnd(nn.Module):
     torch.Size([3, 2])
     """
 
+    bias: nn.Parameter | None
+
     def __init__(self, dimension: int, length: int, *, bias: bool = False, generator: torch.Generator | None = None):
         super().__init__()
         d, s = positive_int(dimension, "dimension"), positive_int(length, "length")
@@ -126,6 +128,8 @@ class AttentionEnd(nn.Module):
     >>> AttentionEnd(2, 5, heads=3)(torch.zeros(4, 5, 2)).shape
     torch.Size([4, 2])
     """
+
+    position: Tensor | None
 
     def __init__(
         self,
@@ -281,6 +285,7 @@ class TravellingMemory(RecurrentModule):
     """
 
     position_order = "line"
+    travel: Tensor
 
     def __init__(
         self,
@@ -407,7 +412,7 @@ class TravellingMemory(RecurrentModule):
         return computed
 
     def extra_repr(self) -> str:
-        shown = {"entry": self.entry} if self.entry != "add" else {}
+        shown: dict[str, object] = {"entry": self.entry} if self.entry != "add" else {}
         shown |= {} if self.shifts else {"travel": f"kernel of {self.travel.shape[-1]}"}
         shown |= {"input_size": self.input_size} if self.input_size != self.channels else {}
         shown |= {"batch_first": True} if self.batch_first else {}

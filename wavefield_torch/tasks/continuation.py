@@ -142,7 +142,7 @@ def continuation_batch(
     if not isinstance(generator, torch.Generator):
         raise TypeError(f"generator must be a torch.Generator, got {type(generator).__name__}")
     system, (s, d) = chosen.system, (chosen.system.length, chosen.system.dimension)
-    seed = torch.randint(2**62, (), generator=generator, device=generator.device).item()
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
     sequence = np.empty((batch, s + horizon + chosen.settle, d))
     sequence[:, :s] = chosen.first(np.random.default_rng(seed), batch, s, d)
     for t in range(s, sequence.shape[1]):
