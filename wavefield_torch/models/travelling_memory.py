@@ -91,8 +91,9 @@ class AttentionEnd(nn.Module):
 
     for heads a = 1 … A over the slots i = 1 … s. Slots have no other mark of time than their place on the line: p_a(i)
     is a number for each slot, learned or fixed. With one head, no positions and no biases this is
-    `wavefield.history.attention`; with the hidden layer g it is the block of a transformer. As the wave carries the
-    states from which keys and values are read, it is the context, at constant memory however long the sequence.
+    `wavefield.history.attention`; with the hidden layer g it is the block of a transformer. In a wave of exact shifts
+    keys and values travel with their states: the wave is the key–value cache, at constant memory however long the
+    sequence.
 
     Parameters
     ----------
@@ -165,8 +166,15 @@ class AttentionEnd(nn.Module):
 
     def forward(self, history: Tensor) -> Tensor:
         """Return the next state (…, d) of histories (…, s, d)."""
-        query = self._by_head(self.query(history[..., -1:, :]))  # (…, A, 1, m)
-        key, value = self._by_head(self.key(history)), self._by_head(self.value(history))  # (…, A, s, m)
+        return self.answer(history[..., -1, :], *self.keys_and_values(history))
+
+    def keys_and_values(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what states (…, T, d) are found by, and what is read of them, each (…, A, T, m)."""
+        return self._by_head(self.key(states)), self._by_head(self.value(states))
+
+    def answer(self, newest: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return the next state (…, d) from the newest (…, d) and the keys and values of all slots (…, A, s, m)."""
+        query = self._by_head(self.query(newest[..., None, :]))  # (…, A, 1, m)
         places = None if self.position is None else self.position[:, None]  # (A, 1, s)
         found = scaled_dot_product_attention(query, key, value, places, scale=self.scale)
         return self._read(found).squeeze(-2)
@@ -182,8 +190,8 @@ class AttentionEnd(nn.Module):
         block = math.ceil(steps / math.ceil(steps / most))  # blocks of one size with little padding
         states = pad(states, (0, 0, 0, -steps % block))  # whole blocks; what is computed from the padding is cut off
         key, value = (
-            self._by_head(layer(states)).unfold(2, block + s - 1, block).permute(0, 2, 1, 4, 3).flatten(0, 1)
-            for layer in (self.key, self.value)
+            by_head.unfold(2, block + s - 1, block).permute(0, 2, 1, 4, 3).flatten(0, 1)
+            for by_head in self.keys_and_values(states)
         )  # (B · blocks, A, block + s − 1, m)
         query = self._by_head(self.query(states[:, s - 1 :])).unflatten(2, (-1, block)).transpose(1, 2).flatten(0, 1)
         found = scaled_dot_product_attention(query, key, value, self._band(block, query), scale=self.scale)
@@ -319,7 +327,8 @@ class TravellingMemory(RecurrentModule):
 
         Step t has as its history the field that the states before t have driven, beginning from h0. It is the same as
         stepping with the end held to `states`, and in particular gives back the states of a run of its own. With the
-        exact shift the histories are windows of the states, and attention over them is windowed causal attention.
+        exact shift the histories are windows of the states, and attention over them is windowed causal attention. With
+        another kernel of travel the fields follow each other, and f alone is computed of all at once.
 
         Parameters
         ----------
@@ -376,9 +385,20 @@ class TravellingMemory(RecurrentModule):
         if x.dtype != self.encoder.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"input must be {self.encoder.dtype} like the parameters, got {x.dtype}")
         field, fields = self._field(state, x[0]), []
+        attention = self.boundary if self.shifts and isinstance(self.boundary, AttentionEnd) else None
+        cache = attention.keys_and_values(field.transpose(1, 2)) if attention else None
         for x_t in x:
-            computed = self._checked(self.boundary(field.transpose(1, 2)))
-            field = self._moved(field, self._driven(computed, x_t))
+            if attention:
+                computed = attention.answer(field[..., -1], *cache)
+            else:
+                computed = self._checked(self.boundary(field.transpose(1, 2)))
+            driven = self._driven(computed, x_t)
+            field = self._moved(field, driven)
+            if attention:  # keys and values travel as the states do
+                cache = [
+                    torch.cat([old[..., 1:, :], new], dim=-2)
+                    for old, new in zip(cache, attention.keys_and_values(driven[:, None]), strict=True)
+                ]
             if return_sequence:
                 fields.append(field)
         return torch.stack(fields).flatten(2) if return_sequence else None, field.flatten(1)
