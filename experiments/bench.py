@@ -212,10 +212,14 @@ class _MemoryStep:
         return (computed - self.states).square().mean()
 
     def _stepping(self):
-        field, computed = self.states.new_zeros(*self.states.shape[1:], self.net.hidden_size), []
-        for known in self.states:
-            computed.append(self.net.boundary(field.transpose(1, 2)))
-            field = torch.cat([field[..., 1:], known[..., None]], dim=-1)
+        end, computed = self.net.boundary, []
+        newest = torch.zeros_like(self.states[0])
+        cache = end.keys_and_values(newest[:, None].expand(-1, self.net.hidden_size, -1))
+        for known in self.states:  # as the memory steps by itself, keys and values travelling
+            computed.append(end.answer(newest, *cache))
+            newest = known
+            entering = end.keys_and_values(known[:, None])
+            cache = [torch.cat([old[..., 1:, :], new], dim=-2) for old, new in zip(cache, entering, strict=True)]
         return torch.stack(computed)
 
     def run(self):
