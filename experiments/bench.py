@@ -6,6 +6,9 @@ equal state size, and the rate of a matrix product (SGEMM), of which the fractio
 multiplications and additions of the recurrence, 6·N·C² per sample and step, three times over for forward, data and
 weight gradient, and once more for the forward part where states are recomputed. Dense networks of more than 1000 units
 are left out unless asked for by name (--way): their weights alone make them hundreds of times as costly.
+
+The last case is a `TravellingMemory` with an attention end whose states are known. Its ways give the same numbers: one
+step after the other, as any end is stepped or with keys and values that are kept, or all steps at once.
 """
 
 from __future__ import annotations
@@ -27,7 +30,14 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from experiments.runs.folder import commit, device_name, peak_memory, write_csv
-from wavefield_torch import WaveRNN, linear_readout, wave_scan, wave_scan_cross_entropy
+from wavefield_torch import (
+    AttentionEnd,
+    TravellingMemory,
+    WaveRNN,
+    linear_readout,
+    wave_scan,
+    wave_scan_cross_entropy,
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +66,11 @@ CASES = (
     Case("adding 1000", 100, 27, 1000, 128, 2, 1),
     Case("sMNIST", 256, 16, 784, 128, 1, 10),
     Case("nsCIFAR10", 256, 16, 1000, 256, 96, 10),
+    Case("memory 64", 64, 8, 200, 16, 8, 8, every_step=True),
 )
-WAYS = ("fused", "fused, recomputed", "reference", "reference, CUDA graphs", "nn.RNN", "nn.LSTM")
+MEMORY_WAYS = ("step by step", "steps with a cache", "all steps at once")
+WAYS = ("fused", "fused, recomputed", "reference", "reference, CUDA graphs", "nn.RNN", "nn.LSTM", *MEMORY_WAYS)
+HEADS = 8  # of the attention end, each of the size of a state
 
 
 def main(options: argparse.Namespace) -> int:
@@ -86,21 +99,24 @@ def main(options: argparse.Namespace) -> int:
             write_csv(options.output, rows)  # a machine that runs out of memory at the last row keeps the others
     print("\nspeed, relative to the reference")
     for row in rows:
-        if row["speedup"] != "" and row["way"] != "reference":
+        if row["speedup"] != "" and row["way"] not in ("reference", "step by step"):
             print(f"{row['case']:17}{row['way']:19}{row['speedup']:>8.2f}")
     return 0
 
 
 def _ways(case, device):
+    if case.name.startswith("memory"):
+        return MEMORY_WAYS
     dense, graphs = case.N * case.C <= 1000, device.type == "cuda"
-    return [way for way in WAYS if (dense or not way.startswith("nn.")) and (graphs or not way.endswith("graphs"))]
+    ways = (way for way in WAYS if way not in MEMORY_WAYS)
+    return [way for way in ways if (dense or not way.startswith("nn.")) and (graphs or not way.endswith("graphs"))]
 
 
 def _measure(case, way, device, repeats):
     """Best times of forward pass, training step and matrix product in turn; the peak memory of a step on its own."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    step = _Step(case, way, device)
+    step = _step_of(case, way, device)
     step.run()
     forward, full, sgemm = [], [], []
     for _ in range(repeats):
@@ -121,6 +137,10 @@ def _measure(case, way, device, repeats):
         "speedup": "",
         "peak_mb": _memory(case, way, device),
     }
+
+
+def _step_of(case, way, device):
+    return _MemoryStep(case, way, device) if way in MEMORY_WAYS else _Step(case, way, device)
 
 
 class _Step:
@@ -167,6 +187,45 @@ class _Step:
         if self.case.classes == 1:
             return (answer.squeeze(-1) - self.target).square().mean()
         return cross_entropy(answer.flatten(0, -2), self.target.flatten())
+
+    def run(self):
+        self.optimizer.zero_grad()
+        self.forward().backward()
+        self.optimizer.step()
+
+
+class _MemoryStep:
+    """One training step of a travelling memory with an attention end, its end held to known states."""
+
+    def __init__(self, case, way, device):
+        generator = torch.Generator().manual_seed(0)
+        end = AttentionEnd(case.C, case.N, heads=HEADS, generator=generator)
+        self.way, self.net = way, TravellingMemory(case.C, case.N, boundary=end).to(device)
+        self.states = torch.randn(case.T, case.B, case.C, generator=generator).to(device)
+        self.optimizer = torch.optim.Adam(end.parameters(), lr=1e-4)
+
+    def forward(self):
+        ways = {"step by step": self._stepping, "steps with a cache": self._with_cache}
+        computed = ways[self.way]() if self.way in ways else self.net.parallel(self.states)
+        return (computed - self.states).square().mean()
+
+    def _stepping(self):
+        history, computed = self.states.new_zeros(self.states.shape[1], self.net.hidden_size, self.states.shape[2]), []
+        for known in self.states:
+            computed.append(self.net.boundary(history))
+            history = torch.cat([history[:, 1:], known[:, None]], dim=1)
+        return torch.stack(computed)
+
+    def _with_cache(self):
+        end, computed = self.net.boundary, []
+        newest = torch.zeros_like(self.states[0])
+        cache = end.keys_and_values(newest[:, None].expand(-1, self.net.hidden_size, -1))
+        for known in self.states:  # as the memory steps by itself, keys and values travelling
+            computed.append(end.answer(newest, *cache))
+            newest = known
+            entering = end.keys_and_values(known[:, None])
+            cache = [torch.cat([old[..., 1:, :], new], dim=-2) for old, new in zip(cache, entering, strict=True)]
+        return torch.stack(computed)
 
     def run(self):
         self.optimizer.zero_grad()
@@ -249,18 +308,18 @@ def _memory(case, way, device):
 def _peak_memory(case, way):
     """MB above what the process held before its first full step, a short one having loaded all code."""
     cpu = torch.device("cpu")
-    _Step(replace(case, T=4), way, cpu).run()
+    _step_of(replace(case, T=4), way, cpu).run()
     gc.collect()
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as switch:
         switch.write("5")  # Linux forgets the peak
     before = peak_memory(cpu)
-    _Step(case, way, cpu).run()
+    _step_of(case, way, cpu).run()
     return peak_memory(cpu) - before
 
 
 def _complete(rows):
     """Add the figures that need another row: the fraction of SGEMM and the speed relative to the reference."""
-    reference = {row["case"]: row["step_s"] for row in rows if row["way"] == "reference"}
+    reference = {row["case"]: row["step_s"] for row in rows if row["way"] in ("reference", "step by step")}
     for row in rows:
         row["of_sgemm"] = row["gflops"] / row["sgemm"] if row["gflops"] != "" else ""
         row["speedup"] = reference[row["case"]] / row["step_s"] if row["case"] in reference else ""

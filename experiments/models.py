@@ -17,10 +17,14 @@ from experiments.strict import STRICT
 from wavefield_torch import (
     GRU,
     LSTM,
+    AttentionEnd,
     IdentityRNN,
+    LinearEnd,
     LocallyConnectedRNN,
+    MLPEnd,
     SequenceModel,
     Tape,
+    TravellingMemory,
     WaveRNN,
     elman,
     linear_readout,
@@ -169,4 +173,38 @@ class OpenLine:
         return open_line(inputs, self.length, nonlinearity=self.nonlinearity)
 
 
-Model = Wave | Identity | Gated | Local | Buffer | Elman | OpenLine
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Memory:
+    """`TravellingMemory`: a line of `length` slots for each input, whose driven end computes the next state."""
+
+    kind: Literal["travelling-memory"]
+    length: int = Size
+    end: Literal["linear", "attention", "mlp"]
+    heads: int = Field(default=8, gt=0)
+    head_size: int = Field(default=8, gt=0)
+    positions: Literal["learned", "fixed", "none"] = "learned"
+    hidden: int = Field(default=64, ge=0)  # units of the end's hidden layer; 0, of attention: none
+
+    def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> SequenceModel:
+        """Return the model with its first weights drawn from `generator`; the newest state is what it answers."""
+        end: nn.Module
+        if self.end == "attention":
+            end = AttentionEnd(
+                inputs,
+                self.length,
+                heads=self.heads,
+                head_size=self.head_size,
+                positions=self.positions,
+                hidden=self.hidden,
+                generator=generator,
+            )
+        elif self.end == "mlp":
+            end = MLPEnd(inputs, self.length, hidden=self.hidden, generator=generator)
+        else:
+            end = LinearEnd(inputs, self.length, generator=generator)
+        net = TravellingMemory(inputs, self.length, boundary=end, entry="replace")
+        net.encoder.requires_grad_(False)  # the states are those of the system, and the readout is their own
+        return SequenceModel(net, net.reader(), every_step=every_step)
+
+
+Model = Wave | Identity | Gated | Local | Buffer | Elman | OpenLine | Memory

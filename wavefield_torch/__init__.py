@@ -9,6 +9,7 @@ from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConn
 from wavefield_torch.models.history_rnn import elman, from_theory, open_line
 from wavefield_torch.models.published import count_parameters, from_reference, to_reference
 from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
+from wavefield_torch.models.travelling_memory import AttentionEnd, LinearEnd, MLPEnd, TravellingMemory
 from wavefield_torch.models.wave_rnn import WaveRNN, WaveRNNCell
 from wavefield_torch.recurrence.cpu.memory_pool import free_memory, memory_limit
 from wavefield_torch.recurrence.readout_scan import wave_scan_cross_entropy, wave_scan_readout
@@ -19,13 +20,17 @@ from wavefield_torch.training.step import NotFiniteError, precise_logits, symbol
 __all__ = [
     "GRU",
     "LSTM",
+    "AttentionEnd",
     "CheckpointError",
     "IdentityRNN",
+    "LinearEnd",
     "LocallyConnectedRNN",
+    "MLPEnd",
     "NotFiniteError",
     "NotLinearisableError",
     "SequenceModel",
     "Tape",
+    "TravellingMemory",
     "WaveRNN",
     "WaveRNNCell",
     "__version__",

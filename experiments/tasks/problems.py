@@ -16,6 +16,7 @@ from torch.nn.functional import mse_loss
 
 from experiments.generators import FIXED, ORDER, TRAINING, VALIDATION, generator_for
 from experiments.strict import STRICT
+from experiments.tasks.continuation import Continuing
 from experiments.tasks.history import History
 from experiments.tasks.problem import Problem, Stateless
 from wavefield_torch import precise_logits, symbol_cross_entropy
@@ -281,4 +282,4 @@ class Digits:
         return ImageProblem(*sets, self.held_out, batch_size, seed, device, fixed)
 
 
-Task = Copy | Adding | Mnist | NoisyCifar | Digits | History
+Task = Copy | Adding | Mnist | NoisyCifar | Digits | History | Continuing

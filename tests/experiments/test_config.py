@@ -17,12 +17,13 @@ INPUTS = {
     "ns-cifar10": (96, 10),
     "digits": (1, 10),
     "history": (8, 8),
+    "continuation": (8, 8),
 }
 
 
 def parameters(config, **options):
     inputs, outputs = INPUTS[config.task.kind]
-    every_step = config.task.kind in ("copy", "history")
+    every_step = config.task.kind in ("copy", "history", "continuation")
     model = config.model.build(inputs, outputs, every_step=every_step, generator=torch.Generator().manual_seed(0))
     return count_parameters(model, **options)
 

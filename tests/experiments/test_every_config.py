@@ -15,6 +15,7 @@ TINY = {
     "ns-cifar10": ["held_out=4"],
     "digits": ["held_out=1430"],
     "history": ["held_out=3"],
+    "continuation": ["held_out=3"],
 }
 
 
@@ -44,6 +45,10 @@ VARIANTS = [
     ("copy-wrnn", "start=uniform", "encoder=gaussian"),
     ("copy-irnn", "start=shift", "encoder=sparse"),
     ("history-line", "nonlinearity=identity"),
+    ("memory-attention", "hidden=0", "positions=fixed"),
+    ("memory-attention", "system=modular"),
+    ("memory-mlp", "system=mackey-glass", "noise=0.1"),
+    ("memory-elman", "system=henon"),
 ]
 
 

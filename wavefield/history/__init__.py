@@ -18,7 +18,7 @@ References
 Karuvally, Sejnowski and Siegelmann, "Hidden traveling waves bind working memory variables in recurrent neural
 networks", ICML 2024 (PMLR 235), arXiv 2402.10163.
 
-Begin with `system`; `maps` are the named systems, `run` moves any of them along its lines.
+Begin with `system`; `maps` and `nonlinear` are the named systems, `run` moves any of them along its lines.
 """
 
 from wavefield.history.maps import (
@@ -30,6 +30,7 @@ from wavefield.history.maps import (
     signed_permutation,
     task,
 )
+from wavefield.history.nonlinear import delayed_logistic, generalised_henon, mackey_glass, modular
 from wavefield.history.run import RNNWeights, rnn_weights, simulate
 from wavefield.history.system import HistorySystem, to_channel_major, to_slot_major
 
@@ -37,8 +38,12 @@ __all__ = [
     "HistorySystem",
     "RNNWeights",
     "attention",
+    "delayed_logistic",
     "fibonacci",
+    "generalised_henon",
     "linear",
+    "mackey_glass",
+    "modular",
     "random_linear",
     "repeat_copy",
     "rnn_weights",

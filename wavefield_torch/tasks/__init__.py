@@ -1,6 +1,7 @@
 """The tasks of the papers: one module each, generator in, tensors out."""
 
 from wavefield_torch.tasks.adding import AddingBatch, adding_batch
+from wavefield_torch.tasks.continuation import continuation, continuation_batch, right_share
 from wavefield_torch.tasks.copying import CopyBatch, copy_batch, sequence_length
 from wavefield_torch.tasks.history import HistoryBatch, history_batch, history_loss, sign_accuracy
 from wavefield_torch.tasks.images import (
@@ -21,6 +22,8 @@ __all__ = [
     "ImageSequences",
     "adding_batch",
     "cifar_noise",
+    "continuation",
+    "continuation_batch",
     "copy_batch",
     "data_folder",
     "history_batch",
@@ -28,6 +31,7 @@ __all__ = [
     "mnist",
     "ns_cifar10",
     "pixel_permutation",
+    "right_share",
     "sequence_length",
     "sign_accuracy",
     "small_digits",

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+
+from wavefield_torch import tasks
+from wavefield_torch.tasks.continuation import CONTINUATIONS
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", CONTINUATIONS)
+def test_a_target_is_the_sequence_of_the_system_and_the_input_its_beginning(name):
+    chosen = tasks.continuation(name)
+    system = chosen.system
+    x, target, scored = tasks.continuation_batch(5, name, 30, generator=seeded(), dtype=torch.double)
+    assert x.shape == target.shape == (system.length + 30, 5, system.dimension)
+    assert torch.equal(x[: system.length], target[: system.length])
+    assert not x[scored].any()
+    assert scored.tolist() == [t >= system.length for t in range(len(x))]
+    states = (target * chosen.spread + chosen.centre).transpose(0, 1).numpy()
+    for t in range(system.length, len(x)):
+        np.testing.assert_allclose(system.next(states[:, t - system.length : t]), states[:, t], atol=1e-12)
+    assert (x[: system.length] != 0).any(-1).all()  # silence in the input phase would be taken for its end
+
+
+@pytest.mark.parametrize("name", CONTINUATIONS)
+def test_what_networks_see_is_bounded_and_of_unit_size(name):
+    target = tasks.continuation_batch(200, name, 400, generator=seeded(1)).target
+    assert target.abs().max() < 6
+    if tasks.continuation(name).code == "real":
+        assert abs(float(target.mean())) < 0.05
+        assert float(target.std()) == pytest.approx(1, abs=0.12)
+
+
+def test_sequences_are_fresh_and_follow_from_the_seed():
+    one, again, other = (tasks.continuation_batch(4, "henon", 9, generator=seeded(seed)).x for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize(("name", "chance"), [("parity", 0.5), ("modular", 0.2)])
+def test_an_answer_without_knowledge_is_right_by_chance(name, chance):
+    batch = tasks.continuation_batch(400, name, 50, generator=seeded())
+    guess = torch.randn(batch.target.shape, generator=seeded(1))
+    assert tasks.right_share(guess, batch, name).item() == pytest.approx(chance, abs=0.02)
+    assert tasks.right_share(batch.target, batch, name).item() == 1.0
+
+
+def test_a_forecast_is_valid_until_its_first_large_error():
+    batch = tasks.continuation_batch(2, "logistic", 10, generator=seeded())
+    s = tasks.continuation("logistic").system.length
+    output = batch.target.clone()
+    output[s + 4, 0] += 0.41  # right again afterwards, but the forecast was over
+    output[s + 7, 1] += 0.39
+    assert tasks.right_share(output, batch, "logistic").item() == pytest.approx((0.4 + 1.0) / 2)
+    output[s, 1] = torch.nan
+    assert tasks.right_share(output, batch, "logistic").item() == pytest.approx(0.4 / 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((3, "T5", 10), "name must be one of T1"), ((0, "T1", 10), "batch"), ((3, "T1", 0), "horizon")],
+)
+def test_bad_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tasks.continuation_batch(*arguments, generator=seeded())
+    with pytest.raises(TypeError, match=r"generator must be a torch\.Generator"):
+        tasks.continuation_batch(3, "T1", 10, generator=None)
