@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -56,6 +57,11 @@ class Block:
     def count(self) -> int:
         """Number of classes, or of columns where they are not written out."""
         return self.design.shape[1] if self.columns is None else self.columns.count
+
+    @cached_property
+    def ways(self) -> np.ndarray:
+        """Number of inputs and onsets of each class."""
+        return np.ones(self.count) if self.columns is None else np.array([float(m.size) for m in self.members])
 
     def rows(self, inputs, classes, amplitude, error, confidence, group) -> Events:
         """Return the rows of the classes found, one for each member, the probability shared among the members.

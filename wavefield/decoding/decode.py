@@ -171,7 +171,7 @@ def _scaled(reader, noise, now, before):
         return reader.read(now, before, noise)
     unit = 2.0 ** np.floor(np.log2(largest))
     events = reader.read(now / unit, None if before is None else before / unit, None if noise is None else noise / unit)
-    facts = events.facts | {name: events.facts[name] * unit for name in ("noise", "residual")}
+    facts = events.facts | {name: events.facts[name] * unit for name in ("noise", "noise_error", "residual")}
     return replace(events, amplitude=events.amplitude * unit, error=events.error * unit, facts=facts)
 
 
@@ -206,6 +206,7 @@ def as_dataset(request: Request, trials: list[Events]) -> xr.Dataset:
         "steps": request.steps,
         "horizon": first["horizon"],
         "noise": of_every_trial("noise"),
+        "noise_error": of_every_trial("noise_error"),
         "residual": of_every_trial("residual"),
         "columns": first["columns"],
         "rank": first.get("rank", -1),

@@ -37,13 +37,13 @@ def converge(explanation: Explanation, progress, rounds: int = 5) -> tuple[Expla
     The probability of an event sums over all explanations found by moves around it and around the events correlated
     with it, those far from it held fixed.
     """
-    for _ in range(rounds):
+    for last in [False] * rounds + [True]:
         known = {frozenset(explanation.support): explanation}
         places = progress(range(len(explanation.support)), "confidence")
         confidence = [_confidence(event, explanation, known) for event in places]
         valid = (e for e in known.values() if e.without_most_negative() is None)
         best = max(valid, key=lambda e: e.score, default=explanation)
-        if best.score <= explanation.score + _LEAST_GAIN:
+        if last or best.score <= explanation.score + _LEAST_GAIN:
             break
         explanation = best
     return explanation, np.array(confidence)
@@ -172,7 +172,7 @@ def _exchanges(explanation, block):
     events = [explanation.support[k] for k in block]
     rest = frozenset(explanation.support) - set(events)
     reduced = explanation.without(block)
-    found = {rest: reduced.change + reduced.growth(0)}
+    found = {rest: reduced.none()}
     single = reduced.singles()
     found.update((rest | {int(j)}, single[j]) for j in np.flatnonzero(single > _NEGLIGIBLE))
     rivals = _rivals(explanation.posterior.columns, events, rest)
