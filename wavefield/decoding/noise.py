@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_ndtr
 
-RATE_PRIOR = (0.5, 12.0)  # Beta prior of the rate of events
+RATE_PRIOR = (0.5, 16.0)  # Beta prior of the rate of events
 _WIDTHS = (0.2, 0.5)  # laws N(a, (width·a)²) of the amplitude
 _MISFIT = 0.02  # prior probability that amplitudes are negative although they are said not to be
 _GRID = (10, 14)  # nodes of π and of a
@@ -85,11 +85,12 @@ class _Nodes:
 
 def _laws(positive):
     """Laws of the amplitude and their prior probabilities, each a function (y, w, a, σ) → log p(y | event)."""
-    one_sided = [(_one_sided(width), 1 / 3) for width in _WIDTHS] + [(_half_normal, 1 / 3)]
+    narrow, wide = (_one_sided(width) for width in _WIDTHS)
     if positive:
-        return [(law, (1 - _MISFIT) * p) for law, p in one_sided] + [(_normal, _MISFIT)]
-    either_sign = [half for law, p in one_sided[:2] for half in ((law, p / 2), (_mirrored(law), p / 2))]
-    return [(law, p / 2) for law, p in either_sign] + [(_two_sided, 0.35), (_normal, 0.3)]
+        kept = 1 - _MISFIT
+        return [(narrow, 0.45 * kept), (wide, 0.4 * kept), (_half_normal, 0.15 * kept), (_normal, _MISFIT)]
+    one_sided = [(law, 0.1) for law in (narrow, _mirrored(narrow), wide, _mirrored(wide))]
+    return [*one_sided, (_two_sided, 0.45), (_normal, 0.15)]
 
 
 def _posterior(cells: Cells, noises, laws, grid) -> _Nodes:

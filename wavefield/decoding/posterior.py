@@ -20,6 +20,7 @@ The Schur complements of A give the change of this under every removal, addition
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import betaln
@@ -118,6 +119,13 @@ class Explanation:
         logdet = np.linalg.slogdet(self.inverse)[1] + s * np.log(p.ridge)
         self.score = self.evidence + 0.5 * logdet + p.log_ways[support].sum() + p.size_prior(s)
         self.moves = {}  # supports one move away, as the search finds them
+
+    @cached_property
+    def correlation(self) -> np.ndarray:
+        """Correlation (s, s) of the events: directly, or as far as some column is correlated with both."""
+        columns = self.posterior.columns.correlation(self.support)  # (s, n)
+        shared = [np.minimum(columns, of_one).max(axis=1) for of_one in columns]
+        return np.maximum(np.array(shared).reshape(-1, len(self.support)), columns[:, self.support])
 
     @property
     def errors(self) -> np.ndarray:

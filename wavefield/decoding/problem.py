@@ -82,10 +82,11 @@ class Problem:
         total = self.block.ways.sum()
         return Posterior(self.columns, self.snapshot, prior, ways=ways, candidates=total, beside=beside)
 
-    def improve(self, prior, beside):
-        """Climb to the best support, and fit its amplitudes."""
+    def improve(self, prior, beside, anew=False):
+        """Climb to the best support from the present one, or also `anew` from none, and fit its amplitudes."""
+        starts = [self.support, []] if anew and self.support else [self.support]
         if self.columns.count and (self.support or np.linalg.norm(self.snapshot) > 3 * prior.noise):
-            self._fit(climb(self._posterior(prior, beside), self.support), prior)
+            self._fit(climb(self._posterior(prior, beside), starts), prior)
 
     def _fit(self, explanation, prior):
         self.support = [int(j) for j in explanation.support]

@@ -20,15 +20,10 @@ _MOST_CORRELATED = 3  # so many besides the event itself at most
 _MOST_RIVALS = 40  # columns of which pairs are tried in the place of correlated events
 
 
-def climb(posterior: Posterior, support, most_moves: int = 200) -> Explanation:
-    """Improve a support by its best moves until none is left."""
-    explanation = Explanation(posterior, support)
-    for _ in range(most_moves):
-        better = _improved(explanation)
-        if better is None:
-            break
-        explanation = better
-    return explanation
+def climb(posterior: Posterior, starts: list, most_moves: int = 200) -> Explanation:
+    """Improve the supports `starts` by single moves, then the best that comes of them by all moves."""
+    ends = [_climbed(Explanation(posterior, start), [_single_proposals], most_moves) for start in starts]
+    return _climbed(max(ends, key=lambda e: e.score), [_single_proposals, _double_proposals], most_moves)
 
 
 def converge(explanation: Explanation, progress, rounds: int = 5) -> tuple[Explanation, np.ndarray]:
@@ -50,21 +45,32 @@ def converge(explanation: Explanation, progress, rounds: int = 5) -> tuple[Expla
 
 
 def correlated(explanation: Explanation, event: int) -> list:
-    """Places in the support of an event and of the few that are most correlated with it."""
-    columns, support = explanation.posterior.columns, explanation.support
-    correlation = columns.correlation([support[event]])[0, support]
-    correlation[event] = np.inf
-    order = np.argsort(-correlation)[: 1 + _MOST_CORRELATED]
-    return [int(k) for k in order if correlation[k] > _CORRELATED]
+    """Places in the support of an event and of the few that are most correlated with it.
+
+    Two events that both are correlated with some other column count as correlated: it may stand for either.
+    """
+    strength = explanation.correlation[event].copy()
+    strength[event] = np.inf
+    order = np.argsort(-strength, kind="stable")[: 1 + _MOST_CORRELATED]
+    return [int(k) for k in order if strength[k] > _CORRELATED]
 
 
 # ---- to the best explanation --------------------------------------------------------------------------------------
 
 
-def _improved(explanation):
+def _climbed(explanation, proposals, most_moves):
+    for _ in range(most_moves):
+        better = _improved(explanation, proposals)
+        if better is None:
+            break
+        explanation = better
+    return explanation
+
+
+def _improved(explanation, proposals):
     """Return a better explanation, None if no move leads to one."""
-    for proposals in (_single_proposals, _double_proposals):
-        for support in proposals(explanation):
+    for of in proposals:
+        for support in of(explanation):
             better = Explanation(explanation.posterior, support)
             if better.score > explanation.score + _LEAST_GAIN:
                 return better

@@ -73,7 +73,7 @@ class SparseReader:
         for _ in range(_ROUNDS):
             prior = state.prior()
             for problem in problems:
-                problem.improve(prior, state.beside_of(problem))
+                problem.improve(prior, state.beside_of(problem), anew=before is None)
             if before == (before := [p.support for p in problems]):
                 break
         prior = state.prior()
