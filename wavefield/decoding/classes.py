@@ -9,6 +9,7 @@ import numpy as np
 
 from wavefield.decoding.columns import Columns
 from wavefield.decoding.events import Events
+from wavefield.decoding.spectral import SpectralDesign
 from wavefield.operators.design import Design
 
 LARGEST_MATRIX = 2**25  # entries of a matrix that is still written out, 256 MiB
@@ -97,10 +98,11 @@ class Block:
 
 
 def prepare(
-    design: Design, elapsed: int, *, signed: bool, largest_matrix: int = LARGEST_MATRIX
+    design: Design, size: int, elapsed: int, *, signed: bool, largest_matrix: int = LARGEST_MATRIX
 ) -> list[tuple[Block, np.ndarray, np.ndarray]]:
     """Return the blocks of a design: [(block, rows of the snapshot, inputs), …]; equal blocks are one object.
 
+    `size` is the number of positions.
     `elapsed` steps have passed since the field was at rest, which may be more than the design looks back. A matrix of
     more than `largest_matrix` entries is not written out.
     """
@@ -108,12 +110,14 @@ def prepare(
     for part, rows, inputs in design.parts():
         key = part.fingerprint()
         if key not in known:
-            known[key] = _surveyed(part, elapsed, signed, largest_matrix)
+            known[key] = _surveyed(part, size, elapsed, signed, largest_matrix)
         blocks.append((known[key], rows, inputs))
     return blocks
 
 
-def _surveyed(part, steps, signed, largest_matrix):
+def _surveyed(part, size, steps, signed, largest_matrix):
+    if part.shape[0] * part.shape[1] > largest_matrix:
+        part = SpectralDesign.of(part, size) or part
     ages, period, first, faded = _reach(part)
     part = replace(part, steps=ages)
     if part.shape[0] * part.shape[1] > largest_matrix:
@@ -149,7 +153,7 @@ def _reach(part):
 
 
 def _proportional(start, state):
-    factor = np.vdot(start, state) / np.vdot(start, start)
+    factor = (np.vdot(start, state) / np.vdot(start, start)).real
     return factor > 0 and np.abs(state - factor * start).max() <= 1e-11 * np.abs(state).max()
 
 

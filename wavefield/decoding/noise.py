@@ -27,6 +27,7 @@ _GRID = (10, 14)  # nodes of π and of a
 _COARSE = (5, 6)  # the same, for a first estimate of σ
 _FAINT = 2.0  # least scale of amplitudes that is considered, in standard deviations of the noise
 _NEGLIGIBLE = -7.0  # nodes e⁻⁷ as probable as the best are left out
+_MOST_NUMBERS = 2**21  # in one array, 16 MiB
 _BINS = 15  # values are collected in bins of a width of 1/15 of them
 UNDETERMINED = "the noise cannot be distinguished from events in this field; give `noise`"
 _FREE = 0.5  # standard deviation of log σ from which noise counts as undetermined
@@ -56,7 +57,7 @@ def judge(cells: Cells, noise: float | None, positive: bool) -> Judgement:
     laws = _laws(positive)
     if noise is not None:
         nodes = _posterior(cells, np.array([noise]), laws, _GRID)
-        return Judgement(_events(cells, nodes), noise, 0.0)
+        return Judgement(_events(cells, nodes, laws), noise, 0.0)
     rms = np.sqrt(np.mean(np.concatenate([cells.values, cells.beside]) ** 2))
     span = np.linspace(-8, 0.3, 15)  # of log σ, about that of the rms, then ever closer about its mean
     mean, spread = _noise_of(_posterior(cells, rms * np.exp(span), laws, _COARSE))
@@ -66,7 +67,7 @@ def judge(cells: Cells, noise: float | None, positive: bool) -> Judgement:
     nodes = _posterior(cells, np.exp(mean + span), laws, _GRID)
     mean, spread = _noise_of(nodes)
     level = float(np.exp(mean))
-    return Judgement(_events(cells, nodes), level, level * spread if spread < _FREE else float("inf"))
+    return Judgement(_events(cells, nodes, laws), level, level * spread if spread < _FREE else float("inf"))
 
 
 # ---- the posterior of θ on a grid ---------------------------------------------------------------------------------
@@ -77,7 +78,7 @@ class _Nodes:
     """Nodes (σ, law, a) of the grid, and the posterior probability of each with each π, (nodes, rates)."""
 
     noise: np.ndarray
-    law: list
+    law: np.ndarray  # its number
     scale: np.ndarray
     rate: np.ndarray
     probability: np.ndarray
@@ -98,7 +99,7 @@ def _posterior(cells: Cells, noises, laws, grid) -> _Nodes:
     rates, scales = grid
     y, w, ways, count = _binned(cells)
     rate, prior = _rate_nodes(rates, cells.values.size)
-    odds = np.expm1(-np.log1p(-rate)[:, None, None] * ways)  # of an event in a bin, (rates, 1, bins)
+    odds = np.expm1(-np.log1p(-rate)[:, None] * ways)  # of an event in a bin, (rates, bins)
     empty = np.log1p(-rate) * (ways @ count)
     energy = np.sum(cells.values**2) + np.sum(cells.beside**2)
     size = cells.values.size + cells.beside.size
@@ -107,17 +108,20 @@ def _posterior(cells: Cells, noises, laws, grid) -> _Nodes:
     low = np.log(np.minimum(_FAINT * noises / typical, 0.7 * largest))
     scale = np.exp(low[:, None] + (np.log(1.2 * largest) - low)[:, None] * np.linspace(0, 1, scales))
     log_p = np.empty((noises.size, len(laws), scales, rates))
-    for k, noise in enumerate(noises):
+    at_once = max(1, _MOST_NUMBERS // (scales * rates * y.size))
+    for k in range(0, noises.size, at_once):
+        part = slice(k, k + at_once)
+        noise, a = noises[part, None, None], scale[part, :, None]
         background = -0.5 * (y / noise) ** 2 - np.log(noise)
         for l, (law, weight) in enumerate(laws):
-            ratio = law(y, w, scale[k][:, None], noise) - background  # log r, (scales, bins)
+            ratio = law(y, w, a, noise) - background  # log r, (σ, scales, bins)
             beyond = np.maximum(ratio - 600, 0)  # where r would overflow, log(1 + odds·r) is log r as well
-            events = np.log1p(odds * np.exp(ratio - beyond)) @ count + beyond @ count  # (rates, scales)
-            log_p[k, l] = silent[k] + np.log(weight) + (events + (empty + prior)[:, None]).T
+            events = np.log1p(odds * np.exp(ratio - beyond)[:, :, None]) @ count + (beyond @ count)[:, :, None]
+            log_p[part, l] = silent[part, None, None] + events + (np.log(weight) + empty + prior)
     log_p -= log_p.max()
     k, l, s = np.nonzero(log_p.max(axis=3) > _NEGLIGIBLE)
     probability = np.exp(log_p[k, l, s])
-    return _Nodes(noises[k], [laws[i][0] for i in l], scale[k, s], rate, probability / probability.sum())
+    return _Nodes(noises[k], l, scale[k, s], rate, probability / probability.sum())
 
 
 def _rate_nodes(count, candidates):
@@ -144,15 +148,20 @@ def _noise_of(nodes: _Nodes):
     return mean, float(np.sqrt(probability @ (log_noise - mean) ** 2))
 
 
-def _events(cells: Cells, nodes: _Nodes):
+def _events(cells: Cells, nodes: _Nodes, laws):
     """Posterior probability that each cell holds an event."""
     probability = np.zeros(cells.values.size)
     large = np.flatnonzero(np.abs(cells.values) > nodes.noise.min())  # a smaller value is no sign of an event
-    y, w, ways = cells.values[large], cells.weights[large], cells.ways[large]
-    odds = np.expm1(-np.log1p(-nodes.rate)[:, None] * ways)  # (rates, cells)
-    for noise, law, scale, weight in zip(nodes.noise, nodes.law, nodes.scale, nodes.probability, strict=True):
-        ratio = law(y, w, scale, noise) + 0.5 * (y / noise) ** 2 + np.log(noise)
-        probability[large] += weight @ (1 / (1 + np.exp(-np.minimum(ratio, 600)) / odds))
+    at_once = max(1, _MOST_NUMBERS // nodes.probability.size)
+    for cell in (large[k : k + at_once] for k in range(0, large.size, at_once)):
+        y, w = cells.values[cell], cells.weights[cell]
+        odds = np.expm1(-np.log1p(-nodes.rate)[:, None] * cells.ways[cell])  # (rates, cells)
+        for l, (law, _) in enumerate(laws):
+            of_law = nodes.law == l
+            noise, a = nodes.noise[of_law, None], nodes.scale[of_law, None]
+            ratio = law(y, w, a, noise) + 0.5 * (y / noise) ** 2 + np.log(noise)  # log r, (nodes, cells)
+            likely = 1 / (1 + np.exp(-np.clip(ratio, -600, 600))[:, None] / odds)  # (nodes, rates, cells)
+            probability[cell] += np.einsum("kr,krj->j", nodes.probability[of_law], likely)
     return probability
 
 

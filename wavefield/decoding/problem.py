@@ -82,11 +82,11 @@ class Problem:
         total = self.block.ways.sum()
         return Posterior(self.columns, self.snapshot, prior, ways=ways, candidates=total, beside=beside)
 
-    def improve(self, prior, beside, anew=False):
+    def improve(self, prior, beside, *, anew, thorough):
         """Climb to the best support from the present one, or also `anew` from none, and fit its amplitudes."""
         starts = [self.support, []] if anew and self.support else [self.support]
         if self.columns.count and (self.support or np.linalg.norm(self.snapshot) > 3 * prior.noise):
-            self._fit(climb(self._posterior(prior, beside), starts), prior)
+            self._fit(climb(self._posterior(prior, beside), starts, thorough=thorough), prior)
 
     def _fit(self, explanation, prior):
         self.support = [int(j) for j in explanation.support]

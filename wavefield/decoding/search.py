@@ -20,10 +20,11 @@ _MOST_CORRELATED = 3  # so many besides the event itself at most
 _MOST_RIVALS = 40  # columns of which pairs are tried in the place of correlated events
 
 
-def climb(posterior: Posterior, starts: list, most_moves: int = 200) -> Explanation:
-    """Improve the supports `starts` by single moves, then the best that comes of them by all moves."""
+def climb(posterior: Posterior, starts: list, *, thorough=True, most_moves: int = 200) -> Explanation:
+    """Improve the supports `starts` by moves of one event, and if `thorough` what is best then by those of two."""
     ends = [_climbed(Explanation(posterior, start), [_single_proposals], most_moves) for start in starts]
-    return _climbed(max(ends, key=lambda e: e.score), [_single_proposals, _double_proposals], most_moves)
+    best = max(ends, key=lambda e: e.score)
+    return _climbed(best, [_single_proposals, _double_proposals], most_moves) if thorough else best
 
 
 def converge(explanation: Explanation, progress, rounds: int = 5) -> tuple[Explanation, np.ndarray]:

@@ -24,7 +24,7 @@ from wavefield.decoding.posterior import Beside, Prior
 from wavefield.decoding.problem import Problem
 from wavefield.decoding.request import Request
 
-_ROUNDS = 6  # of supports for given noise and amplitudes, and the other way round
+_ROUNDS = 8  # of supports for given noise and amplitudes, and the other way round
 _FEWEST_FREE = 5  # values beyond the number of events from which noise is estimated
 _UNDETERMINED_CONFIDENCE = 0.5  # most that is claimed where the noise is undetermined
 FLOOR = 1e-6  # noise taken for granted, relative to the snapshot: below it sums lose the digits that decide
@@ -69,13 +69,15 @@ class SparseReader:
         state = _State(problems, beside, given, FLOOR * scale, self.positive)
         for problem in self.progress(problems, "first guess"):
             problem.start(given, state.least, self.largest_matrix, self.most_columns)
-        before = None
+        before, thorough = None, False
         for _ in range(_ROUNDS):
             prior = state.prior()
             for problem in problems:
-                problem.improve(prior, state.beside_of(problem), anew=before is None)
-            if before == (before := [p.support for p in problems]):
+                problem.improve(prior, state.beside_of(problem), anew=before is None, thorough=thorough)
+            same, before = before == [p.support for p in problems], [p.support for p in problems]
+            if same and thorough:
                 break
+            thorough |= same  # moves of two events take long: they come in when those of one lead no further
         prior = state.prior()
         tables = [problem.events(prior, state.beside_of(problem), self.progress) for problem in problems]
         noise, error = state.noise_and_error()
