@@ -6,7 +6,7 @@ import numpy as np
 from scipy.linalg import qr
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from scipy.special import betaln
+from scipy.special import betaln, gammaln
 
 from wavefield.decoding.classes import Block
 from wavefield.decoding.columns import Columns
@@ -50,19 +50,26 @@ class Problem:
     def _leading(self, x, noise, least):
         """Those of the amplitudes x that are worth keeping, the largest contributions first.
 
-        It is compared how much of the snapshot so many of them explain and how probable so many are; where the noise
-        is not given, half as many as there are values at most.
+        How many, k, is decided by how probable the snapshot is with the amplitudes, and the noise if it is not given,
+        integrated out, every event leaving a trace of about the norm |y|/√k.
         """
         order = np.flatnonzero(np.abs(x) > _SMALL * np.abs(x).max(initial=0))
         order = order[np.argsort(-np.abs(x[order]) * np.sqrt(self.columns.squares[order]), kind="stable")]
-        order = order[: self.rows - 1 if noise is not None else self.rows // 2]
+        order = order[: self.rows - 1]
         basis = qr(self.columns.matrix[:, order], mode="economic")[0]
-        explained = np.cumsum(np.append(0.0, (basis.T @ self.snapshot) ** 2))
-        left = np.maximum((self.snapshot**2).sum() - explained, 0) + self.rows * least**2
-        evidence = -0.5 * self.rows * np.log(left) if noise is None else -left / (2 * max(noise, least) ** 2)
+        power = (self.snapshot**2).sum()
         size = np.arange(order.size + 1)
+        left = power - np.cumsum(np.append(0.0, (basis.T @ self.snapshot) ** 2))
+        left = np.maximum(left, 0) + (self.rows - size) * least**2
+        if noise is None:
+            free = (self.rows - size) / 2
+            evidence = gammaln(free) - free * np.log(left / 2)
+        else:
+            variance = max(noise, least) ** 2
+            evidence = 0.5 * size * np.log(variance) - left / (2 * variance)
+        evidence -= 0.5 * size * np.log(power / np.maximum(size, 1))
         prior = betaln(size + RATE_PRIOR[0], np.maximum(self.block.ways.sum() - size, 0) + RATE_PRIOR[1])
-        return order[: np.argmax(evidence + prior - 0.5 * size * np.log(self.rows))]
+        return order[: np.argmax(evidence + prior)]
 
     def largest_amplitude(self):
         """The largest amplitude that a single event could have."""

@@ -19,12 +19,14 @@ from wavefield.decoding.classes import LARGEST_MATRIX
 from wavefield.decoding.events import Events, joined
 from wavefield.decoding.first_guess import ALL_COLUMNS
 from wavefield.decoding.inverse import InverseProblem, flattened
+from wavefield.decoding.misfit import SIGNIFICANT, portmanteau
 from wavefield.decoding.noise import UNDETERMINED
 from wavefield.decoding.posterior import Beside, Prior
 from wavefield.decoding.problem import Problem
 from wavefield.decoding.request import Request
 
 _ROUNDS = 8  # of supports for given noise and amplitudes, and the other way round
+_ROUNDED = 10  # a residual of less than ten times the least noise is one of rounding
 _FEWEST_FREE = 5  # values beyond the number of events from which noise is estimated
 _UNDETERMINED_CONFIDENCE = 0.5  # most that is claimed where the noise is undetermined
 FLOOR = 1e-6  # noise taken for granted, relative to the snapshot: below it sums lose the digits that decide
@@ -41,6 +43,7 @@ class SparseReader:
 
     problem: InverseProblem
     positive: bool
+    size: int  # N
     progress: Callable = unshown  # wraps what may take long: progress(items, text)
     largest_matrix: int = LARGEST_MATRIX  # entries up to which a matrix is written out
     most_columns: int = ALL_COLUMNS  # number up to which all enter the first guess at once
@@ -49,7 +52,7 @@ class SparseReader:
     def of(cls, request: Request, progress=unshown, *, largest_matrix=LARGEST_MATRIX, most_columns=ALL_COLUMNS):
         """Work out the design of a request."""
         problem = InverseProblem.of(request, signed=not request.nonnegative, largest_matrix=largest_matrix)
-        return cls(problem, request.nonnegative, progress, largest_matrix, most_columns)
+        return cls(problem, request.nonnegative, request.encoder.shape[1], progress, largest_matrix, most_columns)
 
     def read(self, now, before, noise) -> Events:
         """Return the events of one snapshot, levels (rings, N), given its noise if that is known."""
@@ -81,13 +84,14 @@ class SparseReader:
         prior = state.prior()
         tables = [problem.events(prior, state.beside_of(problem), self.progress) for problem in problems]
         noise, error = state.noise_and_error()
-        residual, strength = state.residual(), scale / state.values**0.5
-        doubts = [UNDETERMINED] if np.isinf(error) else _doubts(given, residual, state.least, strength, self.positive)
+        residual, misfit = state.residual(), state.misfit(self.size)
+        doubts = [UNDETERMINED] if np.isinf(error) else _doubts(given, residual, state.least, misfit, self.positive)
         if np.isinf(error):
             tables = [replace(t, confidence=np.minimum(t.confidence, _UNDETERMINED_CONFIDENCE)) for t in tables]
         if any(problem.cut for problem in problems):
             doubts.append("too many onsets leave like traces to weigh them all: `confidence` is an upper bound")
-        return joined(tables, {"noise": noise, "noise_error": error, "residual": residual}, doubts)
+        facts = {"noise": noise, "noise_error": error, "residual": residual, "misfit": misfit}
+        return joined(tables, facts, doubts)
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,20 @@ class _State:
         unexplained = sum((p.residual() ** 2).sum() for p in self.problems) + (self.beside**2).sum()
         return float(np.sqrt(unexplained / (self.values if free is None else free)))
 
+    def misfit(self, size) -> float:
+        """Return p of the residual as white noise on levels of so many positions; NaN where it is but rounding."""
+        if self.residual() < _ROUNDED * self.least:
+            return float("nan")
+        return portmanteau(np.concatenate([p.residual().reshape(-1, size) for p in self.problems]))
+
     def noise_and_error(self) -> tuple[float, float]:
         """The noise and its standard deviation, infinite where events leave too few values to estimate it from."""
         if self.given is not None:
             return float(self.given), 0.0
         free = self.values - sum(len(p.support) for p in self.problems)
         noise = self.residual(max(free, 1))
-        return noise, noise / (2 * free) ** 0.5 if free >= max(_FEWEST_FREE, self.values / 4) else float("inf")
+        enough = free >= max(_FEWEST_FREE, self.values / 4) or (free > 0 and noise < _ROUNDED * self.least)
+        return noise, noise / (2 * free) ** 0.5 if enough else float("inf")
 
     def beside_of(self, problem) -> Beside | None:
         """What the noise of a block is judged by besides its own values; None where it is given."""
@@ -140,13 +151,13 @@ class _State:
         return Prior(noise, mean, float(spread), self.positive)
 
 
-def _doubts(given, residual, least, strength, positive):
+def _doubts(given, residual, least, misfit, positive):
     """Warnings where the snapshot is not explained as it should be."""
     check = "is it this operator, encoder and number of steps" + (
         ", and is no amplitude negative?" if positive else "?"
     )
     if given is not None and residual > 1.5 * max(given, least):
         return [f"what is left unexplained is {residual:.2g}, the noise given {given:.2g}: {check}"]
-    if given is None and residual > 0.5 * strength:
-        return [f"what is left unexplained is {residual / strength:.0%} of the snapshot: {check}"]
+    if misfit < SIGNIFICANT:
+        return [f"what is left unexplained is not noise, its values are correlated (p = {misfit:.0e}): {check}"]
     return []
