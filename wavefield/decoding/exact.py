@@ -58,7 +58,7 @@ class OneWayReader:
         reached[cells[there]] = True
         unreached = flat[~reached]
         values = flat[cells]
-        probability, noise, noise_error = self._probability(cells, there, flat, unreached, noise)
+        probability, noise, noise_error, excluded = self._probability(cells, there, flat, unreached, noise)
         age, i = np.nonzero(np.ascontiguousarray(probability.T[:horizon][::-1]))  # by onset, as they are listed
         age = min(ages, horizon) - 1 - age
         cell, traces = cells[i, age], np.ones(i.size, np.int64)
@@ -71,6 +71,8 @@ class OneWayReader:
         warnings = silent_inputs(number, shifts.inputs)
         if np.isinf(noise_error):
             warnings.append(UNDETERMINED)
+        if excluded:
+            warnings.append(f"{excluded} cells hold negative amplitudes, which `nonnegative` excludes; not listed")
         return Events(
             onset=steps - 1 - age,
             input=number[i],
@@ -93,22 +95,24 @@ class OneWayReader:
         )
 
     def _probability(self, cells, there, flat, unreached, noise):
-        """Probability (E, ages) that each trace is one of an event, zero where more likely not; noise and its error."""
+        """Probability (E, ages) that each trace is one of an event, zero where more likely not; noise and its error.
+
+        Last comes the number of cells whose amplitude is negative although it may not be.
+        """
         quiet = self.precision * np.abs(flat).max()
         if noise is None and (flat.size < 8 or (np.abs(flat) <= quiet).sum() >= 2):
             noise = 0.0  # noise would leave no two cells at zero
         if noise is not None and noise <= quiet:
-            return (np.abs(flat[cells]) > quiet) & there, 0.0, 0.0
+            return (np.abs(flat[cells]) > quiet) & there, 0.0, 0.0, 0
         reached, at = np.unique(cells[there], return_inverse=True)
         weights, ways = np.zeros(reached.size), np.bincount(at)
         weights[at] = _remaining(self.shifts, np.arange(cells.shape[1]))[there]
         found = judge(Cells(flat[reached], weights, ways, unreached), noise, self.positive)
-        allowed = found.probability > 0.5
-        if self.positive:
-            allowed &= flat[reached] * weights > 0
+        likely = found.probability > 0.5
+        allowed = likely & (flat[reached] * weights > 0) if self.positive else likely
         probability = np.zeros(there.shape)
         probability[there] = np.where(allowed, found.probability, 0)[at]
-        return probability, found.noise, found.noise_error
+        return probability, found.noise, found.noise_error, int(likely.sum() - allowed.sum())
 
     def _periods(self, ring, age):
         """Steps modulo which each onset is known, 0 where it is known."""

@@ -27,6 +27,7 @@ _GRID = (10, 14)  # nodes of π and of a
 _COARSE = (5, 6)  # the same, for a first estimate of σ
 _FAINT = 2.0  # least scale of amplitudes that is considered, in standard deviations of the noise
 _NEGLIGIBLE = -7.0  # nodes e⁻⁷ as probable as the best are left out
+_ENOUGH = 8  # cells of nothing but noise from which it is first estimated
 _MOST_NUMBERS = 2**21  # in one array, 16 MiB
 _BINS = 15  # values are collected in bins of a width of 1/15 of them
 UNDETERMINED = "the noise cannot be distinguished from events in this field; give `noise`"
@@ -58,12 +59,16 @@ def judge(cells: Cells, noise: float | None, positive: bool) -> Judgement:
     if noise is not None:
         nodes = _posterior(cells, np.array([noise]), laws, _GRID)
         return Judgement(_events(cells, nodes, laws), noise, 0.0)
-    rms = np.sqrt(np.mean(np.concatenate([cells.values, cells.beside]) ** 2))
-    span = np.linspace(-8, 0.3, 15)  # of log σ, about that of the rms, then ever closer about its mean
-    mean, spread = _noise_of(_posterior(cells, rms * np.exp(span), laws, _COARSE))
-    span = max(2.5 * spread, 0.7) * np.linspace(-1, 1, 11)
+    everything = np.concatenate([cells.values, cells.beside])
+    if cells.beside.size >= _ENOUGH:
+        mean, spread = np.log(np.median(np.abs(cells.beside)) / 0.6745), 0.0
+    else:
+        span = np.linspace(-8, 0.3, 15)  # of log σ, about that of the rms
+        wide = np.exp(span) * np.sqrt(np.mean(everything**2))
+        mean, spread = _noise_of(_posterior(cells, wide, laws, _COARSE))
+    span = max(2.5 * spread, 0.7) * np.linspace(-1, 1, 11)  # then ever closer about its mean
     mean, spread = _noise_of(_posterior(cells, np.exp(mean + span), laws, _COARSE))
-    span = max(2.5 * spread, 1.8 / np.sqrt(cells.values.size + cells.beside.size)) * np.linspace(-1, 1, 7)
+    span = max(2.2 * spread, 1.6 / np.sqrt(everything.size)) * np.linspace(-1, 1, 5)
     nodes = _posterior(cells, np.exp(mean + span), laws, _GRID)
     mean, spread = _noise_of(nodes)
     level = float(np.exp(mean))
@@ -136,9 +141,13 @@ def _binned(cells: Cells):
     """Values, weights, ways and counts of cells, those of nearly the same value and weight collected in bins."""
     y, w, ways = cells.values, cells.weights, cells.ways
     near_zero = 0.5 * np.median(np.abs(y)) + 1e-300
-    key = np.stack([np.arcsinh(y / near_zero) * _BINS, np.sign(w) * np.log(np.abs(w)) * _BINS, np.sign(w), ways])
-    _, at, count = np.unique(np.round(key), axis=1, return_inverse=True, return_counts=True)
-    return *(np.bincount(at.ravel(), of) / count for of in (y, w, ways)), count.astype(float)
+    parts = [np.arcsinh(y / near_zero) * _BINS, np.log(np.abs(w)) * _BINS, np.sign(w), ways]
+    key = np.zeros(y.size, np.int64)
+    for part in parts:
+        number = np.rint(part).astype(np.int64)
+        key = key * (np.ptp(number) + 1) + number - number.min()
+    _, at, count = np.unique(key, return_inverse=True, return_counts=True)
+    return *(np.bincount(at, of) / count for of in (y, w, ways)), count.astype(float)
 
 
 def _noise_of(nodes: _Nodes):

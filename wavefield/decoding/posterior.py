@@ -25,7 +25,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import betaln
 
-from wavefield.decoding.columns import Columns
+from wavefield.decoding.columns import RIVAL, Columns
 from wavefield.decoding.noise import RATE_PRIOR
 
 
@@ -124,8 +124,8 @@ class Explanation:
     def correlation(self) -> np.ndarray:
         """Correlation (s, s) of the events: directly, or as far as some column is correlated with both."""
         columns = self.posterior.columns.correlation(self.support)  # (s, n)
-        shared = [np.minimum(columns, of_one).max(axis=1) for of_one in columns]
-        return np.maximum(np.array(shared).reshape(-1, len(self.support)), columns[:, self.support])
+        shared = np.array([np.minimum(columns, of_one).max(axis=1) for of_one in columns]).reshape(-1, len(columns))
+        return np.maximum(np.where(shared > RIVAL, shared, 0), columns[:, self.support])
 
     @property
     def errors(self) -> np.ndarray:

@@ -13,7 +13,7 @@ from wavefield.decoding.posterior import Explanation, Posterior
 
 _NEGLIGIBLE = -12.0  # explanations e⁻¹² as likely as the best are left out of the sums
 _SEARCHED = -4.0  # those within e⁻⁴ of the best are searched around in turn,
-_MOST_SEARCHES = 30  # so many of them at most
+_MOST_SEARCHES = 20  # so many of them at most
 _LEAST_GAIN = 1e-6  # of the log posterior, for a support to be better than another
 _CORRELATED = 0.1  # least correlation of events whose onsets are judged together,
 _MOST_CORRELATED = 3  # so many besides the event itself at most
