@@ -144,7 +144,7 @@ def _reach(part):
         if size <= _FADED * largest:
             return max(age, 1), 0, first, True
         if age == _LONGEST:
-            raise ValueError(f"steps: {part.steps} are too many to tell apart; look back over fewer with `horizon`")
+            raise ValueError(f"steps: {part.steps} are too many to distinguish; look back over fewer with `horizon`")
         if age == first:
             start = state
         elif age > first and _proportional(start, state):

@@ -190,7 +190,7 @@ def as_dataset(request: Request, trials: list[Events]) -> xr.Dataset:
         "amplitude_error": ("error", "standard deviation of the amplitude"),
         "confidence": ("confidence", "probability that input and onset are right"),
         "period": ("period", "steps modulo which the onset is known, 0 if it is known"),
-        "ambiguous": ("ambiguous", "0, or the group of rows that cannot be told apart"),
+        "ambiguous": ("ambiguous", "0, or the group of rows that cannot be distinguished"),
     }
     table = {
         name: ("event", np.concatenate([getattr(t, field) for t in trials]), {"units": "1", "long_name": text})

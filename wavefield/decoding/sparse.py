@@ -4,8 +4,10 @@
 
 Where amplitudes cannot be negative, x is first found by `scipy.optimize.nnls` on columns scaled to norm 1; where they
 may be, by least squares with a small penalty (Σ|x|)², which the same routine solves. Either spreads an event over
-onsets that leave nearly the same trace. So the support is then improved under the posterior of `posterior`, whose
-noise and amplitudes are estimated along with it from all rings together, and every event is given its probability.
+onsets that leave nearly the same trace, and takes noise for events where there are as many columns as values. So only
+as many of the largest contributions are kept as are probable, and the support is improved under the posterior of
+`posterior`, from there and from none. Noise and amplitudes are estimated along with it from all rings together, and
+every event is given its probability.
 """
 
 from __future__ import annotations
