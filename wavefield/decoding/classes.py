@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from wavefield.decoding.columns import Columns
 from wavefield.decoding.events import Events
+from wavefield.decoding.spectral import SpectralDesign
 from wavefield.operators.design import Design
 
 LARGEST_MATRIX = 2**25  # entries of a matrix that is still written out, 256 MiB
@@ -57,6 +59,11 @@ class Block:
         """Number of classes, or of columns where they are not written out."""
         return self.design.shape[1] if self.columns is None else self.columns.count
 
+    @cached_property
+    def ways(self) -> np.ndarray:
+        """Number of inputs and onsets of each class."""
+        return np.ones(self.count) if self.columns is None else np.array([float(m.size) for m in self.members])
+
     def rows(self, inputs, classes, amplitude, error, confidence, group) -> Events:
         """Return the rows of the classes found, one for each member, the probability shared among the members.
 
@@ -91,10 +98,11 @@ class Block:
 
 
 def prepare(
-    design: Design, elapsed: int, *, signed: bool, largest_matrix: int = LARGEST_MATRIX
+    design: Design, size: int, elapsed: int, *, signed: bool, largest_matrix: int = LARGEST_MATRIX
 ) -> list[tuple[Block, np.ndarray, np.ndarray]]:
     """Return the blocks of a design: [(block, rows of the snapshot, inputs), …]; equal blocks are one object.
 
+    `size` is the number of positions.
     `elapsed` steps have passed since the field was at rest, which may be more than the design looks back. A matrix of
     more than `largest_matrix` entries is not written out.
     """
@@ -102,12 +110,14 @@ def prepare(
     for part, rows, inputs in design.parts():
         key = part.fingerprint()
         if key not in known:
-            known[key] = _surveyed(part, elapsed, signed, largest_matrix)
+            known[key] = _surveyed(part, size, elapsed, signed, largest_matrix)
         blocks.append((known[key], rows, inputs))
     return blocks
 
 
-def _surveyed(part, steps, signed, largest_matrix):
+def _surveyed(part, size, steps, signed, largest_matrix):
+    if part.shape[0] * part.shape[1] > largest_matrix:
+        part = SpectralDesign.of(part, size) or part
     ages, period, first, faded = _reach(part)
     part = replace(part, steps=ages)
     if part.shape[0] * part.shape[1] > largest_matrix:
@@ -134,7 +144,7 @@ def _reach(part):
         if size <= _FADED * largest:
             return max(age, 1), 0, first, True
         if age == _LONGEST:
-            raise ValueError(f"steps: {part.steps} are too many to tell apart; look back over fewer with `horizon`")
+            raise ValueError(f"steps: {part.steps} are too many to distinguish; look back over fewer with `horizon`")
         if age == first:
             start = state
         elif age > first and _proportional(start, state):
@@ -143,7 +153,7 @@ def _reach(part):
 
 
 def _proportional(start, state):
-    factor = np.vdot(start, state) / np.vdot(start, start)
+    factor = (np.vdot(start, state) / np.vdot(start, start)).real
     return factor > 0 and np.abs(state - factor * start).max() <= 1e-11 * np.abs(state).max()
 
 

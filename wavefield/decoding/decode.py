@@ -85,8 +85,11 @@ def decode(
           collisions, events of confidence below 0.9, events that a singular design leaves mostly undetermined;
         - `trial`, where there are trials.
 
-        Attributes: `method`, `steps`, `horizon`, `noise`, `residual` (root mean square), `rank` and `columns` of the
-        design, its `conditioning` (NaN where not worked out), and `warnings`.
+        Attributes: `method`, `steps`, `horizon`; `noise` and its standard deviation `noise_error` (0 if it was given,
+        infinite if the field does not determine it, in which case confidences are low and `noise` should be given);
+        `residual` (root mean square) and `misfit`, the probability that white noise is as correlated as the residual
+        is (small for a wrong operator, NaN where not worked out); `rank` and `columns` of the design, its
+        `conditioning` (NaN where not worked out), and `warnings`.
 
     Raises
     ------
@@ -171,7 +174,7 @@ def _scaled(reader, noise, now, before):
         return reader.read(now, before, noise)
     unit = 2.0 ** np.floor(np.log2(largest))
     events = reader.read(now / unit, None if before is None else before / unit, None if noise is None else noise / unit)
-    facts = events.facts | {name: events.facts[name] * unit for name in ("noise", "residual")}
+    facts = events.facts | {name: events.facts[name] * unit for name in ("noise", "noise_error", "residual")}
     return replace(events, amplitude=events.amplitude * unit, error=events.error * unit, facts=facts)
 
 
@@ -187,7 +190,7 @@ def as_dataset(request: Request, trials: list[Events]) -> xr.Dataset:
         "amplitude_error": ("error", "standard deviation of the amplitude"),
         "confidence": ("confidence", "probability that input and onset are right"),
         "period": ("period", "steps modulo which the onset is known, 0 if it is known"),
-        "ambiguous": ("ambiguous", "0, or the group of rows that cannot be told apart"),
+        "ambiguous": ("ambiguous", "0, or the group of rows that cannot be distinguished"),
     }
     table = {
         name: ("event", np.concatenate([getattr(t, field) for t in trials]), {"units": "1", "long_name": text})
@@ -196,7 +199,7 @@ def as_dataset(request: Request, trials: list[Events]) -> xr.Dataset:
     if request.trials:
         which = np.repeat(np.arange(len(trials)), [len(t) for t in trials])
         table["trial"] = ("event", which, {"units": "1", "long_name": "number of the trial"})
-    first = trials[0].facts
+    first, nan = trials[0].facts, float("nan")
 
     def of_every_trial(name):
         return [float(t.facts[name]) for t in trials] if request.trials else float(first[name])
@@ -206,10 +209,12 @@ def as_dataset(request: Request, trials: list[Events]) -> xr.Dataset:
         "steps": request.steps,
         "horizon": first["horizon"],
         "noise": of_every_trial("noise"),
+        "noise_error": of_every_trial("noise_error"),
         "residual": of_every_trial("residual"),
+        "misfit": [t.facts.get("misfit", nan) for t in trials] if request.trials else first.get("misfit", nan),
         "columns": first["columns"],
         "rank": first.get("rank", -1),
-        "conditioning": first.get("conditioning", float("nan")),
+        "conditioning": first.get("conditioning", nan),
         "warnings": "; ".join(dict.fromkeys(text for t in trials for text in t.warnings)),
     }
     return xr.Dataset(table, attrs=attrs)

@@ -59,7 +59,9 @@ def decode_tikhonov(blocks, snapshot, noise) -> Events:
         known = np.einsum("kn,k,kn->n", vt, s**2 / (s**2 + variance / spread), vt)
         error = np.sqrt(spread * np.maximum(1 - known, 0))
         tables.append(_rows(block, inputs, x, np.maximum(error, 1e-15 * np.sqrt(spread))))
-    return joined(tables, {"noise": float(np.sqrt(variance)), "residual": float(np.sqrt(variance))}, [])
+    return joined(
+        tables, {"noise": float(np.sqrt(variance)), "noise_error": 0.0, "residual": float(np.sqrt(variance))}, []
+    )
 
 
 def _most_probable(seen, outside, unseen, noise, scale):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wavefield.decoding.events import Events, silent_inputs
-from wavefield.decoding.noise import event_probability, separable_noise
+from wavefield.decoding.noise import UNDETERMINED, Cells, judge
 from wavefield.decoding.request import Request
 from wavefield.decoding.shifts import Shifts, shifts_of, two_way_shifts_of
 
@@ -27,7 +27,7 @@ def exact_reader(request: Request) -> OneWayReader | TwoWayReader | None:
     if shifts is not None:
         if (np.abs(shifts.gain) > 1).any():
             raise ValueError(f"operator grows: its gain per step is {np.abs(shifts.gain).max():g}, above 1")
-        return OneWayReader(shifts, request.steps, request.horizon, request.precision)
+        return OneWayReader(shifts, request.steps, request.horizon, request.precision, request.nonnegative)
     shifts = two_way_shifts_of(request.operator, request.encoder) if request.both else None
     if shifts is not None:
         return TwoWayReader(shifts, request.steps, request.horizon, request.precision, request.pulse)
@@ -42,6 +42,7 @@ class OneWayReader:
     steps: int
     horizon: int
     precision: float
+    positive: bool
 
     def read(self, now: np.ndarray, before, noise: float | None) -> Events | None:
         """Return the events of a field `now` (rings, N); None if some input enters several cells."""
@@ -57,12 +58,7 @@ class OneWayReader:
         reached[cells[there]] = True
         unreached = flat[~reached]
         values = flat[cells]
-        level, warnings = _noise_level(unreached, flat[reached], quiet) if noise is None else (noise, [])
-        if level:
-            beside = unreached if noise is None else None
-            probability, noise = _probable(values, _remaining(shifts, np.arange(ages)), there, level, beside)
-        else:
-            probability, noise = (np.abs(values) > quiet) & there, 0.0
+        probability, noise, noise_error, excluded = self._probability(cells, there, flat, unreached, noise)
         age, i = np.nonzero(np.ascontiguousarray(probability.T[:horizon][::-1]))  # by onset, as they are listed
         age = min(ages, horizon) - 1 - age
         cell, traces = cells[i, age], np.ones(i.size, np.int64)
@@ -71,8 +67,12 @@ class OneWayReader:
         period = self._periods(ring[i], age)
         remaining = weight[i] if (shifts.gain == 1).all() else weight[i] * shifts.gain[ring[i]] ** age
         older = np.unique(cells[:, horizon:][probability[:, horizon:] > 0]).size
-        foreign = int((np.abs(unreached) > max(quiet, 6 * level)).sum())
-        silent = silent_inputs(number, shifts.inputs)
+        foreign = int((np.abs(unreached) > max(quiet, 6 * noise)).sum())
+        warnings = silent_inputs(number, shifts.inputs)
+        if np.isinf(noise_error):
+            warnings.append(UNDETERMINED)
+        if excluded:
+            warnings.append(f"{excluded} cells hold negative amplitudes, which `nonnegative` excludes; not listed")
         return Events(
             onset=steps - 1 - age,
             input=number[i],
@@ -84,14 +84,35 @@ class OneWayReader:
             facts={
                 "method": "exact",
                 "noise": noise,
+                "noise_error": noise_error,
                 "residual": _rms(unreached),
                 "horizon": min(ages, horizon),
                 "columns": int(there.sum()),
                 "rank": int(reached.sum()),
                 "conditioning": self._conditioning(ages, reached.sum() == there.sum()),
             },
-            warnings=silent + warnings + _remarks(older, horizon, foreign),
+            warnings=warnings + _remarks(older, horizon, foreign),
         )
+
+    def _probability(self, cells, there, flat, unreached, noise):
+        """Probability (E, ages) that each trace is one of an event, zero where more likely not; noise and its error.
+
+        Last comes the number of cells whose amplitude is negative although it may not be.
+        """
+        quiet = self.precision * np.abs(flat).max()
+        if noise is None and (flat.size < 8 or (np.abs(flat) <= quiet).sum() >= 2):
+            noise = 0.0  # noise would leave no two cells at zero
+        if noise is not None and noise <= quiet:
+            return (np.abs(flat[cells]) > quiet) & there, 0.0, 0.0, 0
+        reached, at = np.unique(cells[there], return_inverse=True)
+        weights, ways = np.zeros(reached.size), np.bincount(at)
+        weights[at] = _remaining(self.shifts, np.arange(cells.shape[1]))[there]
+        found = judge(Cells(flat[reached], weights, ways, unreached), noise, self.positive)
+        likely = found.probability > 0.5
+        allowed = likely & (flat[reached] * weights > 0) if self.positive else likely
+        probability = np.zeros(there.shape)
+        probability[there] = np.where(allowed, found.probability, 0)[at]
+        return probability, found.noise, found.noise_error, int(likely.sum() - allowed.sum())
 
     def _periods(self, ring, age):
         """Steps modulo which each onset is known, 0 where it is known."""
@@ -165,6 +186,7 @@ class TwoWayReader:
             facts={
                 "method": "exact",
                 "noise": 0.0,
+                "noise_error": 0.0,
                 "residual": _rms(unexplained),
                 "horizon": horizon,
                 "columns": steps * self.shifts.inputs,
@@ -218,27 +240,6 @@ def _ages(shifts, steps):
     speed = np.abs(shifts.velocity)
     reach = np.where(shifts.period > 0, shifts.period, -(-shifts.size // np.maximum(speed, 1)))
     return int(min(steps, reach.max()))
-
-
-def _noise_level(unreached, reached, quiet):
-    """Return the noise as it shows where no event can be, or else where most values are small; and warnings."""
-    if unreached.size >= 8:
-        level = float(np.median(np.abs(unreached)) / 0.6745)
-        return (level if level > quiet else 0.0), []
-    if reached.size < 16 or (np.abs(reached) > quiet).mean() < 0.5:
-        return 0.0, []
-    level = separable_noise(reached)
-    if level > quiet:
-        return level, []
-    return 0.0, ["every cell is taken: noise, if there is any, cannot be told from events; give `noise`"]
-
-
-def _probable(values, remaining, there, noise, beside):
-    """Probability that each trace is one of an event, zero where it is more likely none; and the noise."""
-    probability, noise = event_probability(values[there], remaining[there], noise, beside=beside)
-    certain = np.zeros(there.shape)
-    certain[there] = np.where(probability > 0.5, probability, 0)
-    return certain, noise
 
 
 def _groups(cell, ambiguous):

@@ -33,11 +33,12 @@ def solve_unwritten(design, snapshot, positive, least, room) -> tuple[np.ndarray
     The columns are those that pursuit takes in and all that may stand for one of the larger, as far as there is room
     for so many.
     """
-    chosen, x = _pursue(_Unwritten(design), snapshot, positive, least)
+    matrix = _Unwritten(design)
+    chosen, x = _pursue(matrix, snapshot, positive, least)
     if not chosen.size:
         return chosen, x, False
     large = np.abs(x) > 0.05 * np.abs(x).max()
-    wide, cut = _with_rivals(chosen, large, design, room)
+    wide, cut = _with_rivals(chosen, large, matrix, room)
     amplitudes = np.zeros(wide.size)
     amplitudes[np.searchsorted(wide, chosen)] = x
     return wide, amplitudes, cut
@@ -47,6 +48,9 @@ def _solve(matrix, snapshot, positive):
     """Return non-negative least squares; or least squares with the penalty (λ Σ|x|)², both on columns of norm 1."""
     norms = np.linalg.norm(matrix, axis=0)
     unit = matrix / norms
+    if len(unit) > 4 * norms.size:  # nnls goes over all rows for every column: they are made few first
+        triangle = np.linalg.qr(np.column_stack([unit, snapshot]), mode="r")
+        unit, snapshot = triangle[:, :-1], triangle[:, -1]
     try:
         if positive:
             return nnls(unit, snapshot, maxiter=max(10 * norms.size, 100))[0] / norms
@@ -117,12 +121,12 @@ def _pursue(matrix, snapshot, positive, least):
     return chosen[order], x[order]
 
 
-def _with_rivals(chosen, large, design, room):
+def _with_rivals(chosen, large, matrix, room):
     """Add to the chosen columns the onsets around each large one whose columns are like it; whether some had to go.
 
     How far they reach is tried at offsets of 1, 2, 4, … steps.
     """
-    centre, middle = chosen[large], _OFFSETS.size
+    design, centre, middle = matrix.design, chosen[large], _OFFSETS.size
     offsets = np.concatenate([-_OFFSETS[::-1], [0], _OFFSETS])
     places = centre[:, None] + design.inputs * offsets  # (centres, offsets)
     inside = (places >= 0) & (places < design.shape[1])
@@ -140,5 +144,5 @@ def _with_rivals(chosen, large, design, room):
         if wide.size <= room or not reach.any():
             break
         reach, cut = reach // 2, True
-    norms = design.norms().ravel()[wide]
+    norms = matrix.norms[wide]
     return wide[norms > _FADED * norms.max()], cut

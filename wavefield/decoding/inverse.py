@@ -28,7 +28,7 @@ class InverseProblem:
         back, source = min(request.steps, request.horizon), "pulse" if request.pulse else "force"
         size = request.encoder.shape[1]
         forward = design(request.operator, size, back, encoder=request.encoder, source=source, previous=request.both)
-        blocks = prepare(forward, request.steps, signed=signed, largest_matrix=largest_matrix)
+        blocks = prepare(forward, size, request.steps, signed=signed, largest_matrix=largest_matrix)
         facts, warnings = _determinacy([block for block, _, _ in blocks], back, request.steps)
         entering = np.concatenate([inputs for _, _, inputs in blocks] or [[]])
         return cls(blocks, facts, silent_inputs(entering, forward.inputs) + warnings)

@@ -5,22 +5,28 @@ and amplitudes of mean m and spread τ,
 
     y = D_S x + σ ε,      x_j ~ N(m, τ²),
 
-the amplitudes integrate out. With ρ = σ²/τ², A = D_SᵀD_S + ρ1 and b = D_Sᵀy + ρm, up to a constant
+the amplitudes integrate out. With ρ = σ²/τ², A = D_SᵀD_S + ρ1 and Q the least of |y − D_S x|² + ρ|x − m|², up to a
+constant
 
-    log p(S | y) = bᵀA⁻¹b / 2σ² − ½ log|A| − |S|·κ − log (n+1)·C(n, |S|),      κ = m²/2τ² − ½ log ρ,
+    log p(S | y) = E(Q) − ½ log|A/ρ| + Σ_S log k_j + log B(|S| + α, n − |S| + β).
 
-the last term holding every number of events, and all supports of one size, equally likely beforehand. The Schur
-complements of A give the change of this under every removal, addition and exchange at once.
+E(Q) is −Q/2σ² where the noise is given. Where it is not, σ integrates out as well, with ρ held and a log-uniform prior:
+E(Q) = −(R/2) log Q, R being the number of values. The last term is the logarithm of a beta function, from a Beta prior
+of the rate of events with most of its weight on few; k_j is the number of inputs and onsets whose trace column j is.
+
+The Schur complements of A give the change of this under every removal, addition and exchange at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import betaln
 
-from wavefield.decoding.columns import Columns
+from wavefield.decoding.columns import RIVAL, Columns
+from wavefield.decoding.noise import RATE_PRIOR
 
 
 @dataclass(frozen=True)
@@ -33,40 +39,63 @@ class Prior:
     positive: bool
 
 
-class Posterior:
-    """The posterior over supports of one snapshot (R,), `candidates` columns being possible beforehand."""
+@dataclass(frozen=True)
+class Beside:
+    """What shares its unknown noise with a snapshot: R values in all, and what is unexplained of the others."""
 
-    def __init__(self, columns: Columns, snapshot: np.ndarray, prior: Prior, candidates: int | None = None):
-        self.columns, self.prior = columns, prior
-        self.variance = prior.noise**2
-        self.ridge = self.variance / prior.spread**2  # ρ
-        self.cost = prior.mean**2 / (2 * prior.spread**2) - 0.5 * np.log(self.ridge)  # κ
-        self.product = columns.matrix.T @ snapshot + self.ridge * prior.mean  # b of all columns
+    values: int
+    unexplained: float  # sum of squares
+    floor: float  # sum of squares that rounding leaves of all values
+
+
+class Posterior:
+    """The posterior over supports of one snapshot (R,).
+
+    `ways` (n,) are the numbers k of inputs and onsets of the columns, `candidates` is their sum over all that are
+    possible beforehand. Where the noise is unknown, `beside` says what else it is judged by.
+    """
+
+    def __init__(self, columns: Columns, snapshot, prior: Prior, *, ways=None, candidates=None, beside=None):
+        self.columns, self.snapshot, self.prior, self.beside = columns, snapshot, prior, beside
+        self.ridge = (prior.noise / prior.spread) ** 2  # ρ
+        self.shrinkage = self.ridge * prior.mean**2  # part of Q of each event
+        self.product = columns.matrix.T @ snapshot + self.ridge * prior.mean  # Dᵀy + ρm
+        self.log_ways = np.zeros(columns.count) if ways is None else np.log(ways)
         self.candidates = columns.count if candidates is None else candidates
 
     def size_prior(self, size: int) -> float:
-        """Log prior of one support of this size."""
-        return betaln(size + 1, max(self.candidates - size, 0) + 1)
+        """Log prior of one support of this size, of one way for each event."""
+        rate, rest = RATE_PRIOR
+        return betaln(size + rate, max(self.candidates - size, 0) + rest)
 
-    def gain(self, residual, schur):
-        """Change of the log posterior, the size prior apart, when a column is taken in.
+    def evidence(self, unexplained):
+        """E(Q)."""
+        if self.beside is None:
+            return -unexplained / (2 * self.prior.noise**2)
+        total = np.maximum(unexplained, 0) + self.beside.unexplained + self.beside.floor
+        return -0.5 * self.beside.values * np.log(total)
+
+    def gain(self, unexplained, residual, schur):
+        """E(Q) − ½ log|A/ρ|, so far as it changes, when a column is taken in where `unexplained` was left.
 
         `residual` is the product of each column with what the support leaves unexplained, `schur` its Schur complement.
         """
-        gain = residual**2 / (2 * self.variance * schur) - 0.5 * np.log(schur) - self.cost
+        left = unexplained + self.shrinkage - residual**2 / schur
+        gain = self.evidence(left) - 0.5 * np.log(schur / self.ridge) + self.log_ways
         return np.where(residual < 0, -np.inf, gain) if self.prior.positive else gain
 
-    def pair_gain(self, residual, schur):
-        """Change of the log posterior when two of c columns are taken in together, (c, c), each pair once."""
+    def pair_gain(self, unexplained, residual, schur, chosen):
+        """As `gain`, when two of the c chosen columns are taken in together, (c, c), each pair once."""
         d = np.maximum(np.diag(schur), self.ridge)
         det = np.maximum(np.multiply.outer(d, d) - schur**2, self.ridge * np.maximum.outer(d, d))
         first = residual[:, None] * d[None, :] - residual[None, :] * schur  # amplitude of the first times det
-        gain = (first * residual[:, None] + first.T * residual[None, :]) / det / (2 * self.variance)
-        gain -= 0.5 * np.log(det) + 2 * self.cost
+        explained = (first * residual[:, None] + first.T * residual[None, :]) / det
+        ways = self.log_ways[chosen]
+        gain = self.evidence(unexplained + 2 * self.shrinkage - explained) - 0.5 * np.log(det / self.ridge**2)
         allowed = np.triu(np.ones(gain.shape, bool), 1)
         if self.prior.positive:
             allowed &= (first > 0) & (first.T > 0)
-        return np.where(allowed, gain, -np.inf)
+        return np.where(allowed, gain + np.add.outer(ways, ways), -np.inf)
 
 
 class Explanation:
@@ -84,10 +113,19 @@ class Explanation:
         self.weights = self.inverse @ self.rows  # (s, n)
         self.residual = p.product - self.amplitudes @ self.rows  # products of all columns with what is unexplained
         self.schur = np.maximum(p.columns.squares + p.ridge - np.einsum("sn,sn->n", self.rows, self.weights), p.ridge)
-        quadratic = self.amplitudes @ p.product[support] / (2 * p.variance)
-        logdet = np.linalg.slogdet(self.inverse)[1]
-        self.score = quadratic + 0.5 * logdet - s * p.cost + p.size_prior(s)
+        left = p.snapshot - p.columns.matrix[:, support] @ self.amplitudes
+        self.unexplained = left @ left + p.ridge * ((self.amplitudes - p.prior.mean) ** 2).sum()  # Q
+        self.evidence = p.evidence(self.unexplained)
+        logdet = np.linalg.slogdet(self.inverse)[1] + s * np.log(p.ridge)
+        self.score = self.evidence + 0.5 * logdet + p.log_ways[support].sum() + p.size_prior(s)
         self.moves = {}  # supports one move away, as the search finds them
+
+    @cached_property
+    def correlation(self) -> np.ndarray:
+        """Correlation (s, s) of the events: directly, or as far as some column is correlated with both."""
+        columns = self.posterior.columns.correlation(self.support)  # (s, n)
+        shared = np.array([np.minimum(columns, of_one).max(axis=1) for of_one in columns]).reshape(-1, len(columns))
+        return np.maximum(np.where(shared > RIVAL, shared, 0), columns[:, self.support])
 
     @property
     def errors(self) -> np.ndarray:
@@ -101,18 +139,23 @@ class Explanation:
 
     def additions(self) -> np.ndarray:
         """Change of the score when each column is taken in, (n,)."""
-        addition = self.posterior.gain(self.residual, self.schur)
+        addition = self.posterior.gain(self.unexplained, self.residual, self.schur) - self.evidence
         addition[self.support] = -np.inf
         return addition + self.growth(1)
 
     def removals_and_exchanges(self) -> tuple[np.ndarray, np.ndarray]:
         """Change of the score when each event is left out, (s,), and when each column takes its place, (s, n)."""
         p, diagonal = self.posterior, np.diag(self.inverse)
-        removal = -(self.amplitudes**2) / (2 * p.variance * diagonal) - 0.5 * np.log(diagonal) + p.cost
+        if not self.support:
+            return np.zeros(0), np.zeros((0, p.columns.count))
+        unexplained = self.unexplained + self.amplitudes**2 / diagonal - p.shrinkage
+        freed = -0.5 * np.log(diagonal * p.ridge) - p.log_ways[self.support] - self.evidence
+        removal = p.evidence(unexplained) + freed + self.growth(-1)
         residual = self.residual + self.weights * (self.amplitudes / diagonal)[:, None]
-        exchange = removal[:, None] + p.gain(residual, self.schur + self.weights**2 / diagonal[:, None])
+        schur = self.schur + self.weights**2 / diagonal[:, None]
+        exchange = freed[:, None] + p.gain(unexplained[:, None], residual, schur)
         exchange[:, self.support] = -np.inf
-        return removal + self.growth(-1) if self.support else removal, exchange
+        return removal, exchange
 
     def without(self, block: list) -> Reduced:
         """Return this explanation with the events at the places of a block left out."""
@@ -126,28 +169,28 @@ class Explanation:
 
 
 class Reduced:
-    """An explanation with some events left out, and the change of its score when one or two others come in."""
+    """An explanation with some events left out, and the change of its score when none, one or two others come in."""
 
     def __init__(self, explanation: Explanation, block: list):
         self.explanation, self.size = explanation, len(block)
         p, weights, amplitudes = explanation.posterior, explanation.weights[block], explanation.amplitudes[block]
         freed = np.linalg.inv(explanation.inverse[np.ix_(block, block)])
-        given_up = -amplitudes @ freed @ amplitudes / (2 * p.variance)
-        self.change = given_up + 0.5 * np.linalg.slogdet(freed)[1] + len(block) * p.cost  # with none in their place
+        self.unexplained = explanation.unexplained + amplitudes @ freed @ amplitudes - len(block) * p.shrinkage
+        ways = p.log_ways[np.array(explanation.support)[block]].sum()
+        self._change = 0.5 * np.linalg.slogdet(freed / p.ridge)[1] - ways - explanation.evidence
         self.weights, self.reach = weights, freed @ weights  # (block, n)
         self.residual = explanation.residual + amplitudes @ self.reach
         self.schur = np.maximum(explanation.schur + np.einsum("bn,bn->n", weights, self.reach), p.ridge)
 
-    def growth(self, by: int) -> float:
-        """Change of the size prior from the complete explanation to this one with `by` others."""
-        return self.explanation.growth(by - self.size)
+    def none(self) -> float:
+        """Change of the score with nothing in the place of the block."""
+        return float(self.explanation.posterior.evidence(self.unexplained) + self._change + self._growth(0))
 
     def singles(self) -> np.ndarray:
         """Change of the score when each column takes the place of the block, (n,)."""
-        p = self.explanation.posterior
-        single = self.change + p.gain(self.residual, self.schur) + self.growth(1)
-        single[self.explanation.support] = -np.inf
-        return single
+        gain = self.explanation.posterior.gain(self.unexplained, self.residual, self.schur)
+        gain[self.explanation.support] = -np.inf
+        return gain + self._change + self._growth(1)
 
     def pairs(self, chosen) -> np.ndarray:
         """Change of the score when two of the chosen columns do, (c, c)."""
@@ -155,4 +198,8 @@ class Reduced:
         between = p.columns.among(chosen) - e.rows[:, chosen].T @ e.weights[:, chosen]
         between += self.weights[:, chosen].T @ self.reach[:, chosen]
         between[np.diag_indices(chosen.size)] += p.ridge
-        return self.change + p.pair_gain(self.residual[chosen], between) + self.growth(2)
+        gain = p.pair_gain(self.unexplained, self.residual[chosen], between, chosen)
+        return gain + self._change + self._growth(2)
+
+    def _growth(self, by):
+        return self.explanation.growth(by - self.size)

@@ -13,22 +13,18 @@ from wavefield.decoding.posterior import Explanation, Posterior
 
 _NEGLIGIBLE = -12.0  # explanations e⁻¹² as likely as the best are left out of the sums
 _SEARCHED = -4.0  # those within e⁻⁴ of the best are searched around in turn,
-_MOST_SEARCHES = 30  # so many of them at most
+_MOST_SEARCHES = 20  # so many of them at most
 _LEAST_GAIN = 1e-6  # of the log posterior, for a support to be better than another
 _CORRELATED = 0.1  # least correlation of events whose onsets are judged together,
 _MOST_CORRELATED = 3  # so many besides the event itself at most
 _MOST_RIVALS = 40  # columns of which pairs are tried in the place of correlated events
 
 
-def climb(posterior: Posterior, support, most_moves: int = 200) -> Explanation:
-    """Improve a support by its best moves until none is left."""
-    explanation = Explanation(posterior, support)
-    for _ in range(most_moves):
-        better = _improved(explanation)
-        if better is None:
-            break
-        explanation = better
-    return explanation
+def climb(posterior: Posterior, starts: list, *, thorough=True, most_moves: int = 200) -> Explanation:
+    """Improve the supports `starts` by moves of one event, and if `thorough` what is best then by those of two."""
+    ends = [_climbed(Explanation(posterior, start), [_single_proposals], most_moves) for start in starts]
+    best = max(ends, key=lambda e: e.score)
+    return _climbed(best, [_single_proposals, _double_proposals], most_moves) if thorough else best
 
 
 def converge(explanation: Explanation, progress, rounds: int = 5) -> tuple[Explanation, np.ndarray]:
@@ -37,34 +33,45 @@ def converge(explanation: Explanation, progress, rounds: int = 5) -> tuple[Expla
     The probability of an event sums over all explanations found by moves around it and around the events correlated
     with it, those far from it held fixed.
     """
-    for _ in range(rounds):
+    for last in [False] * rounds + [True]:
         known = {frozenset(explanation.support): explanation}
         places = progress(range(len(explanation.support)), "confidence")
         confidence = [_confidence(event, explanation, known) for event in places]
         valid = (e for e in known.values() if e.without_most_negative() is None)
         best = max(valid, key=lambda e: e.score, default=explanation)
-        if best.score <= explanation.score + _LEAST_GAIN:
+        if last or best.score <= explanation.score + _LEAST_GAIN:
             break
         explanation = best
     return explanation, np.array(confidence)
 
 
 def correlated(explanation: Explanation, event: int) -> list:
-    """Places in the support of an event and of the few that are most correlated with it."""
-    columns, support = explanation.posterior.columns, explanation.support
-    correlation = columns.correlation([support[event]])[0, support]
-    correlation[event] = np.inf
-    order = np.argsort(-correlation)[: 1 + _MOST_CORRELATED]
-    return [int(k) for k in order if correlation[k] > _CORRELATED]
+    """Places in the support of an event and of the few that are most correlated with it.
+
+    Two events that both are correlated with some other column count as correlated: it may stand for either.
+    """
+    strength = explanation.correlation[event].copy()
+    strength[event] = np.inf
+    order = np.argsort(-strength, kind="stable")[: 1 + _MOST_CORRELATED]
+    return [int(k) for k in order if strength[k] > _CORRELATED]
 
 
 # ---- to the best explanation --------------------------------------------------------------------------------------
 
 
-def _improved(explanation):
+def _climbed(explanation, proposals, most_moves):
+    for _ in range(most_moves):
+        better = _improved(explanation, proposals)
+        if better is None:
+            break
+        explanation = better
+    return explanation
+
+
+def _improved(explanation, proposals):
     """Return a better explanation, None if no move leads to one."""
-    for proposals in (_single_proposals, _double_proposals):
-        for support in proposals(explanation):
+    for of in proposals:
+        for support in of(explanation):
             better = Explanation(explanation.posterior, support)
             if better.score > explanation.score + _LEAST_GAIN:
                 return better
@@ -172,7 +179,7 @@ def _exchanges(explanation, block):
     events = [explanation.support[k] for k in block]
     rest = frozenset(explanation.support) - set(events)
     reduced = explanation.without(block)
-    found = {rest: reduced.change + reduced.growth(0)}
+    found = {rest: reduced.none()}
     single = reduced.singles()
     found.update((rest | {int(j)}, single[j]) for j in np.flatnonzero(single > _NEGLIGIBLE))
     rivals = _rivals(explanation.posterior.columns, events, rest)
