@@ -38,7 +38,8 @@ def public_names(module: str) -> list[str]:
     """Return the public names of a module that are not modules: its `__all__`, or what it defines."""
     found = find(module)
     if hasattr(found, "__all__"):
-        return [name for name in found.__all__ if not inspect.ismodule(getattr(found, name))]
+        public = [name for name in found.__all__ if name != "__version__"]
+        return [name for name in public if not inspect.ismodule(getattr(found, name))]
     return [
         name
         for name, value in vars(found).items()

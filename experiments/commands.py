@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-CONFIGS = Path(__file__).parent / "configs"
-TABLES = Path(__file__).parent / "tables"
-FREE = ("steps", "epochs", "evaluate_every", "patience", "stop_when_solved", "record_at")  # may change within a run
+from experiments.sources import CONFIGS, FREE, TABLES
+
 EXTRAS = {  # by the package that is missing: what has to be installed with the toolkit
     "torch": "torch",
     "safetensors": "torch",

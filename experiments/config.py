@@ -19,8 +19,8 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from experiments.commands import CONFIGS
 from experiments.models import Model
+from experiments.sources import CONFIGS
 from experiments.strict import STRICT
 from experiments.tasks.problems import Task
 

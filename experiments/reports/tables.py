@@ -6,8 +6,8 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from experiments.commands import FREE, TABLES
 from experiments.config import Config, ConfigError, load_config
+from experiments.sources import FREE, TABLES
 
 NOT_TESTED, NOT_REACHED = "not tested", "not reached"  # why a run has no figure
 

@@ -20,8 +20,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from experiments.commands import FREE
 from experiments.config import Config, load_config, to_toml
+from experiments.sources import FREE
 from wavefield.files import whole_or_nothing
 from wavefield_torch import CheckpointError, load_checkpoint, save_checkpoint
 

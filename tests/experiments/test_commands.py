@@ -16,8 +16,9 @@ import experiments
 import wavefield
 import wavefield_torch
 from experiments.__main__ import main
-from experiments.commands import COMMANDS, FREE
+from experiments.commands import COMMANDS
 from experiments.config import ConfigError, Training, load_config
+from experiments.sources import FREE
 
 ROOT = Path(__file__).parents[2]
 TINY = ["delay=0", "hidden_size=12", "channels=2", "batch_size=8", "evaluate_every=5", "steps=10"]
