@@ -163,14 +163,14 @@ def _output(parser):
 
 COMMANDS = {
     "run": Command(
-        "experiments.runs.commands",
+        "experiments.training",
         "run",
         "train one config",
         _run,
         "run digits-wrnn\nrun copy-wrnn delay=30 learning_rate=.001 -o runs/first\nrun my.toml --budget 30m > log 2>&1",
     ),
     "resume": Command(
-        "experiments.runs.commands",
+        "experiments.training",
         "resume",
         "resume a run that was interrupted, or train one that has ended for longer",
         _resume,

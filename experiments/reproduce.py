@@ -19,8 +19,8 @@ from experiments.config import load_config
 from experiments.reports.report import find_runs, print_table, records_of
 from experiments.reports.tables import load_table, table_names
 from experiments.runs.child import SPAWN, end_with_parent, how_it_ended, interruptible
-from experiments.runs.commands import run_options
 from experiments.runs.folder import RunFolder
+from experiments.runs.options import run_options
 from experiments.runs.run import run_name, run_or_resume
 
 

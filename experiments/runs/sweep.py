@@ -38,8 +38,8 @@ from tqdm import tqdm
 
 from experiments.config import ConfigError, read_source, resolve, to_toml
 from experiments.runs.child import Processes, ProcessLostError, interruptible
-from experiments.runs.commands import run_options
 from experiments.runs.folder import RunFolder, RunInUseError, write_text
+from experiments.runs.options import run_options
 from experiments.runs.run import NOT_FINITE, run_or_resume
 
 POLL_SECONDS = 2.0

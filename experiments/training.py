@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
-
-from tqdm import tqdm
 
 from experiments.config import load_config
 from experiments.reports.figures import run_figure
+from experiments.runs.options import run_options
 from experiments.runs.run import resume as resume_run
 from experiments.runs.run import run_name, start
 
@@ -28,20 +26,6 @@ def resume(options: argparse.Namespace) -> int:
     summary = resume_run(options.folder, options.settings, budget=options.budget, **run_options(options))
     _show(summary, options.folder, options)
     return 0
-
-
-def run_options(options: argparse.Namespace) -> dict:
-    """Return what a command passes on to its runs: where they run, and how they show their progress."""
-    shown = {"bar": not options.quiet, "log": None}
-    if not options.quiet and (options.verbose or not sys.stderr.isatty()):
-        shown["log"] = log
-    return {"device": options.device, "data": options.data, "checkpoint_seconds": options.checkpoint} | shown
-
-
-def log(line: str) -> None:
-    """Write a line to stderr, above a progress bar, at once."""
-    tqdm.write(line, file=sys.stderr)
-    sys.stderr.flush()
 
 
 def _show(summary, folder, options):
