@@ -1,19 +1,30 @@
 """Compiling the time loops, and keeping them compiled.
 
 Numba keeps compiled functions on disk and compiles one anew when its own file has changed, but not when a function has
-that it calls from another file: the loops would go on as they were. So the fingerprint of all files of this room is
+that it calls from another file: changed loops would not be compiled. So the fingerprint of all files of this room is
 made part of the name under which each is kept.
+
+What is kept saves time and decides nothing: where it is damaged, or the disk is full, or no folder can be written, a
+loop is compiled anew, and one sentence in the log (``wavefield``) says so.
 """
 
 from __future__ import annotations
 
+import logging
+import pickle
+from collections.abc import Callable
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 
 from numba import njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.serialize import dumps
 
 from wavefield import loops
+
+_LOG = logging.getLogger("wavefield")
 
 
 def fingerprint(*packages: ModuleType) -> str:
@@ -25,7 +36,65 @@ def fingerprint(*packages: ModuleType) -> str:
 _FINGERPRINT = fingerprint(loops)
 
 
-def compiled(function):
-    """``njit`` as every time loop wants it: without the interpreter's lock, cached, dividing as NumPy does."""
-    function.__qualname__ = f"{function.__qualname__}-{_FINGERPRINT}"
-    return njit(nogil=True, cache=True, error_model="numpy")(function)
+def compiled(function: Callable, *, sources: str = _FINGERPRINT, **options) -> Callable:
+    """``njit`` as every time loop wants it: without the interpreter's lock, cached, dividing as NumPy does.
+
+    Parameters
+    ----------
+    function : callable
+    sources : str
+        `fingerprint` of the packages on which the compiled code depends; by default of the time loops.
+    **options
+        Of ``njit``.
+    """
+    function.__qualname__ = f"{function.__qualname__}-{sources}"
+    dispatcher = njit(nogil=True, error_model="numpy", **options)(function)
+    try:
+        dispatcher._cache = _Cache(function)  # what ``cache=True`` does with Numba's own
+    except (OSError, RuntimeError):
+        _say("no folder can be written in which compiled loops could be kept; each process compiles them anew.")
+    return dispatcher
+
+
+class _Checked(CompileResultCacheImpl):
+    """Compiled code with a digest: running damaged machine code would end the process, or worse."""
+
+    def reduce(self, result):
+        code = dumps(super().reduce(result))
+        return sha256(code).digest(), code
+
+    def rebuild(self, target_context, kept):
+        digest, code = kept
+        if sha256(code).digest() != digest:
+            raise ValueError("the digest of the code is another")
+        return super().rebuild(target_context, pickle.loads(code))
+
+
+class _Cache(FunctionCache):
+    """What Numba keeps of one function; a failure of it is a function not kept."""
+
+    _impl_class = _Checked
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # unpickling what is damaged can raise anything
+            _say("compiled loops that had been kept are damaged; they are compiled anew.")
+            try:
+                self.flush()
+            except OSError:
+                self.disable()  # it would be found damaged again
+            return None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            reason = getattr(error, "strerror", None) or type(error).__name__  # without the name of a file: said once
+            _say(f"compiled loops could not be kept ({reason}); each process compiles them anew.")
+
+
+@cache
+def _say(what: str) -> None:
+    """Log a sentence, once in a process."""
+    _LOG.warning("%s Set NUMBA_CACHE_DIR to a folder with room that can be written.", what)
