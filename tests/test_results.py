@@ -181,7 +181,9 @@ def test_driven_ends(system):
     expected = []
     for end in ENDS:
         shares = [float(row["test.accuracy"]) for row in found if row["row"] == end]
-        expected.append(f"{mean(shares):.3f}" + (f" ({len(shares)} seeds)" if len(shares) > 1 else "") if shares else "–")
+        expected.append(
+            f"{mean(shares):.3f}" + (f" ({len(shares)} seeds)" if len(shares) > 1 else "") if shares else "–"
+        )
     assert cells("docs/results.md", [system])[-1][1:] == expected
 
 
