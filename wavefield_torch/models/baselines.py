@@ -19,7 +19,7 @@ from wavefield_torch.models import initialization
 from wavefield_torch.models.call_convention import RecurrentModule, freeze, last_step, one_state
 
 
-class _OfPyTorch:
+class _OfPyTorch(nn.RNNBase):
     """A recurrent module of PyTorch, with `output_size` and `return_sequence` added."""
 
     channels = 1
@@ -69,6 +69,11 @@ class IdentityRNN(_OfPyTorch, nn.RNN):
     >>> output.shape, h_n.shape
     (torch.Size([1, 3, 8]), torch.Size([1, 3, 8]))
     """
+
+    weight_ih_l0: nn.Parameter
+    weight_hh_l0: nn.Parameter
+    bias_ih_l0: nn.Parameter  # absent without biases
+    bias_hh_l0: nn.Parameter
 
     def __init__(
         self,
