@@ -161,6 +161,30 @@ def test_an_open_line_learns_t1():
     assert {run["step"] for run in runs} == {"6000"}
 
 
+ENDS = (
+    "linear end",
+    "attention end",
+    "attention end, hidden layer",
+    "MLP end",
+    "RNN, N = 128",
+    "LSTM, N = 64",
+    "wave network, open line",
+)
+
+
+@pytest.mark.parametrize(
+    "system", ["T1", "T2", "parity", "modular", "logistic", "henon", "mackey-glass", "random-linear"]
+)
+def test_driven_ends(system):
+    with open(RESULTS / "travelling-memory.csv", newline="") as file:
+        found = [row for row in csv.DictReader(file) if row["column"] == f"system {system}"]
+    expected = []
+    for end in ENDS:
+        shares = [float(row["test.accuracy"]) for row in found if row["row"] == end]
+        expected.append(f"{mean(shares):.3f}" + (f" ({len(shares)} seeds)" if len(shares) > 1 else "") if shares else "–")
+    assert cells("docs/results.md", [system])[-1][1:] == expected
+
+
 def test_the_wave_in_trained_weights():
     page = PAGES["docs/results.md"]
     t4 = "history-elman-systemT4-hidden_size128-weight_decay0.001-seed0"

@@ -36,7 +36,7 @@ class ContinuationProblem:
     metrics = ("loss", "accuracy", "horizon")
     reference_solved = None
     fixed = None  # no draws that all samples share
-    data: ClassVar[dict[str, str]] = {}
+    data: ClassVar[dict[str, str]] = {}  # nothing is read from files
 
     def __init__(self, settings, batch_size, seed, device):
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device

@@ -145,7 +145,8 @@ def test_settings_are_read_as_people_write_them(setting, key, value):
 
 def test_a_setting_of_another_task_or_model_is_explained():
     with pytest.raises(
-        ConfigError, match="unknown key 'length', it belongs to task adding, model open-line, model travelling-memory: known are"
+        ConfigError,
+        match="unknown key 'length', it belongs to task adding, model open-line, model travelling-memory: known are",
     ):
         load_config("copy-wrnn", ["length=100"])
     with pytest.raises(ConfigError, match="unknown key 'channels', it belongs to model wrnn, model local: known are"):

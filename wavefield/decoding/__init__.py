@@ -3,8 +3,6 @@
 In comes a snapshot or a recording, out comes a Dataset of events with onsets, amplitudes and confidences. Begin with
 `decode`, which reads as the description of the method; `request` is the validated request. Three readers answer it,
 each with a method `read`: `exact` where the field only shifts (`shifts`, with `noise` to distinguish events from noise
-in single cells), `sparse` for few events, `dense` for a drive at every step. The last two solve the problem that
-`inverse` prepares, in blocks of distinguishable columns (`classes`, `columns`; `spectral` for long rings). For the
-sparse reader `problem` is one block on its way to events: `first_guess` begins, `posterior` says how probable a support
-is, `search` finds the best and the confidences, `misfit` tests what is left. `events` is what the readers return.
+in single cells), the room `sparse` for few events, `dense` for a drive at every step. The last two solve the problem
+that the room `inverse` prepares. `events` is what the readers return.
 """

@@ -13,7 +13,7 @@ from wavefield.decoding.dense import DenseReader
 from wavefield.decoding.events import Events
 from wavefield.decoding.exact import exact_reader
 from wavefield.decoding.request import Request
-from wavefield.decoding.sparse import SparseReader
+from wavefield.decoding.sparse.reader import SparseReader
 from wavefield.operators.operator import WaveOperator
 
 METHODS = ("auto", "exact", "sparse", "tikhonov")

@@ -14,7 +14,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtr
 
 from wavefield.decoding.events import Events, joined
-from wavefield.decoding.inverse import InverseProblem, flattened
+from wavefield.decoding.inverse.problem import InverseProblem, flattened
 from wavefield.decoding.request import Request
 
 _STANDS_OUT = 2.0  # standard deviations from zero at which an amplitude is listed

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import bdtrc
 
 from wavefield.decoding.events import Events, silent_inputs
 from wavefield.decoding.noise import UNDETERMINED, Cells, judge
@@ -100,8 +101,8 @@ class OneWayReader:
         Last comes the number of cells whose amplitude is negative although it may not be.
         """
         quiet = self.precision * np.abs(flat).max()
-        if noise is None and (flat.size < 8 or (np.abs(flat) <= quiet).sum() >= 2):
-            noise = 0.0  # noise would leave no two cells at zero
+        if noise is None and _noiseless(flat, unreached, quiet):
+            noise = 0.0
         if noise is not None and noise <= quiet:
             return (np.abs(flat[cells]) > quiet) & there, 0.0, 0.0, 0
         reached, at = np.unique(cells[there], return_inverse=True)
@@ -126,6 +127,13 @@ class OneWayReader:
             return float("inf")
         extremes = np.abs(_remaining(self.shifts, np.array([0, ages - 1])))
         return float(extremes.max() / extremes.min())
+
+
+def _noiseless(values, unreached, quiet):
+    """Whether the cells that should be empty are; noise in coarse steps leaves a third of them at zero at most."""
+    if unreached.size >= 4:
+        return bdtrc((np.abs(unreached) <= quiet).sum() - 1, unreached.size, 1 / 3) < 0.02
+    return values.size < 8 or (np.abs(values) <= quiet).mean() > 1 / 3
 
 
 def _remaining(shifts, ages):

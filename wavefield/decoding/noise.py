@@ -60,19 +60,33 @@ def judge(cells: Cells, noise: float | None, positive: bool) -> Judgement:
         nodes = _posterior(cells, np.array([noise]), laws, _GRID)
         return Judgement(_events(cells, nodes, laws), noise, 0.0)
     everything = np.concatenate([cells.values, cells.beside])
+    least = np.log(_resolution(everything) + 1e-300)
     if cells.beside.size >= _ENOUGH:
         mean, spread = np.log(np.median(np.abs(cells.beside)) / 0.6745), 0.0
     else:
         span = np.linspace(-8, 0.3, 15)  # of log σ, about that of the rms
-        wide = np.exp(span) * np.sqrt(np.mean(everything**2))
-        mean, spread = _noise_of(_posterior(cells, wide, laws, _COARSE))
+        wide = np.maximum(span + 0.5 * np.log(np.mean(everything**2)), least)
+        mean, spread = _noise_of(_posterior(cells, np.exp(wide), laws, _COARSE))
     span = max(2.5 * spread, 0.7) * np.linspace(-1, 1, 11)  # then ever closer about its mean
-    mean, spread = _noise_of(_posterior(cells, np.exp(mean + span), laws, _COARSE))
+    mean, spread = _noise_of(_posterior(cells, np.exp(np.maximum(mean + span, least)), laws, _COARSE))
     span = max(2.2 * spread, 1.6 / np.sqrt(everything.size)) * np.linspace(-1, 1, 5)
-    nodes = _posterior(cells, np.exp(mean + span), laws, _GRID)
+    nodes = _posterior(cells, np.exp(np.maximum(mean + span, least)), laws, _GRID)
     mean, spread = _noise_of(nodes)
     level = float(np.exp(mean))
     return Judgement(_events(cells, nodes, laws), level, level * spread if spread < _FREE else float("inf"))
+
+
+def _resolution(values):
+    """Half the step of values that are multiples of one, of either sign, as those of a converter; else 0.
+
+    Of such values many are zero: they must not be taken for cells without noise among events.
+    """
+    size = np.abs(values[values != 0])
+    distinct = np.unique(size)
+    if 2 * distinct.size > size.size:
+        return 0.0
+    either_sign = (values == distinct[0]).any() and (values == -distinct[0]).any()
+    return distinct[0] / 2 if either_sign else 0.0
 
 
 # ---- the posterior of θ on a grid ---------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ References
 Karuvally, Sejnowski and Siegelmann, "Hidden traveling waves bind working memory variables in recurrent neural
 networks", ICML 2024 (PMLR 235), arXiv 2402.10163.
 
+A driven end that is trained, linear, self-attention or any module, is `wavefield_torch.TravellingMemory`.
+
 Begin with `system`; `maps` and `nonlinear` are the named systems, `run` moves any of them along its lines.
 """
 

@@ -289,7 +289,7 @@ def test_trials_end_with_their_sweep(tmp_path):
 
 
 def test_a_sweep_without_a_trial_that_ended_fails(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(module, "_drive", lambda workers, study, work, wanted: run_trial(work, 0))
+    monkeypatch.setattr(module, "_drive", lambda workers, study, work, wanted, **shown: run_trial(work, 0))
     source = tmp_path / "bad.toml"
     source.write_text("[task]\nkind='digits'\n[model]\nkind='irnn'\nhidden_size=8\n[training]\nepochs=1\n"
                       "batch_size=8\nlearning_rate=1e-3\nevaluate_every=9\n[search]\nclip=[0.0, 1.0]\n")  # fmt: skip

@@ -109,6 +109,13 @@ def test_confidence_is_right_as_often_as_it_says(noise, given, draws, measured):
         assert abs(share - expected) <= 0.05 + 3 * deviation, (low, high, expected, share, here.sum())
 
 
+@pytest.mark.parametrize("steps", [STEPS, SIZE])
+def test_noise_in_the_steps_of_a_converter_is_noise(steps):
+    """Noise rounded to half its standard deviation is zero in every fifth cell."""
+    silent = 0.01 * np.round(2 * np.random.default_rng(25).normal(size=(20, 1, SIZE)))
+    assert (decode(silent, wf.transport(1.0), steps=steps).confidence > 0.9).sum() <= 1
+
+
 def test_a_single_event_is_read_as_one_at_a_signal_to_noise_ratio_of_fifty():
     operator = OPERATORS["two-way 1, fixed"]
     for seed in range(12):

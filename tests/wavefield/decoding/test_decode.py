@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import wavefield as wf
 from wavefield.decoding.decode import as_dataset, decode
 from wavefield.decoding.request import Request
-from wavefield.decoding.sparse import SparseReader
+from wavefield.decoding.sparse.reader import SparseReader
 
 
 def train(rng, steps, inputs, events, *, signed=False):
@@ -439,7 +439,7 @@ def test_nnls_that_does_not_converge_is_told_in_our_words(monkeypatch):
     def never(*_, **__):
         raise RuntimeError("Maximum number of iterations reached.")
 
-    monkeypatch.setattr("wavefield.decoding.first_guess.nnls", never)
+    monkeypatch.setattr("wavefield.decoding.sparse.first_guess.nnls", never)
     with pytest.raises(ValueError, match=r"did not converge .* look back over fewer steps"):
         decode(np.eye(1, 32), wf.transport(0.9), steps=10)
 

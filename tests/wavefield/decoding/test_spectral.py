@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import wavefield as wf
+from wavefield.decoding.inverse.spectral import SpectralDesign
 from wavefield.decoding.request import Request
-from wavefield.decoding.sparse import SparseReader
-from wavefield.decoding.spectral import SpectralDesign
+from wavefield.decoding.sparse.reader import SparseReader
 from wavefield.operators.design import design
 
 

@@ -21,14 +21,28 @@ passed as an address, 0 where absent; whoever calls keeps it alive.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from wavefield import loops
+from wavefield.loops.compilation import compiled as cached
+from wavefield.loops.compilation import fingerprint
 from wavefield.loops.denormals import flush_denormals, restore_denormals
+from wavefield_torch.recurrence.cpu import kernels
 from wavefield_torch.recurrence.cpu.kernels import simd, simd_math
 
-compiled = njit(nogil=True, cache=True, error_model="numpy")
+_SOURCES = fingerprint(kernels, loops)
+
+
+def compiled(function):
+    """A kernel that is called from Python; see `wavefield.loops.compilation.compiled`."""
+    return cached(function, sources=_SOURCES)
+
+
+def inner(function):
+    """A part of kernels, called from them only."""
+    return cached(function, sources=_SOURCES, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
 ALL = -1
-inner = njit(nogil=True, cache=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 class Geometry(NamedTuple):

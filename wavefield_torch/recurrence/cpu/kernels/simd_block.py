@@ -14,10 +14,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import NativeValue, models, overload_attribute, register_model, typeof_impl, unbox
 
-from wavefield import loops
-from wavefield.loops.compilation import fingerprint
-from wavefield_torch.recurrence.cpu import kernels
-
 
 @dataclass(frozen=True)
 class Block:
@@ -38,14 +34,10 @@ class Block:
         return self.step == self.lanes
 
 
-# Of the sources of all kernels: Numba's cache sees changes only in the file of the function that it holds.
-_SOURCES = fingerprint(kernels, loops)
-
-
 class _BlockType(types.Type):
     def __init__(self, block):
         self.block = block
-        super().__init__(name=f"{block!r}, {_SOURCES}")
+        super().__init__(name=repr(block))
 
 
 @typeof_impl.register(Block)

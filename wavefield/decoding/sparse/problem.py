@@ -8,13 +8,13 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import betaln, gammaln
 
-from wavefield.decoding.classes import Block
-from wavefield.decoding.columns import Columns
 from wavefield.decoding.events import Events, joined
-from wavefield.decoding.first_guess import solve_unwritten, solve_written
+from wavefield.decoding.inverse.classes import Block
+from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import RATE_PRIOR
-from wavefield.decoding.posterior import Explanation, Posterior
-from wavefield.decoding.search import climb, converge, correlated
+from wavefield.decoding.sparse.first_guess import solve_unwritten, solve_written
+from wavefield.decoding.sparse.posterior import Explanation, Posterior
+from wavefield.decoding.sparse.search import climb, converge, correlated
 
 CERTAIN = 0.9  # events less probable are marked as ambiguous
 _SMALL = 0.05  # amplitudes of a first guess that are left out, relative to the largest

@@ -17,15 +17,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wavefield.decoding.classes import LARGEST_MATRIX
 from wavefield.decoding.events import Events, joined
-from wavefield.decoding.first_guess import ALL_COLUMNS
-from wavefield.decoding.inverse import InverseProblem, flattened
-from wavefield.decoding.misfit import SIGNIFICANT, portmanteau
+from wavefield.decoding.inverse.classes import LARGEST_MATRIX
+from wavefield.decoding.inverse.problem import InverseProblem, flattened
 from wavefield.decoding.noise import UNDETERMINED
-from wavefield.decoding.posterior import Beside, Prior
-from wavefield.decoding.problem import Problem
 from wavefield.decoding.request import Request
+from wavefield.decoding.sparse.first_guess import ALL_COLUMNS
+from wavefield.decoding.sparse.misfit import SIGNIFICANT, portmanteau
+from wavefield.decoding.sparse.posterior import Beside, Prior
+from wavefield.decoding.sparse.problem import Problem
 
 _ROUNDS = 8  # of supports for given noise and amplitudes, and the other way round
 _ROUNDED = 10  # a residual of less than ten times the least noise is one of rounding

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wavefield.decoding.classes import LARGEST_MATRIX, prepare
 from wavefield.decoding.events import silent_inputs
+from wavefield.decoding.inverse.classes import LARGEST_MATRIX, prepare
 from wavefield.decoding.request import Request
 from wavefield.operators.design import design
 from wavefield.operators.operator import WaveOperator

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
-from wavefield.decoding.columns import RIVAL
+from wavefield.decoding.inverse.columns import RIVAL
 
 ALL_COLUMNS = 1024  # columns up to which nnls takes the complete matrix
 _ROUNDS = 30  # of pursuit

@@ -25,7 +25,7 @@ from functools import cached_property
 import numpy as np
 from scipy.special import betaln
 
-from wavefield.decoding.columns import RIVAL, Columns
+from wavefield.decoding.inverse.columns import RIVAL, Columns
 from wavefield.decoding.noise import RATE_PRIOR
 
 

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from wavefield.decoding.columns import Columns
 from wavefield.decoding.events import Events
-from wavefield.decoding.spectral import SpectralDesign
+from wavefield.decoding.inverse.columns import Columns
+from wavefield.decoding.inverse.spectral import SpectralDesign
 from wavefield.operators.design import Design
 
 LARGEST_MATRIX = 2**25  # entries of a matrix that is still written out, 256 MiB

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wavefield.decoding.columns import RIVAL
-from wavefield.decoding.posterior import Explanation, Posterior
+from wavefield.decoding.inverse.columns import RIVAL
+from wavefield.decoding.sparse.posterior import Explanation, Posterior
 
 _NEGLIGIBLE = -12.0  # explanations e⁻¹² as likely as the best are left out of the sums
 _SEARCHED = -4.0  # those within e⁻⁴ of the best are searched around in turn,
