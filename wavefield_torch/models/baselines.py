@@ -219,7 +219,9 @@ class LocallyConnectedRNN(RecurrentModule):
         units = torch.zeros(channels, hidden_size, **place)
         self.register_parameter("bias", nn.Parameter(units, requires_grad=not freeze_encoder) if bias else None)
 
-    def _run(self, x, state, lengths, return_sequence, batch_first):
+    def _run(
+        self, x: Tensor, state: Tensor | None, lengths: Tensor | None, return_sequence: bool, batch_first: bool
+    ) -> tuple[Tensor | None, Tensor]:
         batch, (channels, size) = x.shape[1], self.encoder.shape[:2]
         h = x.new_zeros(batch, channels, size) if state is None else state[0].unflatten(1, (channels, size))
         h = h.permute(2, 0, 1)  # (N, B, C): a product of matrices per position
@@ -277,7 +279,9 @@ class Tape(RecurrentModule):
         self.channels = input_size
         self.position_order = "line"
 
-    def _run(self, x, state, lengths, return_sequence, batch_first):
+    def _run(
+        self, x: Tensor, state: Tensor | None, lengths: Tensor | None, return_sequence: bool, batch_first: bool
+    ) -> tuple[Tensor | None, Tensor]:
         steps, batch, inputs = x.shape
         if state is None:
             before = x.new_zeros(self.hidden_size, batch, inputs)
