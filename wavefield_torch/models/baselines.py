@@ -178,6 +178,8 @@ class LocallyConnectedRNN(RecurrentModule):
     torch.Size([4, 3, 32])
     """
 
+    bias: nn.Parameter | None
+
     def __init__(
         self,
         input_size: int,
