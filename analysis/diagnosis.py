@@ -173,7 +173,7 @@ def _both_sides(field: Field, band) -> dict[str, xr.DataArray]:
     axis, dims = field.values.get_axis_num("time"), ["time", *field.space.dims]
     coherence = xr.concat(_coherences(field, parts), xr.DataArray(["right", "left"], dims="side"))
     right, left = (parts[side].copy(data=np.abs(hilbert(parts[side].values, axis=axis))) for side in ("right", "left"))
-    norm = np.sqrt((right**2).sum(dims) * (left**2).sum(dims))
+    norm = ((right**2).sum(dims) * (left**2).sum(dims)) ** 0.5
     overlap = ((right * left).sum(dims) / norm.where(norm > 0)).fillna(0.0).mean(field.trial)
     return {
         "coherence": coherence.assign_attrs(labelled("1", "share of that side's power that travels as one wave")),

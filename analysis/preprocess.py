@@ -66,7 +66,7 @@ def bandpass(rec: xr.Dataset, band: tuple[float | None, float | None], *, order:
     array, time = _prepared(rec)
     if int(order) != order or order < 1:
         raise ValueError(f"order is {order}: a positive whole number is needed")
-    edges = [edge for edge in band if edge is not None] if np.shape(band) == (2,) else []
+    edges = [edge for edge in band if edge is not None] if np.asarray(band, dtype=object).shape == (2,) else []
     if not edges or not all(0 < edge < time.nyquist for edge in edges) or edges != sorted(set(edges)):
         raise ValueError(
             f"band is {band}: 0 < lowest < highest < {time.nyquist:.6g} {inverse_units(time.units)} (half the "

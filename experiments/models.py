@@ -6,6 +6,7 @@ argument `operator` of `WaveRNN` and `LocallyConnectedRNN`, and `recurrence` of 
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Literal
 
 import torch
@@ -36,6 +37,7 @@ Size = Field(gt=0)
 Start = Literal["shift", "identity", "uniform"]  # the recurrence before training
 Encoder = Literal["sparse", "gaussian", "uniform"]
 Bias = Literal["clean", "reference", "none"]
+Recurrence = WaveRNN | LocallyConnectedRNN | IdentityRNN | LSTM | GRU | Tape
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -46,10 +48,15 @@ class _Model:
     readout: Literal["linear", "mlp"] = "linear"
     readout_hidden: int = Field(default=100, gt=0)
 
+    @abstractmethod
+    def recurrence(self, inputs: int, generator: torch.Generator) -> Recurrence:
+        """Return the recurrence with its first weights drawn from `generator`."""
+
     def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> SequenceModel:
         """Return the model with its first weights drawn from `generator`, recurrence first."""
         recurrence = self.recurrence(inputs, generator)
         features = recurrence.output_size
+        readout: nn.Module
         if self.readout == "mlp":
             readout = mlp_readout(features, outputs, hidden=self.readout_hidden, generator=generator)
         else:
@@ -87,7 +94,7 @@ class Wave(_Rings):
     nonlinearity: Literal["relu", "tanh", "identity"] = "relu"
     bias: Bias = "reference"
 
-    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
+    def recurrence(self, inputs: int, generator: torch.Generator) -> Recurrence:
         options = self._options(generator)
         return WaveRNN(inputs, self.hidden_size, nonlinearity=self.nonlinearity, bias=self.bias, **options)
 
@@ -98,7 +105,7 @@ class Local(_Rings):
 
     kind: Literal["local"]
 
-    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
+    def recurrence(self, inputs: int, generator: torch.Generator) -> Recurrence:
         return LocallyConnectedRNN(inputs, self.hidden_size, **self._options(generator))
 
 
@@ -113,7 +120,7 @@ class Identity(_Model):
     bias: Bias = "reference"
     frozen: bool = False
 
-    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
+    def recurrence(self, inputs: int, generator: torch.Generator) -> Recurrence:
         return IdentityRNN(
             inputs,
             self.hidden_size,
@@ -134,8 +141,9 @@ class Gated(_Model):
     kind: Literal["lstm", "gru"]
     bias: bool = True
 
-    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
-        return {"lstm": LSTM, "gru": GRU}[self.kind](inputs, self.hidden_size, bias=self.bias, generator=generator)
+    def recurrence(self, inputs: int, generator: torch.Generator) -> Recurrence:
+        cell: type[LSTM] | type[GRU] = LSTM if self.kind == "lstm" else GRU
+        return cell(inputs, self.hidden_size, bias=self.bias, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -144,7 +152,7 @@ class Buffer(_Model):
 
     kind: Literal["tape"]
 
-    def recurrence(self, inputs: int, generator: torch.Generator) -> nn.Module:
+    def recurrence(self, inputs: int, generator: torch.Generator) -> Recurrence:
         return Tape(inputs, self.hidden_size)
 
 

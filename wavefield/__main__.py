@@ -125,7 +125,7 @@ def _operator(options):
     return {"transport": wf.transport, "wave": wf.wave, "static": wf.static}[options.equation](**given, **units)
 
 
-def _drive(options):
+def _drive(options: argparse.Namespace):
     if options.drive and options.spike:
         raise ValueError("give --drive or --spike, not both")
     if options.drive:

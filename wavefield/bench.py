@@ -93,7 +93,7 @@ def describe_machine() -> dict:
     return {
         "machine": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": numba.config.NUMBA_NUM_THREADS,
+        "threads": numba.config.NUMBA_NUM_THREADS,  # type: ignore[attr-defined]  # numba sets it when it is imported
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else "",
         "versions": f"Python {platform.python_version()}, NumPy {np.__version__}, Numba {numba.__version__}",
     }

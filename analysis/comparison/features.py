@@ -146,9 +146,9 @@ def _measured(cut: Field, where: Sites, estimator, band, narrow):
     ok = found["status"] == STATUS.index("ok")
     speed = found["speed"]
     if where.dimension == 1:
-        direction_x, direction_y = np.sign(speed), xr.zeros_like(speed).where(ok)
+        direction_x, direction_y = _each(np.sign, speed), xr.zeros_like(speed).where(ok)
     else:
-        direction_x, direction_y = np.cos(found["direction"]), np.sin(found["direction"])
+        direction_x, direction_y = _each(np.cos, found["direction"]), _each(np.sin, found["direction"])
     values, step = flat(cut), cut.time.step
     peaks = peaks_of(values, step, band)
     moving = np.isfinite(peaks)
@@ -191,6 +191,11 @@ def _coherent_frequencies(values, step, where: Sites, slowness, peaks, band):
         if shared.sum() > 0:
             result[at] = np.clip(frequency[inside] @ shared / shared.sum(), low, high)
     return result
+
+
+def _each(function, values: xr.DataArray) -> xr.DataArray:
+    """A NumPy function of every value."""
+    return xr.apply_ufunc(function, values, dask="allowed")
 
 
 def _of_moving(measure, cut: Field, band, moving):

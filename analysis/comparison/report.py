@@ -125,7 +125,7 @@ def comparison_figure(result: xr.Dataset) -> Figure:
     import matplotlib.pyplot as plt
 
     figure = plt.figure(figsize=(11, 10), layout="constrained")
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=[1.1, 1.6, 1.0])
+    top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=[1.1, 1.6, 1.0]).ravel()
     left, centre, right = top.subplots(1, 3, width_ratios=[1, 1, 1.1])
     for ax, name in ((left, "model"), (centre, "recording")):
         _spectrum(ax, result["spectrum"].sel(source=name), name)

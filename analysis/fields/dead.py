@@ -34,7 +34,7 @@ def dead_positions(array: xr.DataArray, mask: Mask, rec=None) -> np.ndarray | No
     if isinstance(mask, str):
         if mask != "nan":
             raise ValueError(f"mask is {mask!r}: None, 'nan' or a boolean array (True = dead) is needed")
-        dead = np.isnan(array).any([dim for dim in array.dims if dim not in dims]).transpose(*dims).values
+        dead = array.isnull().any([dim for dim in array.dims if dim not in dims]).transpose(*dims).values
     else:
         dead = mask.transpose(*dims).values if isinstance(mask, xr.DataArray) else np.asarray(mask)
         if dead.dtype != bool or dead.shape != shape:

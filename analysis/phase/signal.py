@@ -224,14 +224,15 @@ def phase_gradient_directionality(gradient: xr.Dataset) -> xr.Dataset:
     """
     dims = space_dims(gradient["wavenumber_x"])
     means = [gradient[name].mean(dims) for name in ("wavenumber_x", "wavenumber_y") if name in gradient]
-    size = abs(means[0]) if len(means) == 1 else np.hypot(*means)
+    size = abs(means[0]) if len(means) == 1 else xr.apply_ufunc(np.hypot, *means, dask="allowed", keep_attrs=True)
     typical = gradient["wavenumber"].mean(dims)
     data = {
         "pgd": (size / typical.where(typical > 0)).assign_attrs(units="1", long_name="phase gradient directionality")
     }
     if len(means) == 2:
         attrs = labelled("rad", "direction of the mean wavenumber vector, counter-clockwise from +x")
-        data["direction"] = np.arctan2(means[1], means[0]).assign_attrs(attrs)
+        angle = xr.apply_ufunc(np.arctan2, means[1], means[0], dask="allowed")
+        data["direction"] = angle.assign_attrs(attrs)
     return xr.Dataset(data, attrs={**gradient.attrs, "method": "phase gradient directionality"})
 
 

@@ -6,7 +6,7 @@ channels and segments in blocks that fit in the cache, lazily where the field is
 
 import math
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import dask.array as da
@@ -168,7 +168,7 @@ def _groups(array, plan) -> Iterator[tuple[int, ...]]:
 
 def block_chunks(piece: xr.DataArray, core_dims: Sequence[str]) -> dict:
     """Chunks with undivided core dims; other dims are cut, from the left, until a block is small, and never merged."""
-    chunks = {dim: -1 for dim in core_dims}
+    chunks: dict[Hashable, int] = {dim: -1 for dim in core_dims}
     room = max(1, BLOCK_BYTES // (piece.dtype.itemsize * math.prod(piece.sizes[dim] for dim in core_dims)))
     for dim in reversed([dim for dim in piece.dims if dim not in core_dims]):
         present = max(piece.chunksizes.get(dim, [piece.sizes[dim]]))
@@ -272,7 +272,7 @@ class Tools:
 
 def tapered_segments(values: np.ndarray, plan: Transform, tools: Tools, starts, order=None) -> Iterator[np.ndarray]:
     """Each segment of (…, time, *space), dead positions filled, detrended and tapered, as a fresh array."""
-    if plan.dead is not None:
+    if plan.dead is not None and tools.fill_weights is not None:
         values = fill(values, plan.dead, tools.fill_weights)
     space = values.shape[values.ndim - len(plan.space) :]
     flat = values.reshape(*values.shape[: values.ndim - len(space)], -1)
@@ -346,14 +346,13 @@ def unfold(half: np.ndarray, steps: int, sizes: tuple[int, ...]) -> np.ndarray:
     if len(sizes) == 2:
         ky = np.arange(sizes[0]) - sizes[0] // 2
         leftwards, rightwards = half[..., -ky % sizes[0], :], half[..., ky % sizes[0], :]
-    space = (slice(None),) * (len(sizes) - 1)
     power = np.empty((*half.shape[: half.ndim - 1 - len(sizes)], rows, *sizes), half.dtype)
-    power[..., :left] = leftwards[(..., slice(rows), *space, slice(left, 0, -1))]
+    leftwards, rightwards, to = (np.moveaxis(a, -1 - len(sizes), -2) for a in (leftwards, rightwards, power))
     right = sizes[-1] - left
-    power[(..., 0, *space, slice(left, None))] = rightwards[(..., 0, *space, slice(right))]
-    backwards = slice(None, steps - rows, -1)  # −1, −2, …
-    power[(..., slice(1, None), *space, slice(left, None))] = rightwards[(..., backwards, *space, slice(right))]
-    power[(..., 0, *space, slice(None))] *= 0.5
+    to[..., :left] = leftwards[..., :rows, left:0:-1]  # (…, ky, f, k), views with f next to the last axis
+    to[..., 0, left:] = rightwards[..., 0, :right]
+    to[..., 1:, left:] = rightwards[..., : steps - rows : -1, :right]  # f = −1, −2, …
+    to[..., 0, :] *= 0.5
     if steps % 2 == 0:
-        power[(..., -1, *space, slice(None))] *= 0.5
+        to[..., -1, :] *= 0.5
     return power

@@ -19,7 +19,7 @@ from experiments.reports.tables import Table
 from experiments.runs.folder import RunFolder
 from wavefield import open_recording, operator_of, plot
 
-COLOURS = (*matplotlib.colormaps["tab10"].colors, *matplotlib.colormaps["tab20"].colors[1::2])  # full, then pale
+COLOURS = (*matplotlib.color_sequences["tab10"], *matplotlib.color_sequences["tab20"][1::2])  # full, then pale
 LETTER = 0.085  # inches, the width of a letter in a legend
 MEASURES = {"loss": "held-out loss", "accuracy": "held-out accuracy"}
 
@@ -89,10 +89,11 @@ def hidden_spectrum(path: str | os.PathLike, ax: Axes) -> None:
     with open_recording(path) as recording:
         power = analysis.wavenumber_frequency_spectrum(_first(recording).load()).power
         moved = operator_of(recording) if "kernel" in recording else None
-    periodic = moved is not None and moved.boundary == "periodic"
-    relation = moved.dispersion_relation(power.wavenumber.values) if periodic else None
+    relation = None
+    if moved is not None and moved.boundary == "periodic":
+        relation = moved.dispersion_relation(power.wavenumber.values)
     analysis.plot.spectrum(power, ax=ax, relation=relation)
-    ax.set_title("its spectrum" + (" and, dotted, the kernel's relation" if periodic else ""), fontsize=9)
+    ax.set_title("its spectrum" + (" and, dotted, the kernel's relation" if relation is not None else ""), fontsize=9)
 
 
 def _first(recording):

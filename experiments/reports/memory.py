@@ -17,8 +17,7 @@ from analysis.working_memory import plot as plot_memory
 from experiments.reports.figures import panels
 from experiments.runs.folder import RunFolder, write_csv
 from experiments.runs.run import build_model
-from experiments.tasks.history import HistoryProblem, find_waves, wave_figures
-from experiments.tasks.problem import load_problem
+from experiments.tasks.history import History, HistoryProblem, find_waves, wave_figures
 from wavefield import plot
 from wavefield_torch import SequenceModel, gradient_against_lag, linearised
 from wavefield_torch.inspection.linearise import state_size, step
@@ -52,7 +51,7 @@ class Memory:
     def name(self) -> str:
         """The name of the run in figures."""
         config = self.folder.config()
-        return f"{NAMES[config.model.kind]}, {config.task.system}, seed {config.training.seed}"
+        return f"{NAMES[config.model.kind]}, {self.problem.settings.system}, seed {config.training.seed}"
 
 
 def load_memory(path: str | os.PathLike) -> Memory:
@@ -65,9 +64,9 @@ def load_memory(path: str | os.PathLike) -> Memory:
     """
     folder = RunFolder(path)
     config = folder.config()
-    if config.task.kind != "history":
+    if not isinstance(config.task, History):
         raise ValueError(f"{path} is a run of the task {config.task.kind!r}: memory can be shown of history tasks only")
-    problem = load_problem(config, torch.device("cpu"), None)
+    problem = config.task.load(config.training.batch_size, config.training.seed, torch.device("cpu"), None)
     before, after = build_model(config, problem), build_model(config, problem)
     if folder.restore(after, None) is None:
         raise FileNotFoundError(f"{path} holds no checkpoint, and memory is read from one")
@@ -134,6 +133,8 @@ def memory_figure(memory: Memory, against_lag: dict[str, xr.Dataset]) -> Figure:
 @torch.no_grad()
 def states(memory: Memory) -> xr.Dataset:
     """Return the states of the network over one sequence, in the wave basis."""
+    if memory.waves is None:
+        raise ValueError("memory has no waves, in whose basis states could be given: no eigenvalue persists")
     recurrence = memory.after.recurrence
     state = torch.zeros(1, state_size(recurrence)[1])
     passed = []

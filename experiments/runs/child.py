@@ -9,9 +9,13 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import wait
+from typing import ParamSpec, TypeVar
 
 SPAWN = multiprocessing.get_context("spawn")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ProcessLostError(ChildProcessError):
@@ -30,9 +34,9 @@ class Processes(Executor):
         self._stopped = False
         self._lock = threading.Lock()
 
-    def submit(self, function: Callable, /, *arguments) -> Future:
-        """Call ``function(*arguments)`` as soon as a place is free; its future raises what the call raised."""
-        return self._threads.submit(self._call, function, arguments)
+    def submit(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> Future[T]:
+        """Make the call as soon as a place is free; its future raises what the call raised."""
+        return self._threads.submit(self._call, partial(function, **named), arguments)
 
     def _call(self, function, arguments):
         ours, theirs = SPAWN.Pipe()

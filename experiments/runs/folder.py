@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from typing import Any
 
 import filelock
 import torch
@@ -302,7 +303,7 @@ def as_json(value):
 
 def flat(tables: Mapping) -> dict:
     """Return the settings of a config by their keys, each with its table, as in `key=value`."""
-    found = {}
+    found: dict[str, Any] = {}
     for table, value in tables.items():
         found |= (
             {f"{table}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {table: value}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from tqdm import tqdm
 
 
 def run_options(options: argparse.Namespace) -> dict:
     """Return what a command passes on to its runs: where they run, and how they show their progress."""
-    shown = {"bar": not options.quiet, "log": None}
+    shown: dict[str, Any] = {"bar": not options.quiet, "log": None}
     if not options.quiet and (options.verbose or not sys.stderr.isatty()):
         shown["log"] = log
     return {"device": options.device, "data": options.data, "checkpoint_seconds": options.checkpoint} | shown

@@ -31,6 +31,7 @@ from experiments.tasks.problem import Problem, load_problem
 from wavefield_torch import (
     CheckpointError,
     NotFiniteError,
+    SequenceModel,
     count_parameters,
     load_checkpoint,
     record,
@@ -103,7 +104,7 @@ class Session:
     device: torch.device
     options: Options
     problem: Problem
-    model: torch.nn.Module
+    model: SequenceModel
     optimizer: torch.optim.Optimizer
     progress: Progress
     steps: int
@@ -300,7 +301,7 @@ def _prepare(config, folder, options):
     return Session(config, folder, device, options, problem, model, optimizer, Progress(), steps)
 
 
-def build_model(config: Config, problem: Problem) -> torch.nn.Module:
+def build_model(config: Config, problem: Problem) -> SequenceModel:
     """Return the model of a run as it is before training."""
     drawn = generator_for(config.training.seed, WEIGHTS)
     return config.model.build(problem.inputs, problem.outputs, every_step=problem.every_step, generator=drawn)

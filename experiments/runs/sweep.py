@@ -21,7 +21,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -176,7 +176,8 @@ def _drive(workers: Executor, study, work, wanted, *, bar=True, log=None):
     """Keep as many trials running as are missing, until none is."""
     trials = study.get_trials(deepcopy=False)
     number = 1 + max([trial.user_attrs.get("task", -1) for trial in trials], default=-1)
-    pending, given_up = {}, Counter()
+    pending: dict[Future, int] = {}
+    given_up: Counter[int] = Counter()  # how often the worker of a task was lost
     with tqdm(
         total=wanted, initial=min(_ended(study), wanted), desc="sweep", unit="trial", disable=None if bar else True
     ) as shown:

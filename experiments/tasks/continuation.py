@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 from experiments.generators import TRAINING, VALIDATION, generator_for
 from experiments.strict import STRICT
@@ -31,7 +31,8 @@ class ContinuationProblem:
 
     every_step = True
     steps_per_epoch = None
-    score, higher_is_better = "accuracy", True
+    score: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
     metrics = ("loss", "accuracy", "horizon")
     reference_solved = None
     fixed = None  # no draws that all samples share
@@ -57,7 +58,7 @@ class ContinuationProblem:
         """The first held-out sequences."""
         return self.validation.x[:, :count], self.validation.target[:, :count, 0]
 
-    def loss(self, model: nn.Module, x: Tensor, target: tuple[HistoryBatch, Tensor]) -> Tensor:
+    def loss(self, model: SequenceModel, x: Tensor, target: tuple[HistoryBatch, Tensor]) -> Tensor:
         batch, known = target
         net = model.recurrence if isinstance(model, SequenceModel) else None
         output = net.parallel(known) if isinstance(net, TravellingMemory) else model(x)
@@ -74,7 +75,7 @@ class ContinuationProblem:
         self.stage = state["stage"]
 
     @torch.no_grad()
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: SequenceModel) -> dict[str, float]:
         """Squared error and how much of the test horizon is right; the horizon that training has reached."""
         output = model(self.validation.x)
         return {
@@ -83,7 +84,7 @@ class ContinuationProblem:
             "horizon": float(HORIZONS[self.stage]),
         }
 
-    def test(self, model: nn.Module) -> dict[str, float]:
+    def test(self, model: SequenceModel) -> dict[str, float]:
         """The same of sequences drawn apart from those on which the best model is chosen."""
         held_out = self.validation
         try:

@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 
 import analysis
 from experiments.generators import TRAINING, VALIDATION, generator_for
@@ -45,7 +45,8 @@ class HistoryProblem:
 
     inputs, outputs, every_step = 8, 8, True
     steps_per_epoch = None
-    score, higher_is_better = "accuracy", True
+    score: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
     metrics = ("loss", "accuracy", "horizon")
     reference_solved = None  # the published code has no such definition
     fixed = None  # no draws that all samples share
@@ -68,7 +69,7 @@ class HistoryProblem:
         """The first held-out sequences."""
         return self.validation.x[:, :count], self.validation.target[:, :count, 0]
 
-    def loss(self, model: nn.Module, x: Tensor, batch: HistoryBatch) -> Tensor:
+    def loss(self, model: SequenceModel, x: Tensor, batch: HistoryBatch) -> Tensor:
         output = model(x)
         if sign_accuracy(output.detach(), batch) > self.settings.threshold:
             self.stage = min(self.stage + 1, len(HORIZONS) - 1)
@@ -83,7 +84,7 @@ class HistoryProblem:
         self.stage = state["stage"]
 
     @torch.no_grad()
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: SequenceModel) -> dict[str, float]:
         """Squared error and share of right signs over the test horizon; the horizon that training has reached."""
         output = model(self.validation.x)
         return {
@@ -92,7 +93,7 @@ class HistoryProblem:
             "horizon": float(HORIZONS[self.stage]),
         }
 
-    def test(self, model: nn.Module) -> dict[str, float]:
+    def test(self, model: SequenceModel) -> dict[str, float]:
         """The same, and how the spectrum and the recovered waves of the recurrence compare with the theory."""
         scores = self.evaluate(model)
         try:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from wavefield_torch import SequenceModel
 
 
 class Problem(Protocol):
@@ -16,16 +18,40 @@ class Problem(Protocol):
     changes as training goes on (a curriculum) returns what it has to remember from `state`; it is kept in checkpoints.
     """
 
-    inputs: int  # numbers per step of a sequence
-    outputs: int  # numbers that the readout returns
-    every_step: bool  # whether the readout answers at every step, or after the last
-    steps_per_epoch: int | None  # None where batches are drawn without end
-    score: str  # of `metrics`, the one by which the best model is chosen
-    higher_is_better: bool  # of `score`
-    metrics: tuple[str, ...]  # what `evaluate` returns, in the order of the columns of metrics.csv
-    fixed: Mapping[str, Tensor] | None  # drawn once and shared by all samples, such as a permutation of pixels
-    data: Mapping[str, str]  # SHA-256 of the data sets, by name; empty where all is drawn from the seed
-    reference_solved: Callable[[float], bool] | None  # of a training loss: solved as the published code has it
+    score: ClassVar[str]  # of `metrics`, the one by which the best model is chosen
+    higher_is_better: ClassVar[bool]  # of `score`
+
+    @property
+    def inputs(self) -> int:
+        """Numbers per step of a sequence."""
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the readout returns."""
+
+    @property
+    def every_step(self) -> bool:
+        """Whether the readout answers at every step, or after the last."""
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """None where batches are drawn without end."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What `evaluate` returns, in the order of the columns of metrics.csv."""
+
+    @property
+    def fixed(self) -> Mapping[str, Tensor] | None:
+        """What is drawn once and shared by all samples, such as a permutation of pixels."""
+
+    @property
+    def data(self) -> Mapping[str, str]:
+        """SHA-256 of the data sets, by name; empty where all is drawn from the seed."""
+
+    @property
+    def reference_solved(self) -> Callable[[float], bool] | None:
+        """Whether a training loss counts as solved in the published code; None where that does not say."""
 
     def batch(self, step: int) -> tuple[Tensor, Any]:
         """Return the input (T, B, I) and the target of a training step."""
@@ -33,13 +59,13 @@ class Problem(Protocol):
     def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """Return the first `count` held-out sequences and their labels, whose hidden states are recorded."""
 
-    def loss(self, model: nn.Module, x: Tensor, target: Any) -> Tensor:
+    def loss(self, model: SequenceModel, x: Tensor, target: Any) -> Tensor:
         """Return the loss () that a training step minimises."""
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: SequenceModel) -> dict[str, float]:
         """Return the scores on held-out data: all of `metrics`."""
 
-    def test(self, model: nn.Module) -> dict[str, float]:
+    def test(self, model: SequenceModel) -> dict[str, float]:
         """Return the scores on test data."""
 
     def solved(self, scores: Mapping[str, float]) -> bool:

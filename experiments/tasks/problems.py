@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import mse_loss
 
 from experiments.generators import FIXED, ORDER, TRAINING, VALIDATION, generator_for
@@ -19,7 +20,7 @@ from experiments.strict import STRICT
 from experiments.tasks.continuation import Continuing
 from experiments.tasks.history import History
 from experiments.tasks.problem import Problem, Stateless
-from wavefield_torch import precise_logits, symbol_cross_entropy
+from wavefield_torch import SequenceModel, precise_logits, symbol_cross_entropy
 from wavefield_torch.tasks import (
     adding_batch,
     cifar_noise,
@@ -50,10 +51,18 @@ class _Endless(Stateless):
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
         self.validation = self._draw(settings.held_out, generator_for(seed, VALIDATION, 0, device))
 
+    @abstractmethod
+    def _draw(self, size: int, generator: torch.Generator) -> Any:
+        """Return a batch of `size` sequences: its input `x` and `target`."""
+
+    @abstractmethod
+    def evaluate(self, model: SequenceModel) -> dict[str, float]:
+        """Return the scores of the held-out batch."""
+
     def batch(self, step: int):
         return self._draw(self.batch_size, generator_for(self.seed, TRAINING, step, self.device))
 
-    def test(self, model: nn.Module) -> dict[str, float]:
+    def test(self, model: SequenceModel) -> dict[str, float]:
         """The scores of the held-out batch; the best model is chosen by them, so that its own are biased."""
         return self.evaluate(model)
 
@@ -63,7 +72,8 @@ class CopyProblem(_Endless):
 
     inputs, outputs, every_step = SYMBOLS, SYMBOLS, True
     steps_per_epoch = None
-    score, higher_is_better = "loss", False
+    score: ClassVar[str] = "loss"
+    higher_is_better: ClassVar[bool] = False
     metrics = ("loss", "reference_loss", "accuracy")
     reference_solved = None  # the published code defines it for the adding task only
 
@@ -74,10 +84,10 @@ class CopyProblem(_Endless):
         """The first held-out sequences."""
         return self.validation.x[:, :count], self.validation.target[:, :count]
 
-    def loss(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    def loss(self, model: SequenceModel, x: Tensor, target: Tensor) -> Tensor:
         return symbol_cross_entropy(model(x), target)
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: SequenceModel) -> dict[str, float]:
         """Mean cross-entropy per symbol, the same divided by the batch size (as published), share recalled."""
         x, target = self.validation
         logits = precise_logits(model, x)
@@ -110,7 +120,8 @@ class AddingProblem(_Endless):
 
     inputs, outputs, every_step = 2, 1, False
     steps_per_epoch = None
-    score, higher_is_better = "loss", False
+    score: ClassVar[str] = "loss"
+    higher_is_better: ClassVar[bool] = False
     metrics = ("loss",)
 
     def _draw(self, size, generator):
@@ -120,11 +131,11 @@ class AddingProblem(_Endless):
         """The first held-out sequences."""
         return self.validation.x[:, :count], self.validation.target[:count]
 
-    def loss(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    def loss(self, model: SequenceModel, x: Tensor, target: Tensor) -> Tensor:
         return mse_loss(model(x).squeeze(-1), target)
 
     @torch.no_grad()
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: SequenceModel) -> dict[str, float]:
         """Mean squared error of held-out sequences."""
         x, target = self.validation
         pieces = zip(x.split(EVALUATION_BATCH, 1), target.split(EVALUATION_BATCH), strict=True)
@@ -161,7 +172,8 @@ class ImageProblem(Stateless):
     """Batches and scores of a classification of images; an epoch goes once over those not held out."""
 
     outputs, every_step = 10, False
-    score, higher_is_better = "accuracy", True
+    score: ClassVar[str] = "accuracy"
+    higher_is_better: ClassVar[bool] = True
     metrics = ("loss", "accuracy")
     reference_solved = None
 
@@ -191,14 +203,14 @@ class ImageProblem(Stateless):
         """The first held-out samples."""
         return self.training.batch(self.held_out[:count])
 
-    def loss(self, model: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    def loss(self, model: SequenceModel, x: Tensor, target: Tensor) -> Tensor:
         return symbol_cross_entropy(model(x), target)
 
-    def evaluate(self, model: nn.Module) -> dict[str, float]:
+    def evaluate(self, model: SequenceModel) -> dict[str, float]:
         """Mean cross-entropy and share of right answers among the held-out samples."""
         return self._scores(model, self.training, self.held_out)
 
-    def test(self, model: nn.Module) -> dict[str, float]:
+    def test(self, model: SequenceModel) -> dict[str, float]:
         """The same of the test set."""
         return self._scores(model, self.testing, torch.arange(len(self.testing), device=self.device))
 
@@ -239,11 +251,10 @@ class Mnist:
     def load(self, batch_size: int, seed: int, device: torch.device, data: str | Path | None) -> ImageProblem:
         """Return the problem, its data on `device`."""
         order = pixel_permutation(784, generator=generator_for(self.permutation_seed, FIXED))
-        options = {"permutation": order if self.permuted else None, "device": device}
-        folder = data_folder(data)
-        sets = [mnist(folder, part, **options) for part in ("train", "test")]
+        permutation, folder = order if self.permuted else None, data_folder(data)
+        training, testing = (mnist(folder, part, permutation=permutation, device=device) for part in ("train", "test"))
         fixed = {"permutation": order} if self.permuted else None
-        return ImageProblem(*sets, self.held_out, batch_size, seed, device, fixed)
+        return ImageProblem(training, testing, self.held_out, batch_size, seed, device, fixed)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -259,8 +270,8 @@ class NoisyCifar:
         """Return the problem, its data on `device`."""
         noise = cifar_noise(generator=generator_for(self.noise_seed, FIXED))
         folder = data_folder(data)
-        sets = [ns_cifar10(folder, part, noise=noise, device=device) for part in ("train", "test")]
-        return ImageProblem(*sets, self.held_out, batch_size, seed, device, {"noise": noise})
+        training, testing = (ns_cifar10(folder, part, noise=noise, device=device) for part in ("train", "test"))
+        return ImageProblem(training, testing, self.held_out, batch_size, seed, device, {"noise": noise})
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -276,10 +287,10 @@ class Digits:
     def load(self, batch_size: int, seed: int, device: torch.device, data: str | Path | None) -> ImageProblem:
         """Return the problem, its data on `device`."""
         order = pixel_permutation(64, generator=generator_for(self.permutation_seed, FIXED))
-        options = {"permutation": order if self.permuted else None, "device": device}
-        sets = [small_digits(part, **options) for part in ("train", "test")]
+        permutation = order if self.permuted else None
+        training, testing = (small_digits(part, permutation=permutation, device=device) for part in ("train", "test"))
         fixed = {"permutation": order} if self.permuted else None
-        return ImageProblem(*sets, self.held_out, batch_size, seed, device, fixed)
+        return ImageProblem(training, testing, self.held_out, batch_size, seed, device, fixed)
 
 
 Task = Copy | Adding | Mnist | NoisyCifar | Digits | History | Continuing

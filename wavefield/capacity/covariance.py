@@ -32,14 +32,16 @@ def covariance_roots(parts, window: int | None) -> list[Root] | None:
 
     None where a part never forgets and has no stationary state.
     """
-    known, roots = {}, []
+    known: dict[str, Root | None] = {}
+    roots: list[Root] = []
     for part, _, _ in parts:
         name = part.fingerprint()
         if name not in known:
             known[name] = _root(part, window)
-        if known[name] is None:
+        root = known[name]
+        if root is None:
             return None
-        roots.append(known[name])
+        roots.append(root)
     return roots
 
 

@@ -104,7 +104,8 @@ def memory_capacity(
     if roots is None:
         window = lags
         roots = covariance_roots(parts, window)
-    arrived = lags if stationary else min(window, lags)
+    assert roots is not None  # finitely many inputs always have a covariance
+    arrived = lags if window is None else min(window, lags)
     capacity, dimensions = np.zeros((field.inputs, lags)), 0
     for (part, _, members), root in zip(parts, roots, strict=True):
         axes, singular, _ = linalg.svd(root.matrix[part.seen], full_matrices=False)
@@ -235,7 +236,7 @@ def measured_capacity(
     scale = targets[:, :, 0].std(axis=0)
     if (scale == 0).any():
         raise ValueError(f"rec: input {int(np.argmin(scale))} is constant, nothing about it can be remembered")
-    if noise:
+    if noise and rng is not None:
         states = states + noise * scale.mean() * rng.standard_normal(states.shape)
     count, units = states.shape
     if count < 2 * units + 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -58,7 +59,7 @@ class Request:
         horizon = steps if horizon is None else min(positive_int(horizon, "horizon"), steps)
         if given.source not in (None, "pulse", "force"):
             raise ValueError(f"source must be 'pulse' or 'force', got {given.source!r}")
-        if noise is not None and not (np.isscalar(noise) and np.isfinite(noise) and noise >= 0):
+        if noise is not None and not _is_deviation(noise):
             raise ValueError(f"noise must be a finite number, not negative, got {noise!r}")
         now, trials = _checked_level(given.level, "snapshot")
         precision = max(1e-12, 64 * np.finfo(now.dtype).eps)
@@ -80,13 +81,13 @@ class Request:
 class _Field:
     """A field as it is given or as a recording describes it; None where nothing is said."""
 
-    level: object  # the snapshot
-    operator: object = None
-    steps: object = None
-    encoder: object = None
-    source: object = None
-    previous: object = None
-    bias: object = None
+    level: Any  # the snapshot
+    operator: Any = None
+    steps: Any = None
+    encoder: Any = None
+    source: Any = None
+    previous: Any = None
+    bias: Any = None
 
     def over(self, other: _Field) -> _Field:
         """Return this field, completed by another where it says nothing."""
@@ -169,6 +170,10 @@ def _refuse_nonlinear(nonlinearity, operator, encoder, nonnegative, biased):
 
 
 # ---- checks -------------------------------------------------------------------------------------------------------
+
+
+def _is_deviation(value):
+    return np.isscalar(value) and np.isfinite(value) and value >= 0
 
 
 def _checked_level(values, name):

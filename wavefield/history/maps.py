@@ -115,9 +115,8 @@ def task(name: str) -> HistorySystem:
     if name not in _SELECTIONS:
         raise ValueError(f"name must be one of T1, {', '.join(_SELECTIONS)}, got {name!r}")
     lags, sources, signs = _SELECTIONS[name]
-    return HistorySystem(
-        8, 8, weights=signed_permutation(lags, np.array(sources) - 1, signs).weights, name=f"task_{name}"
-    )
+    weights = signed_permutation(lags, [source - 1 for source in sources], signs).weights
+    return HistorySystem(8, 8, weights=weights, name=f"task_{name}")
 
 
 def fibonacci(dimension: int = 1, length: int = 2) -> HistorySystem:

@@ -88,8 +88,9 @@ class HistorySystem:
         history = _real(history, "history must be real")
         if history.ndim < 2 or history.shape[-2:] != (self.length, self.dimension):
             raise ValueError(f"history must have shape (…, {self.length}, {self.dimension}), got {history.shape}")
-        if self.linear:
+        if self.weights is not None:
             return np.einsum("kij,...kj->...i", self.weights, history)
+        assert self.function is not None  # one of the two is given
         history = history.view()
         history.flags.writeable = False  # of the caller, whose field it may be
         if self.batched:
@@ -114,10 +115,10 @@ class HistorySystem:
         >>> fibonacci(1, 3).matrix().tolist()
         [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 1.0, 1.0]]
         """
-        self._require_linear("a matrix")
+        weights = self._linear_weights("a matrix")
         d, s = self.dimension, self.length
         phi = np.eye(s * d, k=d)
-        phi[-d:] = self.weights.swapaxes(0, 1).reshape(d, s * d)
+        phi[-d:] = weights.swapaxes(0, 1).reshape(d, s * d)
         return phi
 
     def spectrum(self) -> np.ndarray:
@@ -139,16 +140,17 @@ class HistorySystem:
         ValueError
             If the system is not linear, or shorter than the three positions that a kernel spans.
         """
-        self._require_linear("an operator")
+        weights = self._linear_weights("an operator")
         if self.length < 3:
             raise ValueError(f"length must be at least 3, the width of the kernel that shifts, got {self.length}")
         kernel = np.zeros((self.dimension, self.dimension, 3))
         kernel[np.arange(self.dimension), np.arange(self.dimension), 2] = 1.0
-        return WaveOperator(kernel, "open", dx, dt, boundary_row=np.moveaxis(self.weights, 0, 2))
+        return WaveOperator(kernel, "open", dx, dt, boundary_row=np.moveaxis(weights, 0, 2))
 
-    def _require_linear(self, what):
-        if not self.linear:
+    def _linear_weights(self, what: str) -> np.ndarray:
+        if self.weights is None:
             raise ValueError(f"{self!r} is not linear: there is {what} of a linear f only")
+        return self.weights
 
     def _checked(self, state, leading):
         state = _real(state, "function must return real numbers").copy()  # f may use its array again

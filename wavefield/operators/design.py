@@ -110,7 +110,8 @@ class Design:
 
     def responses(self) -> Iterator[tuple[int, np.ndarray]]:
         """Yield (t, state (S, inputs)): what one unit of each input at onset t has become, the latest onset first."""
-        response, ago = self.entry.astype(float), []
+        response = self.entry.astype(float)
+        ago: list[np.ndarray] = []
         for t in range(self.steps - 1, -1, -1):
             taken_back = ago.pop(0) if len(ago) == 2 else 0.0
             yield t, response - taken_back

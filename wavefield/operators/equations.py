@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wavefield.checks import finite_vector, positive, positive_int
+from wavefield.checks import finite_vector, positive, positive_int, real_array
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.step_matrix import conductance
 
@@ -53,6 +53,7 @@ def transport(
     speed, gain = finite_vector(speed, "speed"), finite_vector(gain, "gain")
     dx, dt = positive(dx, "dx"), positive(dt, "dt")
     speed, gain = _broadcast(speed=speed, gain=gain)
+    profile = None if profile is None else np.asarray(profile)
     nu = speed * dt / dx
     _check_courant(nu, speed, 1.0, dx, profile)
     taps = gain[:, None] * np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)
@@ -133,9 +134,10 @@ def wave(
         raise ValueError(f"damping·dt must be below 2, or the field flips at every step; got {(damping * dt).max():g}")
     if boundary == "open":
         raise ValueError("boundary='open' belongs to one-way fields; let a two-way wave leave through 'absorbing'")
-    medium = {"profile": profile, "damping_profile": damping_profile, "restoring_profile": restoring_profile}
-    medium["density"] = density
-    if order != 2 and any(part is not None for part in medium.values()):
+    profile = None if profile is None else np.asarray(profile)
+    given = {"damping_profile": damping_profile, "restoring_profile": restoring_profile, "density": density}
+    medium = {name: real_array(part, name) for name, part in given.items() if part is not None}
+    if order != 2 and (profile is not None or medium):
         raise ValueError(
             f"order must be 2 with a speed profile, or one of damping, restoring force or density, got {order}"
         )
@@ -150,7 +152,17 @@ def wave(
     kernel[now, now] = taps
     kernel[now, before, order // 2] = -((1 - half) / (1 + half))[:, 0]
     kernel[before, now] = centre
-    operator = WaveOperator(kernel, boundary, dx, dt, levels=2, **medium)
+    operator = WaveOperator(
+        kernel,
+        boundary,
+        dx,
+        dt,
+        levels=2,
+        profile=profile,
+        damping_profile=medium.get("damping_profile"),
+        restoring_profile=medium.get("restoring_profile"),
+        density=medium.get("density"),
+    )
     if density is not None:
         _check_contrast(operator)
     return operator
@@ -214,7 +226,7 @@ def absorbing_layer(
 
 def static(*, boundary: str = "periodic", dx: float = 1.0, dt: float = 1.0) -> WaveOperator:
     """No wave: the identity, under which every input stays where it entered (the static bump, a control)."""
-    return WaveOperator([0.0, 1.0, 0.0], boundary, dx, dt)
+    return WaveOperator(np.array([0.0, 1.0, 0.0]), boundary, dx, dt)
 
 
 def second_difference(order: int) -> np.ndarray:

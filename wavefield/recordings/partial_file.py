@@ -16,6 +16,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5netcdf
 import h5py
@@ -62,7 +63,7 @@ class Place:
         runs = self.runs(first)
         for start, run in zip(runs, rows.reshape(len(runs), -1), strict=True):
             file.seek(start)
-            _write_all(file, memoryview(run).cast("B"))
+            _write_all(file, run.data.cast("B"))
 
     def copy(self, file, target: Place, target_file, count: int) -> None:
         """Copy the first `count` rows to where they lie in another file."""
@@ -90,7 +91,7 @@ def lay_out(path: Path, template: xr.Dataset, room: dict[str, int]) -> dict[str,
         for name, variable in template.variables.items():
             dim = next((dim for dim in room if dim in variable.dims), "previous" if name == "previous" else None)
             if dim is not None:
-                growing[name] = dim
+                growing[str(name)] = dim
                 target = file.create_variable(name, variable.dims, variable.dtype, dcpl=contiguous)
                 if name in (dim, "previous"):
                     target[...] = unwritten(variable.dtype)
@@ -162,7 +163,7 @@ def _auxiliary(template, variable):
 
 def size_on_disk(template: xr.Dataset, room: dict[str, int]) -> int:
     """About how many bytes the file will have."""
-    sizes = {**template.sizes, **room}
+    sizes: dict[Any, int] = {**template.sizes, **room}
     counts = {name: math.prod(sizes[dim] for dim in variable.dims) for name, variable in template.variables.items()}
     return METADATA + sum(count * template[name].dtype.itemsize for name, count in counts.items())
 

@@ -167,11 +167,11 @@ def recording(
     arrays = {"activity": _labelled("activity", field, _activity_dims(field, dims, coords))}
     field_dims = arrays["activity"].dims
     per_sample = tuple(dim for dim in ("trial", "time") if dim in field_dims)
-    companions = dict(drive=drive, earlier_drive=earlier_drive, previous=previous, label=label, loss=loss)
-    companions |= dict(kernel=kernel, encoder=encoder, bias=bias, boundary_row=boundary_row)
-    companions |= dict(profile=profile, damping_profile=damping_profile, restoring_profile=restoring_profile)
-    companions |= dict(density=density)
-    companions = {name: _array(name, value) for name, value in companions.items() if value is not None}
+    given: dict[str, Any] = dict(drive=drive, earlier_drive=earlier_drive, previous=previous, label=label, loss=loss)
+    given |= dict(kernel=kernel, encoder=encoder, bias=bias, boundary_row=boundary_row)
+    given |= dict(profile=profile, damping_profile=damping_profile, restoring_profile=restoring_profile)
+    given |= dict(density=density)
+    companions = {name: _array(name, value) for name, value in given.items() if value is not None}
     for name, array in companions.items():
         names = {
             "drive": ("trial", *DIMS["drive"])[-max(array.ndim, 2) :],
@@ -297,7 +297,8 @@ def open_recording(path: str | os.PathLike, *, chunks: Any = None, allow_externa
             raise
         raise ValueError(f"{path} is not a netCDF 4 file, or is damaged or cut off: {error}") from error
     try:
-        for holder in (dataset, *dataset.variables.values()):
+        holders: list[xr.Dataset | xr.Variable] = [dataset, *dataset.variables.values()]
+        for holder in holders:
             holder.attrs = {name: _builtin(value) for name, value in holder.attrs.items()}
         dataset = cut_to_written(dataset)
         dataset = without_torn_previous(dataset) if is_partial(path) else dataset

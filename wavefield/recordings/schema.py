@@ -163,7 +163,7 @@ def _is_attribute(value) -> bool:
 
 def _is_number(value) -> bool:
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        return _INT64.min <= value <= _INT64.max
+        return bool(_INT64.min <= value <= _INT64.max)
     return isinstance(value, (float, np.float32))  # np.float64 is a float
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from typing import Any, BinaryIO
 
 import numpy as np
 import xarray as xr
@@ -82,9 +83,9 @@ class RecordingWriter:
             raise FileExistsError(errno.EEXIST, advice, str(self.partial))
         self._template = template
         self._written = {"time": 0} | ({"step": 0} if template.sizes.get("step") == 0 else {})
-        self._last = {}
+        self._last: dict[str, Any] = {}  # the last time written along each dim that grows
         _check_growing(template, self._written)
-        self._file = None
+        self._file: BinaryIO | None = None
         room = {"time": steps, "step": steps * template.attrs.get("save_every", 1)}
         self._move_to({dim: room[dim] for dim in self._written})
 
@@ -133,6 +134,8 @@ class RecordingWriter:
 
     def flush(self) -> None:
         """Have the disk itself hold all that was appended, so that it survives a loss of power too."""
+        if self._file is None:
+            raise ValueError(f"{self.path} is closed: there is nothing to flush")
         os.fsync(self._file.fileno())
 
     def close(self) -> None:

@@ -47,6 +47,8 @@ class Past(NamedTuple):
 
     def inputs(self, count: int) -> np.ndarray:
         """The last `count` inputs, (B, count, I), refused if the recording was cut and holds them no longer."""
+        if self.drive is None:
+            raise ValueError("the recording holds no drive, and its inputs are needed here")
         rows = self.drive[:, self.drive.shape[1] - count :]
         lost = np.flatnonzero(np.isnan(rows).any(axis=(0, 2)))
         if lost.size:

@@ -91,8 +91,8 @@ class Run:
             self._by_trial(np.moveaxis(states, 0, 1)),
             dims=("trial",) * (self.trials is not None) + ("time", "channel", "position"),
             coords=coords,
-            drive=self._by_trial(inputs.values),
-            earlier_drive=self._by_trial(inputs.earlier) if self.law.pulse else None,
+            drive=None if inputs.values is None else self._by_trial(inputs.values),
+            earlier_drive=self._by_trial(inputs.earlier) if self.law.pulse and inputs.earlier is not None else None,
             previous=self._by_trial(levels[1]) if len(levels) == 2 else None,
             size=states.shape[-1],
             steps=self.last_step,
@@ -101,10 +101,10 @@ class Run:
             **self.law.described(),
         )
 
-    def _by_trial(self, rows: np.ndarray | None) -> np.ndarray | None:
+    def _by_trial(self, rows: np.ndarray) -> np.ndarray:
         """Rows (B, …) of every trial, of which one may stand for all; without the axis where there are no trials."""
-        if rows is None or self.trials is None:
-            return None if rows is None else rows[0]
+        if self.trials is None:
+            return rows[0]
         return np.broadcast_to(rows, (self.trials, *rows.shape[1:]))
 
 

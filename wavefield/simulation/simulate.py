@@ -136,7 +136,7 @@ def simulate(
     if encoder is None:
         encoder = "own" if then is None or then.encoder is None else then.encoder
     inputs = read_inputs(drive, steps, past.last_inputs)
-    trials = inputs.trials if np.ndim(past.now) < 3 else np.shape(past.now)[0]
+    trials = inputs.trials if past.now is None or np.ndim(past.now) < 3 else np.shape(past.now)[0]
     if inputs.trials not in (None, 1, trials):
         raise ValueError(f"drive and initial must have as many trials, got {inputs.trials} and {trials}")
     size = _common_size(size, past.now, encoder, operator)
@@ -188,7 +188,7 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
     if op.levels != 2 or damped or op.boundary == "absorbing" or not law.linear:
         raise ValueError(f"rec must be of a linear, undamped two-way field with ends that absorb nothing, got {op!r}")
     past = past_of(rec)
-    if past.before is None:
+    if past.now is None or past.before is None:
         raise ValueError("rec does not hold the level before its last state, without which it cannot be run back")
     drive = None
     if past.drive is not None and past.own_steps:

@@ -81,9 +81,9 @@ def gradient_against_lag(
     psi = None if waves is None else _by_age(waves, size, recurrence.input_size).to(x)
     state = x.new_zeros(x.shape[1], size)
     sensitivity, before, mu = None, None, 0.0
-    columns = {"gradient_norm": [], "state_gradient_norm": [], "entry": [], "wave": []}
+    columns: dict[str, list[Tensor]] = {"gradient_norm": [], "state_gradient_norm": [], "entry": [], "wave": []}
     for t in tqdm(range(len(x)), "gradients", unit="step", disable=None, delay=2):
-        if t == 0:
+        if sensitivity is None:
             sensitivity = input_jacobian(recurrence, state, x[0])  # (B, S, I)
             entry = _spectral(sensitivity)
         else:

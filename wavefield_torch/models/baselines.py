@@ -19,7 +19,7 @@ from wavefield_torch.models import initialization
 from wavefield_torch.models.call_convention import RecurrentModule, freeze, last_step, one_state
 
 
-class _OfPyTorch:
+class _OfPyTorch(nn.RNNBase):
     """A recurrent module of PyTorch, with `output_size` and `return_sequence` added."""
 
     channels = 1
@@ -69,6 +69,11 @@ class IdentityRNN(_OfPyTorch, nn.RNN):
     >>> output.shape, h_n.shape
     (torch.Size([1, 3, 8]), torch.Size([1, 3, 8]))
     """
+
+    weight_ih_l0: nn.Parameter
+    weight_hh_l0: nn.Parameter
+    bias_ih_l0: nn.Parameter  # absent without biases
+    bias_hh_l0: nn.Parameter
 
     def __init__(
         self,
@@ -173,6 +178,8 @@ class LocallyConnectedRNN(RecurrentModule):
     torch.Size([4, 3, 32])
     """
 
+    bias: nn.Parameter | None
+
     def __init__(
         self,
         input_size: int,
@@ -214,7 +221,9 @@ class LocallyConnectedRNN(RecurrentModule):
         units = torch.zeros(channels, hidden_size, **place)
         self.register_parameter("bias", nn.Parameter(units, requires_grad=not freeze_encoder) if bias else None)
 
-    def _run(self, x, state, lengths, return_sequence, batch_first):
+    def _run(
+        self, x: Tensor, state: Tensor | None, lengths: Tensor | None, return_sequence: bool, batch_first: bool
+    ) -> tuple[Tensor | None, Tensor]:
         batch, (channels, size) = x.shape[1], self.encoder.shape[:2]
         h = x.new_zeros(batch, channels, size) if state is None else state[0].unflatten(1, (channels, size))
         h = h.permute(2, 0, 1)  # (N, B, C): a product of matrices per position
@@ -272,7 +281,9 @@ class Tape(RecurrentModule):
         self.channels = input_size
         self.position_order = "line"
 
-    def _run(self, x, state, lengths, return_sequence, batch_first):
+    def _run(
+        self, x: Tensor, state: Tensor | None, lengths: Tensor | None, return_sequence: bool, batch_first: bool
+    ) -> tuple[Tensor | None, Tensor]:
         steps, batch, inputs = x.shape
         if state is None:
             before = x.new_zeros(self.hidden_size, batch, inputs)

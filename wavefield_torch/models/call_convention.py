@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numbers
 from abc import abstractmethod
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -47,7 +47,7 @@ class Traits(NamedTuple):
     proj_size: int = 0
 
 
-def traits(net: Recurrence) -> Traits:
+def traits(net: Recurrence | nn.Module) -> Traits:
     """Return what a network says of itself.
 
     Examples
@@ -56,8 +56,10 @@ def traits(net: Recurrence) -> Traits:
     >>> found.output_size, found.channels, found.batch_first
     (8, 1, True)
     """
-    found = Traits(*(getattr(net, name, default) for name, default in Traits._field_defaults.items()))
-    return found if found.output_size else found._replace(output_size=net.hidden_size)
+    found: dict[str, Any] = {name: getattr(net, name, default) for name, default in Traits._field_defaults.items()}
+    if not found["output_size"]:
+        found["output_size"] = net.hidden_size
+    return Traits(**found)
 
 
 class RecurrentModule(nn.Module):

@@ -37,15 +37,15 @@ def run_layers(
     for first in range(0, len(layers), directions):
         top = first + directions == len(layers)
         wanted, turned = return_sequence or not top or bidirectional, batch_first and top
-        outputs = []
+        outputs: list[Tensor] = []
         for direction, layer in enumerate(layers[first : first + directions]):
             before = None if state is None else state[first + direction]
             given = in_reverse(x, lengths) if direction else x
             sequence, last = layer(given, before, lengths, wanted, turned)
-            if direction:
-                sequence = in_reverse(sequence, lengths, batch_first=turned)
-            outputs.append(sequence)
             ends.append(last)
+            if sequence is None:  # of the highest layer, where it is not wanted
+                return None, torch.stack(ends)
+            outputs.append(in_reverse(sequence, lengths, batch_first=turned) if direction else sequence)
         x = torch.cat(outputs, -1) if bidirectional else outputs[0]
         if dropout and not top:
             x = functional.dropout(x, dropout)

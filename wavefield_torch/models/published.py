@@ -155,7 +155,7 @@ def _of(tensor):
 
 def _readout(state_dict, units) -> nn.Module:
     weights = {name.removeprefix("readout."): value for name, value in state_dict.items() if "readout." in name}
-    first = weights.get("weight", weights.get("0.weight"))
+    first = weights["weight"] if "weight" in weights else weights["0.weight"]
     if first.dim() != 2 or first.shape[1] != units:
         raise ValueError(f"the readout must take {units} units, got a weight of shape {_of(first)}")
     if "weight" in weights:

@@ -380,20 +380,24 @@ class TravellingMemory(RecurrentModule):
             layer.weight.copy_(self.newest(torch.eye(self.output_size)).T)
         return layer.to(self.encoder).requires_grad_(False)
 
-    def _run(self, x, state, return_sequence):
-        """Step by step: x (T, B, I) → states (T, B, d·s) or None, last (B, d·s)."""
+    def _run(
+        self, x: Tensor, state: Tensor | None, lengths: Tensor | None, return_sequence: bool, batch_first: bool
+    ) -> tuple[Tensor | None, Tensor]:
+        """Step by step, each sample up to its own length."""
         if x.dtype != self.encoder.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(f"input must be {self.encoder.dtype} like the parameters, got {x.dtype}")
-        field, fields = self._field(state, x[0]), []
+        field = self._field(None if state is None else state[0], x[0])
+        fields: list[Tensor] = []
         attention = self.boundary if self.shifts and isinstance(self.boundary, AttentionEnd) else None
-        cache = attention.keys_and_values(field.transpose(1, 2)) if attention else None
-        for x_t in x:
+        cache = attention.keys_and_values(field.transpose(1, 2)) if attention else ()
+        for t, x_t in enumerate(x):
             if attention:
                 computed = attention.answer(field[..., -1], *cache)
             else:
                 computed = self._checked(self.boundary(field.transpose(1, 2)))
             driven = self._driven(computed, x_t)
-            field = self._moved(field, driven)
+            moved = self._moved(field, driven)
+            field = moved if lengths is None else moved.where((t < lengths)[:, None, None], field)
             if attention:  # keys and values travel as the states do
                 cache = [
                     torch.cat([old[..., 1:, :], new], dim=-2)
@@ -401,7 +405,11 @@ class TravellingMemory(RecurrentModule):
                 ]
             if return_sequence:
                 fields.append(field)
-        return torch.stack(fields).flatten(2) if return_sequence else None, field.flatten(1)
+        last = field.flatten(1)[None]
+        if not return_sequence:
+            return None, last
+        states = torch.stack(fields).flatten(2)  # (T, B, d·s)
+        return states.transpose(0, 1) if batch_first else states, last
 
     def _field(self, state, like):
         """The field (B, d, s) to begin with."""

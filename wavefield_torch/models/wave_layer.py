@@ -26,6 +26,13 @@ class WaveLayer(nn.Module):
     The arguments are those of `WaveRNN`.
     """
 
+    encoder: nn.Parameter  # V (C, N, I)
+    kernel: nn.Parameter  # u (C, C, K)
+    bias: nn.Parameter | None  # b (C, N), where there is one
+    encoder_bias: nn.Parameter | None  # (C, N) and (C,), where there are two
+    kernel_bias: nn.Parameter | None
+    boundary_row: nn.Parameter | None  # (C, C, N), of a line with a driven end
+
     def __init__(
         self,
         input_size: int,
@@ -94,14 +101,14 @@ class WaveLayer(nn.Module):
         self.kernel.copy_(self._first_kernel(generator))
         if self.bias is not None:
             self.bias.zero_()
-        if self.encoder_bias is not None:
+        if self.encoder_bias is not None and self.kernel_bias is not None:
             kind = self.initial_encoder if named else "sparse"
             drawn = initialization.reference_encoder_bias(kind, (channels, size), inputs, generator=generator)
             self.encoder_bias.copy_(drawn)
             self.kernel_bias.copy_(
                 initialization.reference_kernel_bias(channels, self.kernel_size, generator=generator)
             )
-        if self.boundary_row is not None:
+        if self.boundary_row is not None and isinstance(self.initial_operator, WaveOperator):
             self.boundary_row.copy_(torch.tensor(self.initial_operator.boundary_row))
 
     def _first_kernel(self, generator):
@@ -187,7 +194,7 @@ class WaveLayer(nn.Module):
 
     def total_bias(self) -> Tensor | None:
         """Return b of the recurrence, (C, N), the sum of the two where there are two; None without."""
-        if self.bias_kind == "reference":
+        if self.encoder_bias is not None and self.kernel_bias is not None:
             return self.encoder_bias + self.kernel_bias[:, None]
         return self.bias
 

@@ -161,7 +161,9 @@ class WaveRNN(WaveLayer, RecurrentModule):
         for layer in getattr(self, "more_layers", ()):
             layer.reset_parameters(generator)
 
-    def _run(self, x, state, lengths, return_sequence, batch_first):
+    def _run(
+        self, x: Tensor, state: Tensor | None, lengths: Tensor | None, return_sequence: bool, batch_first: bool
+    ) -> tuple[Tensor | None, Tensor]:
         scans = [self._scan, *(layer._scan for layer in getattr(self, "more_layers", ()))]
         return run_layers(
             scans,

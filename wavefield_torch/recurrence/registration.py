@@ -66,9 +66,9 @@ def register(
     torch.library.define(back, f"({given}, Tensor saved, {arguments}, bool[] needs) -> Tensor[]")
 
     def gradients(*values):
-        grads, saved, *values, needs = values[:results], *values[results:]
-        found = backward(grads, saved, *values, needs)
-        return [values[0].new_empty(0) if gradient is None else gradient for gradient in found]
+        grads, (saved, *rest, needs) = values[:results], values[results:]
+        found = backward(grads, saved, *rest, needs)
+        return [rest[0].new_empty(0) if gradient is None else gradient for gradient in found]
 
     def gradient_shapes(*values):
         *values, needs = values[results + 1 :]

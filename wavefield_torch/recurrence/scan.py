@@ -150,7 +150,7 @@ def wave_scan(
         parallel=parallel,
         backend=backend,
     )
-    return states if return_sequence else last
+    return last if states is None else states
 
 
 def run(

@@ -107,7 +107,7 @@ def _restored(described, tensors):
     return tuple(entries) if kind == "tuple" else entries
 
 
-def _optimizer_state(described, tensors):
+def _optimizer_state(described, tensors: dict[str, Tensor]):
     """The state of the optimiser, also from files of version 0.1, which hold its groups and name the tensors."""
     if described and described[0] == "dict":
         return _restored(described, tensors)

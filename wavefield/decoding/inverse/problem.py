@@ -30,7 +30,7 @@ class InverseProblem:
         forward = design(request.operator, size, back, encoder=request.encoder, source=source, previous=request.both)
         blocks = prepare(forward, size, request.steps, signed=signed, largest_matrix=largest_matrix)
         facts, warnings = _determinacy([block for block, _, _ in blocks], back, request.steps)
-        entering = np.concatenate([inputs for _, _, inputs in blocks] or [[]])
+        entering = np.concatenate([inputs for _, _, inputs in blocks] or [np.zeros(0)])
         return cls(blocks, facts, silent_inputs(entering, forward.inputs) + warnings)
 
 

@@ -7,7 +7,7 @@ ring, the trace of an input of age a is M̂(k)ᵃ V̂(k), and a step costs a pro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -22,8 +22,8 @@ _ROUNDING = 1e-15  # part of a mode that is taken for zero
 class SpectralDesign(Design):
     """A design whose step is made mode by mode; its methods return what those of `Design` do, but for `responses`."""
 
-    modes: np.ndarray = None  # M̂, (C, C, K)
-    size: int = 0  # N
+    modes: np.ndarray = field(kw_only=True)  # M̂, (C, C, K)
+    size: int = field(kw_only=True)  # N
 
     @classmethod
     def of(cls, design: Design, size: int) -> SpectralDesign | None:
@@ -43,7 +43,8 @@ class SpectralDesign(Design):
 
         A spectrum has the norm of the state.
         """
-        response, ago = self._spectrum(self.entry), []
+        response = self._spectrum(self.entry)
+        ago: list[np.ndarray] = []
         for t in range(self.steps - 1, -1, -1):
             yield t, response - ago.pop(0) if len(ago) == 2 else response
             if self.pulse:

@@ -118,7 +118,7 @@ class Explanation:
         self.evidence = p.evidence(self.unexplained)
         logdet = np.linalg.slogdet(self.inverse)[1] + s * np.log(p.ridge)
         self.score = self.evidence + 0.5 * logdet + p.log_ways[support].sum() + p.size_prior(s)
-        self.moves = {}  # supports one move away, as the search finds them
+        self.moves: dict[tuple[int, ...], dict] = {}  # supports one move away, as the search finds them
 
     @cached_property
     def correlation(self) -> np.ndarray:

@@ -29,7 +29,8 @@ class Problem:
         self.columns = block.columns
         self.chosen, self.cut = None, False  # columns of the design, where not all are written out; all their rivals?
         self.rows = snapshot.size
-        self.support, self.amplitudes = [], np.zeros(0)
+        self.support: list[int] = []
+        self.amplitudes = np.zeros(0)
 
     def start(self, noise, least, largest_matrix, most_columns):
         """Find a first, generous support."""

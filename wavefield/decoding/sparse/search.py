@@ -83,7 +83,7 @@ def _single_proposals(explanation) -> list:
     """Supports that should be better: all moves of one event that do not touch each other, and the best alone."""
     addition = explanation.additions()
     removal, exchange = explanation.removals_and_exchanges()
-    moves = [(addition[j], (), (j,)) for j in np.flatnonzero(addition > _LEAST_GAIN)]
+    moves: list[tuple[float, tuple, tuple]] = [(addition[j], (), (j,)) for j in np.flatnonzero(addition > _LEAST_GAIN)]
     for i, event in enumerate(explanation.support):
         j = int(np.argmax(exchange[i]))
         if removal[i] > max(exchange[i, j], _LEAST_GAIN):
@@ -109,7 +109,7 @@ def _moved(explanation, moves):
 def _double_proposals(explanation) -> list:
     """The best support with up to two events exchanged for up to two others, if it should be better."""
     found = _neighbours(explanation, explanation.support)
-    best = max(found, key=found.get, default=None)
+    best = max(found, key=found.__getitem__, default=None)
     return [best] if best is not None and found[best] > explanation.score + _LEAST_GAIN else []
 
 
