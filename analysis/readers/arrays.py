@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from scipy.io import loadmat
 
+from analysis.readers.endings import advice
 from analysis.readers.positions import load_positions
 from analysis.readers.series import Choices, Series, to_recording
 
@@ -69,7 +70,7 @@ def array_series(path: str | os.PathLike, name: str | None, *, rate, choices: Ch
             f"{where} says nothing of where its electrodes are; give their places with positions=… (--positions), a "
             f"file.csv or a variable of the file: {', '.join(variables)}"
         )
-    positions = load_positions(choices.positions, where, data.shape)
+    positions, _ = load_positions(choices.positions, where, data.shape)
     if len(positions) not in data.shape:
         raise ValueError(f"{where} has shape {data.shape}: no axis as long as the {len(positions)} positions given")
     choices = replace(choices, positions=positions)
@@ -104,7 +105,7 @@ def _variables(path: Path) -> tuple[Mapping, Callable[[], None]]:
             return {name: value for name, value in found if not name.startswith("__")}, lambda: None
     except Exception as error:  # damage shows in whatever way the parsers of others trip over it
         raise ValueError(f"{path} is not a {ending} file, or is damaged or cut off: {error}") from error
-    raise ValueError(f"{path}: .mat, .npz and .npy are read as arrays")
+    raise ValueError(f"{path}: .mat, .npz and .npy are read as arrays{advice(path, 'arrays')}")
 
 
 class _Turned:
