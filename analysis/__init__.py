@@ -7,6 +7,7 @@ from analysis.comparison.evoked import compare_evoked, drive_events, evoked_late
 from analysis.comparison.features import wave_features
 from analysis.diagnosis import diagnose
 from analysis.direction.index import direction_index, directional_filter, travelling_index
+from analysis.direction.plane import plane_direction_test
 from analysis.direction.significance import direction_test, structure_test
 from analysis.direction.surrogates import surrogate
 from analysis.events.detection import wave_events
@@ -57,6 +58,7 @@ __all__ = [
     "phase_gradient",
     "phase_gradient_directionality",
     "phase_gradient_velocity",
+    "plane_direction_test",
     "plot",
     "plot_memory",
     "preprocess",

@@ -18,7 +18,7 @@ from analysis.comparison.common_axes import AXES
 from analysis.comparison.compare import compare
 from analysis.diagnosis import diagnose
 from analysis.readers import import_recording
-from analysis.readers.importing import READERS
+from analysis.readers.endings import READERS
 from wavefield.files import whole_or_nothing
 from wavefield.recordings.recording import open_recording
 from wavefield.version import __version__
@@ -59,7 +59,9 @@ def _import_options(commands):
     command.add_argument("--rate", help="of arrays: samples per second, or the variable that says it")
     command.add_argument("--segment", type=int, help="of vendors' formats: which segment")
     command.add_argument("--units", help="of the values, where the file does not say: uV, mV, V, 1")
-    command.add_argument("--positions", help="places of the electrodes: .csv, .npy, or a variable of an array file")
+    command.add_argument(
+        "--positions", help="places of the electrodes: .csv, .tsv, .npy, or a variable of an array file"
+    )
     command.add_argument("--position-units", choices=("m", "cm", "mm", "um"))
     command.add_argument("--dead", type=int, nargs="+", default=(), metavar="NUMBER", help="dead electrodes, from 0")
     command.add_argument("--grid", action="store_true", help="put the electrodes on a regular grid")

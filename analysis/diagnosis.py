@@ -7,10 +7,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
+from scipy.fft import rfft, rfftfreq
 from scipy.signal import hilbert
 
 from analysis.direction.index import power_balance, split_directions, travelling_modes
+from analysis.direction.plane import plane_symmetry_test
 from analysis.direction.significance import FEW_BLOCKS, symmetry_test
+from analysis.direction.standing import ONE_MODE, ONE_PHASE, ONE_WAVE, standing_wave
 from analysis.fields.band import Band
 from analysis.fields.dead import Mask
 from analysis.fields.field import Field
@@ -18,10 +21,12 @@ from analysis.fields.read import Recording
 from analysis.fields.units import labelled, netcdf_attrs
 from analysis.spectra.spectrum import spectrum
 from analysis.spectra.transform import Spectral, spectral_dims
-from analysis.velocity.estimators import ESTIMATORS, radon_speed
+from analysis.velocity.estimators import ANY_LAYOUT, ESTIMATORS, radon_speed
 from analysis.velocity.result import DoubtfulEstimate
 
-VERDICTS = ("none", "static", "standing", "travelling to +x", "travelling to -x", "travelling both ways")
+VERDICTS = (
+    "none", "static", "standing", "travelling to +x", "travelling to -x", "travelling both ways", "travelling",
+)  # fmt: skip
 SLOWEST_CYCLES = 2  # what turns more slowly than twice in the record counts as standing still
 CERTAIN = 6.0  # standard deviations of the noise by which a pattern must stand out
 COHERENT = 0.3  # share of one direction's power that must travel as one wave
@@ -29,6 +34,7 @@ COHERENT = 0.3  # share of one direction's power that must travel as one wave
 # where a and b are proportional, as in a standing wave, and π/4 = 0.785 where they are independent and both Rayleigh
 # distributed, as those of Gaussian noise: then Σab/√(Σa²Σb²) = ⟨a⟩²/⟨a²⟩.
 TOGETHER = 0.79
+SOME_WAVE = 0.6  # share of the strongest mode's pattern that one pair of opposite waves must explain then
 
 
 def diagnose(
@@ -41,15 +47,18 @@ def diagnose(
     alpha: float = 0.05,
     confidence: float = 0.95,
 ) -> xr.Dataset:
-    """Diagnose the waves of a recording on a ring, a line or a grid, channel by channel, trials taken together.
+    """Diagnose the waves of a recording on any layout, channel by channel, trials taken together.
 
     The verdict of a channel is
 
     - ``none``: nothing stands out of noise, or what does follows no plane wave;
     - ``static``: what stands out hardly changes (fewer than two cycles in the record);
-    - ``travelling to +x`` or ``-x``: the direction-symmetry test rejects at `alpha`;
-    - ``standing``: both directions carry coherent waves of the same amplitude at the same time and place;
-    - ``travelling both ways``: both carry coherent waves that are apart.
+    - ``travelling to +x`` or ``-x``, on a ring or line: the direction-symmetry test rejects at `alpha`;
+    - ``travelling``, on a sheet or scattered electrodes: the test over all directions rejects at `alpha` (see
+      `plane_direction_test`); ``angle`` says which way;
+    - ``standing``: one mode, of one phase up to its sign, that a pair of opposite plane waves explains; or both
+      directions carry coherent waves of the same amplitude at the same time and place;
+    - ``travelling both ways``: both carry coherent waves that are apart (not on scattered electrodes).
 
     Parameters
     ----------
@@ -73,9 +82,13 @@ def diagnose(
     xarray.Dataset
         ``verdict`` and ``verdict_code`` (a count in `VERDICTS`), ``p_value`` and ``q_value`` (false discovery rate
         over channels) of the direction index ``index``, ``null_index``, ``travelling_index``, ``static_share``,
-        ``coherence`` of either side, ``overlap``; ``speed``, ``speed_low``, ``speed_high`` and ``status`` over
-        ``estimator`` (and trial); ``power`` over wavenumber and frequency. In the attributes the parameters and
-        ``warnings``, one text.
+        ``coherence`` of either side, ``overlap``; ``mode_share``, ``mode_index`` and ``mode_fit`` of the strongest
+        mode; ``speed``, ``speed_low``, ``speed_high`` and ``status`` over ``estimator`` (and trial). On rings, lines
+        and grids ``power`` over wavenumber and frequency, and the power ``right`` and ``left`` along x. In two
+        dimensions ``angle`` with ``angle_low`` and ``angle_high`` (rad, counter-clockwise from +x, y up): the
+        direction by the first of the estimators radon, delay and phase gradient that stands, or where none does, that
+        of the test, without an interval; ``index`` is then the size of the direction vector, which has no sign.
+        In the attributes the parameters and ``warnings``, one text.
 
     Examples
     --------
@@ -88,15 +101,28 @@ def diagnose(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         field = Field.of(rec, mask)
-        power = spectrum(field, Spectral(), average=field.trial).compute()
-        tested = _direction(field, seed, draws, band)
+        planar = len(field.space.dims) == 2 or field.space.dims == ("electrode",)
+        gridded = field.space.dims != ("electrode",)
+        options = {"seed": seed, "draws": draws, "band": band}
+        tested = plane_symmetry_test(field, **options) if planar else _direction(field, **options)
+        result = xr.Dataset()
+        if gridded:
+            power = spectrum(field, Spectral(), average=field.trial).compute()
+            result = xr.Dataset({"power": power["power"]})
+            result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
+        if planar:
+            result = result.assign(index=tested["index"])
         travelling = travelling_modes(field, band=band)["mean_index"]
-        result = xr.Dataset({"power": power["power"]})
-        result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
         result = result.assign({name: tested[name] for name in ("p_value", "q_value", "null_index")})
         result["travelling_index"] = travelling.mean(field.trial).assign_attrs(travelling.attrs)
         result = result.merge(_velocities(field, band, confidence))
-        result = result.assign(_pattern(field) | _both_sides(field, band))
+        if planar:
+            result = result.assign(_angle(field, result, tested["angle"]))
+        result = result.assign(_pattern(field) if gridded else _pattern_of_electrodes(field))
+        result = result.assign(standing_wave(field, band))
+        if gridded:
+            along_y = abs(tested["axis"][..., 1]) > abs(tested["axis"][..., 0]) if planar else None
+            result = result.assign(_both_sides(field, band, along_y))
     result["verdict_code"] = _verdict(result, alpha)
     result["verdict"] = xr.apply_ufunc(lambda code: np.array(VERDICTS)[code], result["verdict_code"])
     result["verdict"].attrs = labelled("1", "what the field does")
@@ -106,9 +132,8 @@ def diagnose(
     return result
 
 
-def _direction(field: Field, seed, draws, band):
+def _direction(field: Field, **options):
     """The swap test, or where the power sits in too few blocks for it, the Gaussian one."""
-    options = {"seed": seed, "draws": draws, "band": band}
     tested = symmetry_test(field, Spectral(), **options)
     if (tested["effective_blocks"] >= FEW_BLOCKS).all():
         return tested
@@ -119,11 +144,48 @@ def _direction(field: Field, seed, draws, band):
 
 def _velocities(field: Field, band, confidence):
     """Every estimator's answer, along the new dim ``estimator``."""
-    found = [estimate(field, band=band, confidence=confidence) for estimate in ESTIMATORS.values()]
+    names = ESTIMATORS if field.space.dims != ("electrode",) else ANY_LAYOUT
+    found = [ESTIMATORS[name](field, band=band, confidence=confidence) for name in names]
     kept = ("speed", "speed_low", "speed_high", "status", "direction", "direction_low", "direction_high")
     found = [one[[name for name in kept if name in one]] for one in found]
-    names = xr.DataArray(list(ESTIMATORS), dims="estimator", attrs=labelled("1", "velocity estimator"))
-    return xr.concat(found, names, combine_attrs="drop_conflicts", join="exact")
+    labels = xr.DataArray(list(names), dims="estimator", attrs=labelled("1", "velocity estimator"))
+    return xr.concat(found, labels, combine_attrs="drop_conflicts", join="exact")
+
+
+def _angle(field: Field, result: xr.Dataset, by_test: xr.DataArray) -> dict[str, xr.DataArray]:
+    """Direction of travel with its interval: the first estimator's that stands, over trials their mean direction."""
+    angle, low, high = by_test, xr.full_like(by_test, np.nan), xr.full_like(by_test, np.nan)
+    for name in reversed(ANY_LAYOUT):
+        one = result[["status", "direction", "direction_low", "direction_high"]].sel(estimator=name, drop=True)
+        stands = (one["status"] == 0).all(field.trial)
+        mean = np.arctan2(np.sin(one["direction"]).mean(field.trial), np.cos(one["direction"]).mean(field.trial))
+        half = (one["direction_high"] - one["direction_low"]) / 2
+        half = np.sqrt((half**2).mean(field.trial) / (field.values.sizes["trial"] if field.trial else 1))
+        angle, low, high = (
+            xr.where(stands, *both) for both in ((mean, angle), (mean - half, low), (mean + half, high))
+        )
+    text = "direction of travel, counter-clockwise from +x, y up"
+    return {
+        "angle": angle.assign_attrs(labelled("rad", text)),
+        "angle_low": low.assign_attrs(labelled("rad", f"{text}, clockwise end of the interval")),
+        "angle_high": high.assign_attrs(labelled("rad", f"{text}, other end of the interval")),
+    }
+
+
+def _pattern_of_electrodes(field: Field) -> dict[str, xr.DataArray]:
+    """As `_pattern`, from the periodogram of each electrode less the mean of all."""
+    alive = np.flatnonzero(field.space.sensors().alive)
+    living = field.values.isel(electrode=alive).compute()
+    living = living - living.mean("electrode")
+    power = xr.apply_ufunc(
+        lambda values: np.abs(rfft(values, axis=-1)) ** 2,
+        living,
+        input_core_dims=[["time"]],
+        output_core_dims=[["frequency"]],
+    ).mean(field.trial)
+    power = power.assign_coords(frequency=rfftfreq(field.time.size, field.time.step))
+    power[{"frequency": 0}] /= 2  # as the one-sided spectrum on a grid
+    return _stands_out(power, ["frequency", "electrode"], field)
 
 
 def _pattern(field: Field) -> dict[str, xr.DataArray]:
@@ -135,7 +197,10 @@ def _pattern(field: Field) -> dict[str, xr.DataArray]:
     power = spectrum(field, plain, scaling="spectrum", average=field.trial)["power"].compute()
     core = spectral_dims(power)
     space = [dim for dim in core if dim != "frequency"]
-    power = power.where(~_uniform(power, space))
+    return _stands_out(power.where(~_uniform(power, space)), core, field)
+
+
+def _stands_out(power: xr.DataArray, core: list[str], field: Field) -> dict[str, xr.DataArray]:
     slow = power["frequency"] < SLOWEST_CYCLES * float(power["frequency"][1]) * (1 - 1e-9)
     trials = max(1, field.values.sizes.get("trial", 1))
     floor = power.where(~slow).median(core) / (np.log(2) if trials == 1 else 1)
@@ -167,9 +232,19 @@ def _above(floor, part, core, trials):
     return excess, score.fillna(0.0)
 
 
-def _both_sides(field: Field, band) -> dict[str, xr.DataArray]:
-    """Whether what travels to +x and to −x is one wave each, and whether the two are in the same place at a time."""
-    parts = split_directions(field, band=band, detrend="linear").compute()
+def _both_sides(field: Field, band, along_y: xr.DataArray | None = None) -> dict[str, xr.DataArray]:
+    """Whether what travels either way is one wave each, and whether the two are in the same place at a time.
+
+    Along x, or in a plane along y where `along_y` says that the waves lie nearer to it.
+    """
+    if along_y is not None and bool(along_y.any()):
+        x, y = _sides_along(field, band, "x"), _sides_along(field, band, "y")
+        return {name: xr.where(along_y, y[name], x[name]).assign_attrs(x[name].attrs) for name in x}
+    return _sides_along(field, band, "x")
+
+
+def _sides_along(field: Field, band, axis_name: str) -> dict[str, xr.DataArray]:
+    parts = split_directions(field, axis=axis_name, band=band, detrend="linear").compute()
     axis, dims = field.values.get_axis_num("time"), ["time", *field.space.dims]
     coherence = xr.concat(_coherences(field, parts), xr.DataArray(["right", "left"], dims="side"))
     right, left = (parts[side].copy(data=np.abs(hilbert(parts[side].values, axis=axis))) for side in ("right", "left"))
@@ -194,10 +269,18 @@ def _coherences(field: Field, parts: xr.Dataset) -> Iterator[xr.DataArray]:
 def _verdict(result, alpha):
     seen = (result["moving_score"] > CERTAIN) | (result["still_score"] > CERTAIN)
     static = result["static_share"] > 0.5
-    coherent = (result["coherence"] > COHERENT).all("side")
-    code = xr.where(result["overlap"] > TOGETHER, VERDICTS.index("standing"), VERDICTS.index("travelling both ways"))
-    code = xr.where(coherent, code, VERDICTS.index("none"))
+    code = xr.full_like(result["p_value"], VERDICTS.index("none"))
+    if "coherence" in result:
+        coherent = (result["coherence"] > COHERENT).all("side")
+        together = result["overlap"] > TOGETHER  # so are local oscillators, whose pattern is not a wave
+        code = xr.where(coherent & ~together, VERDICTS.index("travelling both ways"), code)
+        one_wave = (result["mode_share"] > ONE_MODE) & (result["mode_fit"] > SOME_WAVE)
+        code = xr.where(coherent & together & one_wave, VERDICTS.index("standing"), code)
+    one_mode = (result["mode_share"] > ONE_MODE) & (result["mode_index"] < ONE_PHASE) & (result["mode_fit"] > ONE_WAVE)
+    code = xr.where(one_mode, VERDICTS.index("standing"), code)
     one_way = xr.where(result["index"] > 0, VERDICTS.index("travelling to +x"), VERDICTS.index("travelling to -x"))
+    if "angle" in result:
+        one_way = VERDICTS.index("travelling")
     code = xr.where(result["p_value"] < alpha, one_way, code)
     code = xr.where(static, VERDICTS.index("static"), code)
     code = xr.where(seen, code, VERDICTS.index("none")).astype(np.int8)

@@ -89,7 +89,7 @@ def space_time(activity: xr.DataArray, *, ax: Axes | None = None) -> Axes:
 
 
 def summary(activity: xr.DataArray, result: xr.Dataset) -> Figure:
-    """One page: the field over time, its spectrum with the speeds, the null distribution, and the verdict.
+    """One page: the field over time, its spectrum with the speeds or a dial of directions, the null, and the verdict.
 
     Parameters
     ----------
@@ -104,30 +104,61 @@ def summary(activity: xr.DataArray, result: xr.Dataset) -> Figure:
     one = result.isel(trial=0) if "trial" in result.dims else result
     if "position" in activity.dims:
         space_time(activity, ax=axes[0, 0])
+    elif "electrode" in activity.dims:
+        _traces(activity, axes[0, 0])
     else:
         middle = activity.isel({dim: activity.sizes[dim] // 2 for dim in activity.dims if dim == "y"})
         space_time(middle.rename(x="position"), ax=axes[0, 0])
         axes[0, 0].set_title("along x, in the middle of y", fontsize="medium", loc="left")
-    power = one["power"]
-    if "wavenumber_x" in power.dims:
-        power = power.sum("wavenumber_y", keep_attrs=True).rename(wavenumber_x="wavenumber")
-    flat = "direction" not in one
-    speeds = dict(zip(one["estimator"].values.tolist(), one["speed"].values.tolist(), strict=True)) if flat else None
-    spectrum(power, ax=axes[1, 0], speeds=speeds)
+    if "direction" in one:
+        axes[1, 0].remove()
+        _dial(one, figure.add_subplot(2, 2, 3, projection="polar"))
+    else:
+        speeds = dict(zip(one["estimator"].values.tolist(), one["speed"].values.tolist(), strict=True))
+        spectrum(one["power"], ax=axes[1, 0], speeds=speeds)
     null_distribution(one["null_index"], float(one["index"]), float(one["p_value"]), ax=axes[0, 1])
     axes[1, 1].axis("off")
     axes[1, 1].text(0, 1, describe(one), va="top", fontsize="small", wrap=True)
     return figure
 
 
+def _traces(activity, ax):
+    """Electrodes one above the other, in the order of the recording."""
+    from wavefield.plot import label
+
+    values = activity.transpose("time", "electrode").values
+    step = 3 * np.nanstd(values) or 1.0
+    ax.plot(activity["time"], values + step * np.arange(values.shape[1]), color="0.2", lw=0.5)
+    ax.set(xlabel=label(activity["time"]), ylabel="electrode", yticks=[])
+
+
+def _dial(one, ax):
+    """Direction of travel by every estimator that stands, with its interval, and that of the verdict."""
+    for name in one["estimator"].values.tolist():
+        here = one.sel(estimator=name)
+        angle, low, high = (float(here[key]) for key in ("direction", "direction_low", "direction_high"))
+        if not np.isfinite(angle):
+            continue
+        ax.plot([angle, angle], [0, 1], color=ESTIMATOR_COLOURS.get(name, "0.5"), lw=1.5, label=name)
+        if np.isfinite(low):
+            arc = np.linspace(low, high, 64)
+            ax.fill_between(arc, 0, 1, color=ESTIMATOR_COLOURS.get(name, "0.5"), alpha=0.15, lw=0)
+    ax.set(ylim=(0, 1), yticks=[])
+    ax.set_title("direction of travel", fontsize="medium", loc="left")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(loc="lower left", bbox_to_anchor=(1.0, 0.0), fontsize="x-small")
+
+
 def describe(one: xr.Dataset) -> str:
     """The verdict of one channel in words: what, which way, how fast with its interval, and the p-value."""
     unit = one["speed"].attrs.get("units", "1")
     unit = "" if unit == "1" else f" {unit}"
-    lines = [
-        f"verdict: {one['verdict'].values}",
-        f"direction index {float(one['index']):.3f}, p = {float(one['p_value']):.3g}",
-    ]
+    lines = [f"verdict: {one['verdict'].values}"]
+    if "angle" in one and str(one["verdict"].values) == "travelling":
+        angle, low, high = (np.degrees(float(one[name])) for name in ("angle", "angle_low", "angle_high"))
+        interval = f" [{low:.1f}°, {high:.1f}°]" if np.isfinite(low) else ""
+        lines[0] += f" towards {angle:.1f}°{interval}, counter-clockwise from +x"
+    lines.append(f"direction index {float(one['index']):.3f}, p = {float(one['p_value']):.3g}")
     for k, name in enumerate(one["estimator"].values.tolist()):
         here = one.isel(estimator=k)
         if int(here["status"]) == 0:

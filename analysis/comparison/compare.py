@@ -35,6 +35,7 @@ def compare(
     space_scale: float | None = None,
     time_scale: float | None = None,
     turn: str | float = "auto",
+    align: float | None = None,
     cycles: float | None = None,
     frequencies: Band | None = None,
     model_frequencies: Band | None = None,
@@ -73,8 +74,11 @@ def compare(
         The recording's units of length and of time per unit of the model.
     turn : "auto", "axis" or float
         Angle (rad, counter-clockwise) in a two-dimensional array that is compared with +x of the other. ``axis``: the
-        main axis of travel. ``auto``: that where the other is one-dimensional, else 0. Between a line and a plane only
-        the sense of travel along the axis is compared.
+        main axis of travel. ``auto``: that where the other is one-dimensional, else 0.
+    align : float, optional
+        Between a line and a plane: the angle (rad, counter-clockwise) in the plane along which the +x of the line lies.
+        Then the sense of travel along that axis is compared. Without it, or a `turn` that is an angle, direction is not
+        measured: which end of a line has the number 0 is a convention, and decides nothing.
     cycles : float, optional
         Length of a stretch, in periods of the spectral peak, the same for both sides; nulls are cut as the model is. By
         default as in `wave_features`, for the shorter of the two.
@@ -139,9 +143,11 @@ def compare(
         sources[name] = _measured(Field.of(rec), of_model, segment)
     scales = _scales(axes, sources["model"], measured, space_scale, time_scale, by, rng)
     one_sense = sources["model"].dimension != measured.dimension
+    turn = _aligned(turn, align, one_sense)
+    unaligned = one_sense and isinstance(turn, str)
     lengths = [(item.field, _unit_length(item, measured, scales, axes)) for item in sources.values()]
     kappa = wavenumbers((theirs, measured.array_length), *lengths)
-    common = _Common(axes, scales, kappa, one_sense, measured)
+    common = _Common(axes, scales, kappa, one_sense, unaligned, measured)
     turns = _turns(turn, sources["model"], measured)
     sides = {name: _side(name, item, common, turns[0]) for name, item in sources.items()}
     target = _side("recording", measured, replace(common, scales=Scales()), turns[1])
@@ -211,7 +217,8 @@ class _Common:
     axes: str
     scales: Scales
     kappa: np.ndarray
-    one_sense: bool  # only the sense of travel along the axis is compared
+    one_sense: bool  # only the sense of travel along the axis is compared, …
+    unaligned: bool  # … and not even that: nobody said how the line lies in the plane
     recording: _Measured
 
 
@@ -230,6 +237,19 @@ def _scales(axes, model, recording, space_scale, time_scale, by: Criteria, rng):
                     "axes='normalised', 'fitted', or 'given' with space_scale=… and time_scale=…"
                 )
     return Scales()
+
+
+def _aligned(turn, align, one_sense):
+    """`turn`, or in its place the `align` of a line and a plane."""
+    if align is None:
+        return turn
+    if not one_sense:
+        raise ValueError(f"align is {align}: it belongs to a line compared with a plane; use turn=… between two planes")
+    if isinstance(align, bool | str) or not np.isfinite(align):
+        raise ValueError(f"align is {align!r}: an angle in radians is needed")
+    if turn != "auto":
+        raise ValueError(f"align is {align} and turn is {turn!r}: give one of them")
+    return float(align)
 
 
 def _turns(turn, model, recording):
@@ -266,9 +286,12 @@ def _side(name, item: _Measured, common: _Common, turn) -> Side:
     along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
     if common.one_sense:
         along, across = np.sign(along), np.zeros_like(along)
-    values["direction"] = np.column_stack([along, across])
+    if not common.unaligned:
+        values["direction"] = np.column_stack([along, across])
     length = _unit_length(item, common.recording, common.scales, common.axes)
     spectra = stretch_spectra(item.cut, common.kappa, length=length, peaks=peaks, turn=turn)
+    if common.unaligned:  # κ and −κ are one wave, whose ends nobody named
+        spectra = (spectra + spectra[..., ::-1]) / 2
     return Side(name, values, item.unit, spectra, _rows(item))
 
 
@@ -307,6 +330,7 @@ def _described(model: _Measured, recording: _Measured, common: _Common, turn) ->
         "method": "comparison of waves",
         "axes": common.axes,
         "turn": turn,
+        "aligned": "no" if common.unaligned else "yes",
         "space_scale": scales.space,
         "space_scale_interval": list(scales.space_interval),
         "time_scale": scales.time,

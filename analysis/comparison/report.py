@@ -97,7 +97,12 @@ def describe_comparison(result: xr.Dataset, *, comparison: str = "model") -> str
         if verdict in by_verdict:
             lines.append(f"{lead}: {'; '.join(by_verdict[verdict])}.")
     if "not measured" in by_verdict:
-        lines.append(f"Not measured (too few waves): {', '.join(by_verdict['not measured'])}.")
+        missing, unaligned = list(by_verdict["not measured"]), result.attrs.get("aligned") == "no"
+        if unaligned:
+            missing = [phrase for phrase in missing if phrase != "direction"]
+            lines.append("Not comparable: direction; say with align=… at what angle the line lies in the plane.")
+        if missing:
+            lines.append(f"Not measured (too few waves): {', '.join(missing)}.")
     one, halves = result.sel(comparison=comparison), result.sel(comparison="recording halves")
     lines.append(_spectra_words(one, halves))
     lines.append(_axes_words(result.attrs))

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from scipy.io import loadmat, whosmat
 
+from analysis.readers.endings import advice
 from analysis.readers.positions import load_positions
 from analysis.readers.series import Choices, Series, to_recording
 from wavefield.recordings.external import refuse_external
@@ -94,7 +95,7 @@ def array_series(
             f"{where} says nothing of where its electrodes are; give their places with positions=… (--positions), a "
             f"file.csv or a variable of the file: {', '.join(variables)}"
         )
-    positions = load_positions(choices.positions, where, data.shape)
+    positions, _ = load_positions(choices.positions, where, data.shape)
     if len(positions) not in data.shape:
         raise ValueError(f"{where} has shape {data.shape}: no axis as long as the {len(positions)} positions given")
     choices = replace(choices, positions=positions)
@@ -131,7 +132,7 @@ def _variables(path: Path, allow_external: bool) -> tuple[Mapping, Callable[[], 
         if str(error).startswith(f"{path}: "):
             raise
         raise ValueError(f"{path} is not a {ending} file, or is damaged or cut off: {error}") from error
-    raise ValueError(f"{path}: .mat, .npz and .npy are read as arrays")
+    raise ValueError(f"{path}: .mat, .npz and .npy are read as arrays{advice(path, 'arrays')}")
 
 
 @dataclass(frozen=True)

@@ -7,17 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from analysis.readers.arrays import array_series
+from analysis.readers.endings import BY_ENDING, READERS
 from analysis.readers.mne_raw import mne_series
 from analysis.readers.nwb import nwb_series
 from analysis.readers.series import Choices, to_disk
 from analysis.readers.vendor import neo_series
-
-BY_ENDING = {
-    ".nwb": "nwb",
-    ".mat": "arrays", ".npz": "arrays", ".npy": "arrays",
-    ".fif": "mne", ".edf": "mne", ".bdf": "mne", ".gdf": "mne", ".vhdr": "mne", ".set": "mne",
-}  # fmt: skip
-READERS = ("nwb", "neo", "mne", "arrays")
 
 
 def import_recording(
@@ -58,8 +52,10 @@ def import_recording(
     units : str, optional
         Of the values, where the file does not say or is wrong. Voltages become uV, all others stay as they are.
     positions : array, path or str, optional
-        Places of the electrodes, in the order of the columns: (electrode, 1 to 3), a ``.csv`` (columns x, y, z) or
-        ``.npy`` file, or a variable of an array file. By default those of the file.
+        Places of the electrodes, in the order of the columns: (electrode, 1 to 3), a ``.csv`` or ``.tsv`` (columns x,
+        y, z) or ``.npy`` file, or a variable of an array file. By default those of the file. A table with a column
+        ``name`` (as ``electrodes.tsv`` of BIDS) is matched by it to channels that have names; electrodes without a
+        place are left out, with a warning and in the history.
     position_units : str, optional
         m, cm, mm or um; what a file says is believed otherwise. Recordings have mm.
     dead : sequence of int

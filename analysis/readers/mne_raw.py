@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from analysis.readers.endings import advice
 from analysis.readers.series import Choices, Series, need, to_recording
 
 KINDS = ("eeg", "ecog", "seeg", "dbs", "mag", "grad")
+BAD = "BAD"  # how annotations of what is not to be used begin, in capitals, in MNE as in BrainVision
 SI = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T m-1"}  # what MNE returns
 
 
@@ -32,7 +34,8 @@ def read_mne(path: str | os.PathLike, *, series: str | None = None, **choices) -
     Returns
     -------
     xarray.Dataset
-        ``activity`` in uV (T or T m-1 for magnetic sensors), positions in mm. What the file marks as bad is NaN.
+        ``activity`` in uV (T or T m-1 for magnetic sensors), positions in mm. What the file marks as bad is NaN: bad
+        channels, and the spans of annotations that begin with ``BAD``, which the history names.
 
     Raises
     ------
@@ -77,9 +80,22 @@ def mne_series(path: str | os.PathLike, kind: str | None = None) -> Series:
         units=SI[kind],
         positions=positions,
         position_units="m",
+        names=tuple(names),
         dead=np.isin(names, raw.info["bads"]),
+        bad=_bad_spans(raw),
         attrs={} if raw.info["meas_date"] is None else {"session_start": raw.info["meas_date"].isoformat()},
         close=raw.close,
+    )
+
+
+def _bad_spans(raw) -> tuple[tuple[float, float], ...]:
+    """Start and end of every annotation that begins with BAD, in seconds of the recording; at least one sample."""
+    found = raw.annotations  # of a file that was read, their onsets count as its times do, from `raw.first_time` on
+    ends = found.onset + np.maximum(found.duration, 1 / raw.info["sfreq"])
+    return tuple(
+        (float(start), float(end))
+        for start, end, text in zip(found.onset, ends, found.description, strict=True)
+        if str(text).upper().startswith(BAD)
     )
 
 
@@ -90,4 +106,6 @@ def _opened(path):
             warnings.simplefilter("ignore")  # of names and filters, which do not matter here
             return mne.io.read_raw(str(path), preload=False, verbose="error")
     except (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
-        raise ValueError(f"{path} is not of a format that MNE reads, or is damaged or cut off: {error}") from error
+        raise ValueError(
+            f"{path} is not of a format that MNE reads, or is damaged or cut off: {error}{advice(path, 'mne')}"
+        ) from error

@@ -19,6 +19,7 @@ from analysis.fields.axes import even_axis, space_dims
 from analysis.fields.dead import Mask, dead_positions
 from analysis.fields.read import activity
 from analysis.fields.sensors import electrode_positions
+from analysis.readers.endings import advice
 from analysis.readers.series import Choices, Series, need, to_recording
 from analysis.readers.units import length_factor, voltage_factor
 from wavefield.files import whole_or_nothing
@@ -27,6 +28,7 @@ from wavefield.recordings.external import refuse_external
 BAD_COLUMNS = ("bad", "is_bad", "bad_channel", "dead")  # of the electrode table, as true or false
 GOOD_COLUMNS = ("good", "is_good", "good_channel")
 POSITION_COLUMNS = (("rel_x", "rel_y", "rel_z"), ("x", "y", "z"))
+NAME_COLUMNS = ("channel_name", "label", "electrode_name", "name")
 NWB_POSITION_UNITS = "um"  # as the schema says, for both
 BLOCK_ROWS = 2**16
 
@@ -52,7 +54,7 @@ def read_nwb(
     xarray.Dataset
         ``activity`` in uV, positions in mm (``rel_x, rel_y`` of the electrode table, or ``x, y``, which the schema has
         in um), time in s. To be closed, or used in a ``with`` statement. Electrodes that the table marks as bad (a
-        column ``bad`` or ``good``) are NaN.
+        column ``bad`` or ``good``), and times in the file's table ``invalid_times``, are NaN.
 
     Raises
     ------
@@ -90,7 +92,9 @@ def nwb_series(path: str | os.PathLike, name: str | None = None, *, allow_extern
             io.close()
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
-        raise ValueError(f"{path} is not an NWB file, or is damaged or cut off: {error}") from error
+        raise ValueError(
+            f"{path} is not an NWB file, or is damaged or cut off: {error}{advice(path, 'nwb')}"
+        ) from error
 
 
 def _damage():
@@ -173,7 +177,9 @@ def _as_series(path, place, found, content, io):
         units=found.unit,
         positions=_table_positions(table, rows),
         position_units=NWB_POSITION_UNITS,
+        names=_table_names(table, rows),
         dead=_table_bad(table, rows),
+        bad=_invalid_times(content),
         chunk=(getattr(data, "chunks", None) or (1,))[0],
         attrs={**session, **({"session_description": description} if description else {})},
         close=io.close,
@@ -202,6 +208,22 @@ def _table_positions(table, rows):
             if positions.shape[1] >= 2 and np.ptp(positions[np.isfinite(positions).all(axis=1)], axis=0).any():
                 return positions
     return None
+
+
+def _table_names(table, rows):
+    """Names of the electrodes, None where the table has none."""
+    for name in NAME_COLUMNS:
+        if name in table.colnames:
+            return tuple(str(label) for label in np.asarray(table[name].data[:])[rows])
+    return None
+
+
+def _invalid_times(content) -> tuple[tuple[float, float], ...]:
+    """Spans of the table ``invalid_times``, s."""
+    table = content.invalid_times
+    if table is None:
+        return ()
+    return tuple(zip(map(float, table["start_time"].data[:]), map(float, table["stop_time"].data[:]), strict=True))
 
 
 def _table_bad(table, rows):

@@ -11,6 +11,8 @@ import numpy as np
 
 from analysis.fields.grid import Grid, grid_of
 
+NAME_COLUMNS = ("name", "channel", "channel_name", "electrode", "label", "ch_name")  # any of them names electrodes
+NOT_KNOWN = ("n/a", "nan", "na", "")  # BIDS writes the first
 STRAIGHT = 1e-3  # share of the extent by which electrodes on a line may lie beside it
 
 
@@ -26,39 +28,74 @@ class Arrangement:
     text: str  # for the history
 
 
-def load_positions(positions, where: str, electrodes: tuple[int, ...]) -> np.ndarray:
-    """Positions (electrode, 1 to 3) from an array or from a ``.csv`` or ``.npy`` file, with or without a header.
+def load_positions(
+    positions, where: str, electrodes: tuple[int, ...], names: tuple[str, ...] | None = None
+) -> tuple[np.ndarray, str]:
+    """Positions (electrode, 1 to 3) and what was done with names, "" where nothing was.
 
-    Rows and columns are exchanged where only that makes the number of positions one of `electrodes`.
+    From an array, or from a ``.csv``, ``.tsv`` or ``.npy`` file. A table that names its electrodes is matched to the
+    channels by name where the recording has `names`; channels it does not name get NaN. Else its rows are taken in
+    order. Rows and columns are exchanged where only that makes the number of positions one of `electrodes`.
     """
+    labels = None
     if isinstance(positions, str | Path):
-        positions = _read_positions(Path(positions))
+        positions, labels = _read_positions(Path(positions))
     try:
         array = np.asarray(positions, dtype=float)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{where}: positions hold something that is not a number: {error}") from error
     array = array[:, None] if array.ndim == 1 else array
-    if array.ndim == 2 and array.shape[0] not in electrodes and array.shape[1] in electrodes:
+    if labels is None and array.ndim == 2 and array.shape[0] not in electrodes and array.shape[1] in electrodes:
         array = array.T
     if array.ndim != 2 or not 1 <= array.shape[1] <= 3:
         raise ValueError(f"{where}: positions have shape {array.shape}; (electrodes, 1 to 3 coordinates) is needed")
-    return array
+    if labels is None or names is None:
+        return array, ""
+    return _by_name(array, labels, names, where)
 
 
-def _read_positions(path: Path) -> np.ndarray:
+def _by_name(array, labels, names, where):
+    """Rows of `array`, called `labels`, in the order of the channels' `names`."""
+    repeated = sorted({label for label in labels if labels.count(label) > 1})
+    if repeated:
+        raise ValueError(
+            f"{where}: the table of positions names {repeated} more than once: each electrode has one place"
+        )
+    known = {label: row for label, row in zip(labels, array, strict=True)}
+    if not known.keys() & set(names):
+        raise ValueError(
+            f"{where}: none of the names in the table of positions, {_some(labels)}, is one of a channel, "
+            f"{_some(names)}: correct the names, or leave the column out to have the rows taken in order"
+        )
+    empty = np.full(array.shape[1], np.nan)
+    return np.array([known.get(name, empty) for name in names]), "positions matched by name"
+
+
+def _some(names, most: int = 8):
+    """The first few of many names."""
+    return ", ".join(map(str, names[:most])) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _read_positions(path: Path) -> tuple[np.ndarray, list[str] | None]:
+    """Positions, and the names of the electrodes where the table has them."""
     try:
         if path.suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False)
+            return np.load(path, allow_pickle=False), None
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets begin it with a byte order mark
-            rows = [row for row in csv.reader(file) if row]
-        header = not _is_number(rows[0][0])
-        if header:
+            delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+            rows = [row for row in csv.reader(file, delimiter=delimiter) if row]
+        labels = None
+        if not _is_number(rows[0][0]):  # a header
             columns = [name.strip().lower() for name in rows[0]]
             wanted = [columns.index(name) for name in ("x", "y", "z") if name in columns]
             if not wanted:
                 raise ValueError(f"its columns are {columns}")
+            named = [columns.index(name) for name in NAME_COLUMNS if name in columns]
+            labels = [row[named[0]].strip() for row in rows[1:]] if named else None
             rows = [[row[column] for column in wanted] for row in rows[1:]]
-        return np.array(rows, dtype=float)
+        rows = [["nan" if text.strip().lower() in NOT_KNOWN else text for text in row] for row in rows]
+        table = np.array(rows, dtype=float)
+        return table[:, np.isfinite(table).any(axis=0)] if np.isfinite(table).any() else table, labels
     except (ValueError, IndexError, EOFError, csv.Error) as error:
         raise ValueError(f"{path} does not hold a table of numbers with the columns x, y: {error}") from error
 

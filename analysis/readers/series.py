@@ -7,6 +7,7 @@ columns in space, masking dead electrodes, naming units, and streaming to disk i
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from analysis.readers.units import activity_units, length_factor
 from wavefield.recordings.recording import RecordingWriter, recording, with_history
 
 JITTER = 0.01  # of the sampling interval, by which time stamps may differ from even ones
+SMALLEST, LARGEST = 0.01, 1000.0  # extents of arrays that are believed, mm
 BLOCK_BYTES = 32 * 2**20  # of samples as the recording holds them, read at a time
 
 
@@ -41,7 +43,9 @@ class Series:
     units: str | None = None
     positions: np.ndarray | None = None  # (column, 1 to 3)
     position_units: str | None = None
+    names: tuple[str, ...] | None = None  # of the columns
     dead: np.ndarray | None = None  # (column,)
+    bad: tuple[tuple[float, float], ...] = ()  # spans of time that the file marks as bad, s
     chunk: int = 1  # rows that the file stores together
     attrs: dict = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
@@ -104,7 +108,35 @@ def prepared(series: Series, choices: Choices) -> tuple[Series, Arrangement]:
     if factor != 1:
         scale = series.dtype.type(factor)
         series = replace(series, read=lambda start, stop: read(start, stop) * scale)
-    return replace(series, units=units), _arrangement(series, choices)
+    return replace(series, units=units, read=_without_bad(series)), _arrangement(series, choices)
+
+
+def _without_bad(series):
+    """A reader that puts NaN where the file marks time as bad."""
+    if not series.bad:
+        return series.read
+    read = series.read
+    rows = [  # samples at or after the start and before the end
+        tuple(int(np.ceil((time - series.first) / series.interval - 1e-6)) for time in span) for span in series.bad
+    ]
+
+    def marked(start, stop):
+        values = read(start, stop)
+        for first, last in rows:
+            if first < stop and last > start:
+                values = np.array(values)
+                values[max(first - start, 0) : last - start] = np.nan
+        return values
+
+    return marked
+
+
+def _bad_text(series) -> str:
+    """For the history: which spans are NaN."""
+    last = series.first + series.samples * series.interval
+    inside = [span for span in series.bad if span[0] < last and span[1] > series.first]
+    spans = ", ".join(f"{start:.6g} to {stop:.6g} s" for start, stop in inside)
+    return f", {len(inside)} spans marked as bad set to NaN: {spans}" if inside else ""
 
 
 def _cut(series, start, stop):
@@ -147,8 +179,10 @@ def _cut_stamps(series, start, stop):
 
 def _arrangement(series, choices):
     positions, units = series.positions, series.position_units
+    matched = ""
     if choices.positions is not None:
-        positions, units = load_positions(choices.positions, series.where, (series.columns,)), choices.position_units
+        positions, matched = load_positions(choices.positions, series.where, (series.columns,), series.names)
+        units = choices.position_units
     if positions is None or not np.isfinite(positions).all(axis=-1).any():
         raise ValueError(
             f"{series.where} says nothing of where its electrodes are; give their places with positions=… "
@@ -165,9 +199,35 @@ def _arrangement(series, choices):
                 f"{series.where}: dead={number}: numbers of electrodes are needed, from 0 to {series.columns - 1}"
             )
         dead[number] = True
-    return arranged(
-        positions * factor, dead, grid=choices.grid, spacing=choices.spacing, where=series.where
-    )  # spacing in mm, as the recording's
+    positions = positions * factor
+    _warn_of_places(positions, series)
+    space = arranged(positions, dead, grid=choices.grid, spacing=choices.spacing, where=series.where)  # spacing in mm
+    left = [_called(series, number) for number in np.flatnonzero(~np.isfinite(positions).all(axis=1))]
+    notes = [matched] * bool(matched) + [f"left out without a place: {', '.join(left)}"] * bool(left)
+    return replace(space, text="; ".join([space.text, *notes]))
+
+
+def _called(series, number):
+    return series.names[number] if series.names is not None else f"number {number}"
+
+
+def _warn_of_places(positions, series):
+    """Say which electrodes have no place and are left out, and when the places cannot be in the units they are in."""
+    known = np.isfinite(positions).all(axis=1)
+    if 2 <= known.sum() < known.size:
+        left = [_called(series, number) for number in np.flatnonzero(~known)]
+        warnings.warn(
+            f"{series.where}: {len(left)} of {known.size} electrodes have no place and are left out: {', '.join(left)}",
+            stacklevel=6,
+        )
+    if known.sum() >= 2:
+        extent = float(np.linalg.norm(np.ptp(positions[known], axis=0)))
+        if not SMALLEST <= extent <= LARGEST:
+            warnings.warn(
+                f"{series.where}: the electrodes span {extent:.3g} mm, which no array does: correct the units of their "
+                "places with position_units='um', 'mm', 'cm' or 'm' (--position-units)",
+                stacklevel=6,
+            )
 
 
 def to_recording(series: Series, choices: Choices) -> xr.Dataset:
@@ -232,7 +292,7 @@ def _labelled(series, space, values, times):
     )
     rec["activity"].attrs["long_name"] = "potential" if series.units == "uV" else "activity"
     masked = "" if space.dead is None or not space.dead.any() else f", {space.dead.sum()} dead electrodes set to NaN"
-    return with_history(rec, f"imported {series.name} from {series.path.name}: {space.text}{masked}")
+    return with_history(rec, f"imported {series.name} from {series.path.name}: {space.text}{masked}{_bad_text(series)}")
 
 
 class _Rows:

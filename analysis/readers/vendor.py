@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from analysis.readers.endings import advice
 from analysis.readers.series import Choices, Series, need, to_recording
 
 
@@ -79,7 +80,9 @@ def _opened(path):
         except Exception as error:  # each reader fails in its own way on files that are another's
             problems.append(f"{reader.__name__}: {type(error).__name__} {error}")
     tried = "; ".join(problems) or f"no reader knows the ending {path.suffix!r}"
-    raise ValueError(f"{path} is not of a format that neo reads, or is damaged or cut off ({tried})")
+    raise ValueError(
+        f"{path} is not of a format that neo reads, or is damaged or cut off ({tried}){advice(path, 'neo')}"
+    )
 
 
 def _chosen(path, raw, streams, name):
@@ -125,5 +128,6 @@ def _as_series(path, where, raw, stream, segment):
         float(raw.get_signal_t_start(**place)),
         1 / float(raw.get_signal_sampling_rate(stream_index=stream)),
         units=units.pop(),
+        names=tuple(map(str, channels["name"].tolist())),
         attrs={"format": type(raw).__name__.removesuffix("RawIO")},
     )

@@ -28,6 +28,7 @@ from analysis.fields.field import Field
 from analysis.fields.read import Recording
 from analysis.fields.sensors import Sites
 from analysis.fields.units import inverse_units, labelled
+from analysis.velocity.chance import may_be_chance
 from analysis.velocity.delays import delays
 from analysis.velocity.intervals import Velocity, velocity
 from analysis.velocity.phase_gradient import gradient
@@ -239,14 +240,24 @@ def _measure(field: Field, method, estimate: Callable[..., Estimate], band, slow
     field.check_steps(4)
     time, where = field.time, field.space.sensors()
     band = None if band is None else check_band(band, time)
-    found = {index: _one(values, time.step, where, estimate, band) for index, values in field.traces()}
+    level = 1 - confidence
+    found = {index: _one(values, time.step, where, estimate, band, level) for index, values in field.traces()}
     return _dataset(found, field, where, method, confidence, band=band, slowest=slowest)
 
 
-def _one(values, dt, where, estimate, band):
+def _one(values, dt, where, estimate, band, level):
     if np.abs(detrend(values, axis=0)).max() <= SILENT * np.abs(values).max():
         return Estimate("silent")
-    return estimate(values - values.mean(axis=0), dt, where, band=band)
+    values = values - values.mean(axis=0)
+    found = estimate(values, dt, where, band=band)
+    if found.status != "ok" or found.slowness is None or found.covariance is None:
+        return found
+    bounds = velocity(found.slowness, found.covariance, 1 - level)
+    if not np.isfinite([bounds.low, bounds.high]).all():  # it says itself that nothing need travel
+        return found
+    if may_be_chance(values, dt, where, found.slowness, found.covariance, band=band, level=level):
+        return Estimate("chance", frequency=found.frequency, explained=found.explained)
+    return found
 
 
 def _dataset(found, field: Field, where: Sites, method, confidence, *, band, slowest):
@@ -300,7 +311,7 @@ def _dataset(found, field: Field, where: Sites, method, confidence, *, band, slo
 
 
 def _velocity(estimate: Estimate, confidence) -> Velocity:
-    if estimate.slowness is None or estimate.covariance is None:
+    if estimate.status != "ok" or estimate.slowness is None or estimate.covariance is None:
         return Velocity(estimate.status)
     return velocity(estimate.slowness, estimate.covariance, confidence)
 

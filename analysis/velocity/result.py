@@ -22,7 +22,7 @@ import xarray as xr
 
 from analysis.fields.units import labelled, netcdf_attrs, speed_units
 
-STATUS = ("ok", "silent", "no_wave", "aliased", "ambiguous", "broadband", "too_short")
+STATUS = ("ok", "silent", "no_wave", "aliased", "ambiguous", "broadband", "too_short", "chance")
 
 REMEDIES = {
     "silent": "nothing changes in time; there is no wave to follow",
@@ -32,6 +32,8 @@ REMEDIES = {
     "direction out first, or narrow the search with a higher slowest=…",
     "broadband": "the phase of a broadband signal says nothing; give band=(lowest, highest) around its frequency",
     "too_short": "the record is too short for the wave to cross even two sensors' distance within it; record longer",
+    "chance": "no direction is preferred more than in surrogates in which nothing travels, so the delays found may be "
+    "chance (volume conduction, shared noise); record longer, or band-pass around the wave",
 }
 
 

@@ -97,8 +97,8 @@ result = analysis.diagnose(grid, band=(10, 28), mask="nan", seed=0)
 print(analysis.plot.describe(result))
 
 # %%
-# Read it line by line. The *verdict* says that power travelling to +x exceeds power travelling to −x by more than the
-# direction test attributes to chance. On a grid it looks at one axis; the direction in the plane comes with the speeds.
+# Read it line by line. The *verdict* says that more power travels one way than the other way, along whatever axis, by
+# more than :func:`analysis.plane_direction_test` attributes to chance; the angle says which way.
 # Four estimators of the speed are given, each with an interval. An estimator that cannot know refuses; why, stands
 # among the warnings, which belong to the result:
 

@@ -138,3 +138,39 @@ def test_what_is_wanting_in_the_recording_stands_in_the_result():
     assert "part of a ring of 64" in result.attrs["warnings"]
     assert result.verdict.item() == "travelling to +x"
     np.testing.assert_allclose(result.speed, 1.0, rtol=1e-3)
+
+
+# Standing waves and what only looks like them ------------------------------------------------------------------------
+
+
+def standing_in_noise(where, snr, seed):
+    rng = np.random.default_rng(seed)
+    turn, phase = rng.uniform(0, 2 * np.pi, 2)
+    x, y = where.xy()
+    angle = rng.uniform(0, np.pi) if len(where.dims) == 2 else 0.0
+    across = np.cos(2 * np.pi * (np.cos(angle) * x + np.sin(angle) * y) * (1 / 6 if y.any() else 1 / 8) + phase)
+    u = np.cos(2 * np.pi * 0.04 * np.arange(400) + turn).reshape(-1, *[1] * across.ndim) * across
+    u = u + u.std() / snr * rng.standard_normal(u.shape)
+    return wf.recording(u, dims=("time", *where.dims), boundary=where.boundary)
+
+
+@pytest.mark.validate
+@pytest.mark.parametrize("where", ["line", "ring", "sheet"])
+def test_standing_waves_in_noise_are_standing(where, draws, measured):
+    layout = {"line": synthetic.line(32), "ring": synthetic.ring(32), "sheet": synthetic.sheet((12, 12))}[where]
+    count = draws(6, 200)
+    found = [verdict(standing_in_noise(layout, 1.0, seed), draws=99).verdict.item() for seed in range(count)]
+    share = found.count("standing") / count
+    measured(f"standing waves called standing at SNR 1, {where}", share, "≥ 0.9")
+    assert share >= 0.9 - 0.15 * (count < 50)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.7])
+def test_two_local_oscillators_are_no_standing_wave(noise):
+    t, x = np.arange(400)[:, None], np.arange(32)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        first, second = (np.cos(2 * np.pi * f * t + rng.uniform(0, 6)) for f in (0.04, 0.044))
+        for here, there in ((x < 16, x >= 16), (np.exp(-(((x - 9) / 4) ** 2)), np.exp(-(((x - 22) / 4) ** 2)))):
+            u = first * here + second * there + noise * rng.standard_normal((400, 32))
+            assert verdict(wf.recording(u, dims=("time", "position"), boundary="open")).verdict.item() != "standing"

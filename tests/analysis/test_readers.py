@@ -517,3 +517,99 @@ def test_the_command_line_imports_and_diagnoses(tmp_path, capsys):
     assert "speed by radon" in capsys.readouterr().out
     assert main([*line, "-o", str(target)]) == 2
     assert "--position-units" in capsys.readouterr().err
+
+
+# Nothing is lost in silence ------------------------------------------------------------------------------------------
+
+
+def fif(folder, *, annotations=None, first=0, meas_date=None, samples=1000):
+    """Eight electrodes on a line 0.4 mm apart, a wave to +x at 32 mm/s."""
+    import mne
+
+    t = np.arange(samples) / 250
+    values = np.cos(2 * np.pi * (8 * t - 0.1 * np.arange(8)[:, None])) * 5e-5
+    raw = mne.io.RawArray(values, mne.create_info([f"E{i}" for i in range(8)], 250.0, "ecog"), first, verbose="error")
+    for number, channel in enumerate(raw.info["chs"]):
+        channel["loc"][:3] = [0.001 + 0.0004 * number, 0, 0]
+    raw.set_meas_date(meas_date)
+    if annotations is not None:
+        raw.set_annotations(mne.Annotations(*annotations))
+    path = folder / "a_raw.fif"
+    raw.save(path, overwrite=True, verbose="error")
+    return path
+
+
+@pytest.mark.parametrize("first", [0, 500])
+def test_spans_that_mne_marks_as_bad_are_nan(first, tmp_path):
+    path = fif(tmp_path, annotations=([1.0, 2.0], [0.5, 0.1], ["BAD_artifact", "stimulus"]), first=first)
+    with read_mne(path) as rec:
+        missing = np.isnan(rec.activity.values)
+        assert missing.all(axis=1).sum() == missing.any(axis=1).sum() == 125
+        assert missing[250:375].all()
+        assert "1 spans marked as bad set to NaN" in rec.attrs["history"]
+    target = import_recording(path, tmp_path / "a.nc", start=first / 250 + 1.2)
+    with open_recording(target) as rec:
+        missing = np.isnan(rec.activity.values).all(axis=1)
+        assert missing.sum() == 75
+        assert missing[:75].all()
+
+
+def test_invalid_times_of_nwb_are_nan(tmp_path):
+    import pynwb
+
+    rec = known_wave(0)
+    path = write_nwb(rec, tmp_path / "a.nwb")
+    with pynwb.NWBHDF5IO(str(path), "a") as io:
+        content = io.read()
+        start = float(rec.time[0])
+        content.add_invalid_time_interval(start_time=start + 0.1, stop_time=start + 0.2, tags=["artefact"])
+        io.write(content)
+    with read_nwb(path) as found:
+        missing = np.isnan(found.activity.values).all(axis=1)
+    inside = (rec.time.values >= start + 0.1 - 1e-9) & (rec.time.values < start + 0.2 - 1e-9)
+    np.testing.assert_array_equal(missing, inside)
+
+
+@pytest.mark.parametrize(("name", "separator"), [("p.csv", ","), ("electrodes.tsv", "\t")])
+def test_tables_of_positions_are_matched_by_name(name, separator, tmp_path):
+    path, order = fif(tmp_path), (3, 0, 7, 1, 5, 2, 6, 4)
+    rows = [("name", "x", "y", "z"), *[(f"E{i}", f"{0.4 * i}", "0", "n/a") for i in order]]
+    (tmp_path / name).write_text("\n".join(separator.join(row) for row in rows))
+    with read_mne(path, positions=tmp_path / name, position_units="mm") as rec:
+        np.testing.assert_allclose(rec.position, 0.4 * np.arange(8), atol=1e-12)
+        assert rec.electrode_number.values.tolist() == list(range(8))
+        assert "matched by name" in rec.attrs["history"]
+
+
+def test_electrodes_without_a_place_are_named(tmp_path):
+    path = fif(tmp_path)
+    rows = [f"E{i},{0.4 * i},0" for i in range(8) if i != 5]
+    (tmp_path / "p.csv").write_text("\n".join(["name,x,y", *rows]))
+    with pytest.warns(UserWarning, match="1 of 8 electrodes have no place and are left out: E5"):
+        rec = read_mne(path, positions=tmp_path / "p.csv", position_units="mm")
+    assert rec.sizes["position"] == 7
+    assert "left out without a place: E5" in rec.attrs["history"]
+    rec.close()
+
+
+def test_names_that_are_no_channels_are_refused(tmp_path):
+    path = fif(tmp_path)
+    (tmp_path / "p.csv").write_text("\n".join(["name,x,y", *[f"G{i},{i},0" for i in range(8)]]))
+    with pytest.raises(ValueError, match="none of the names in the table of positions, G0, G1"):
+        read_mne(path, positions=tmp_path / "p.csv", position_units="mm")
+    (tmp_path / "p.csv").write_text("\n".join(["name,x,y", *[f"E{i % 7},{i},0" for i in range(8)]]))
+    with pytest.raises(ValueError, match=r"names \['E0'\] more than once"):
+        read_mne(path, positions=tmp_path / "p.csv", position_units="mm")
+
+
+def test_places_in_units_that_no_array_has_are_warned_of(tmp_path):
+    path = fif(tmp_path)
+    with pytest.warns(UserWarning, match=r"the electrodes span 2.8e\+03 mm, which no array does"):
+        read_mne(path, positions=0.4 * np.arange(8), position_units="m").close()
+
+
+def test_an_ending_of_another_reader_names_it(tmp_path):
+    path = tmp_path / "a.fif"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"\.fif is taken by read_mne \(--reader mne\)"):
+        read_arrays(path, rate=1, positions=[[0, 0]], position_units="mm")

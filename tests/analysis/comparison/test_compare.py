@@ -175,9 +175,39 @@ def test_a_line_is_held_against_the_main_axis_of_a_plane():
     brain = synthetic.plane(where, 600, wavenumber=-k, frequency=5, dt=0.01, time_units="s")
     result = compare(ring(2, 0, snr=4), synthetic.with_noise(brain, 2, seed=1), **QUICK)
     assert result.attrs["turn"] == pytest.approx(1.0, abs=0.05)
-    assert of_model(result, "direction").verdict == "differs"
-    turned = compare(ring(2, 0, snr=4), synthetic.with_noise(brain, 2, seed=1), turn=1.0 - np.pi, **QUICK)
-    assert of_model(turned, "direction").verdict == "agrees"
+    assert of_model(result, "direction").verdict == "not measured"
+    for angle, expected in ((1.0 - np.pi, "agrees"), (1.0, "differs")):
+        for how in ("align", "turn"):
+            turned = compare(ring(2, 0, snr=4), synthetic.with_noise(brain, 2, seed=1), **{how: angle}, **QUICK)
+            assert of_model(turned, "direction").verdict == expected
+
+
+def test_numbering_a_line_from_its_other_end_changes_nothing_against_a_plane():
+    t, n = np.arange(800), np.arange(24)
+    y, x = np.meshgrid(np.arange(8), np.arange(8), indexing="ij")
+    rng = np.random.default_rng(0)
+    plane = np.cos(2 * np.pi * (0.05 * t[:, None, None] + (0.87 * x + 0.5 * y) / 9))
+    brain = recording(plane + 0.5 * rng.normal(size=plane.shape), dims=("time", "y", "x"), boundary="open")
+    line = np.cos(2 * np.pi * (0.05 * t[:, None] - n / 9)) + 0.5 * rng.normal(size=(800, 24))
+    found = []
+    for values in (line, line[:, ::-1]):
+        model = recording(np.ascontiguousarray(values), dims=("time", "position"), boundary="open")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # fewer than one wavelength on the plane
+            found.append(compare(model, brain, **QUICK))
+    for result in found:
+        assert of_model(result, "direction").verdict == "not measured"
+        words = report.describe_comparison(result)
+        assert "Not comparable: direction; say with align=" in words
+        assert "Not measured (too few waves): direction" not in words
+    one, other = (result.sel(comparison="model") for result in found)
+    assert (one.verdict == other.verdict).all()
+    np.testing.assert_allclose(one.spectrum_distance, other.spectrum_distance, atol=1e-6)
+
+
+def test_align_belongs_to_a_line_and_a_plane():
+    with pytest.raises(ValueError, match=r"align is 1\.0: it belongs to a line compared with a plane"):
+        compare(ring(2, 0), ring(2, 1), align=1.0, **QUICK)
 
 
 def test_dead_electrodes_change_nothing_but_the_noise():

@@ -460,3 +460,42 @@ def test_warnings_point_at_the_caller(estimate):
     with pytest.warns(UserWarning, match="refused") as caught:
         estimate(synthetic.white_noise(synthetic.ring(16), 200, seed=0))
     assert {warning.filename for warning in caught} == {__file__}
+
+
+# Nothing travels -----------------------------------------------------------------------------------------------------
+
+
+def conducted_noise(seed, steps=500, rate=250.0):
+    """1/f^1.5 sources, independent, mixed at once by distance: true slowness 0."""
+    rng = np.random.default_rng(seed)
+    places = rng.uniform(0, 100, (64, 2))
+    frequency = np.fft.rfftfreq(steps)
+    frequency[0] = frequency[1]
+    source = rng.normal(size=(frequency.size, 64)) + 1j * rng.normal(size=(frequency.size, 64))
+    mixing = np.exp(-np.hypot(*(places[:, None] - places).transpose(2, 0, 1)) / 25)
+    values = np.fft.irfft(source * frequency[:, None] ** -0.75, n=steps, axis=0) @ mixing
+    where = synthetic.electrodes(*places.T, units="mm")
+    rec = synthetic.white_noise(where, steps, seed=0, dt=1 / rate, time_units="s")
+    return rec.assign(activity=rec.activity.copy(data=values))
+
+
+@pytest.mark.validate
+@pytest.mark.parametrize("band", [None, (7, 13)])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_conducted_noise_has_no_speed(band, draws, measured):
+    count = draws(12, 300)
+    for name, estimate in (("radon", radon_velocity), ("delay", delay_velocity)):
+        found = [estimate(conducted_noise(seed), band=band) for seed in range(count)]
+        share = float(np.mean([int(v.status) == 0 and np.isfinite(float(v.speed_high)) for v in found]))
+        measured(f"finite speeds of conducted noise, {name}, band {band}", share, "≤ 0.05")
+        assert share <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / count) * (count < 100)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_speed_that_may_be_chance_is_refused_with_a_sentence():
+    found = [radon_velocity(conducted_noise(seed), band=(7, 13)) for seed in range(12)]
+    refused = [result for result in found if result.status == STATUS.index("chance")]
+    assert refused
+    assert np.isnan(refused[0].speed)
+    assert "Radon: the estimate refused (chance)" in refused[0].attrs["warnings"]
+    assert "volume conduction" in refused[0].attrs["warnings"]

@@ -1,0 +1,166 @@
+"""Direction in a plane: at each frequency the strongest pair of opposite plane waves, whichever axis they follow.
+
+At every frequency the spectrum U(x) over the sensors is fitted by one pair of opposite plane waves,
+
+    U(x) ≈ α c(x) + β s(x),    c, s orthonormal in the span of cos 2πk·x and sin 2πk·x,
+
+with the k of the largest p = |α|² + |β|². Running time backwards conjugates U and keeps p, so that the choice of k
+prefers neither direction, nor any axis. The part of p that travels to +k less the part that travels to −k is
+
+    p σ,    σ = −2 Im(α* β)/p,
+
+1 for a plane wave to +k, −1 to −k, 0 for a standing wave. The direction index of a plane is the vector
+
+    D = Σ_f p σ k̂ / Σ_f p,
+
+which on a line would be (R − L)/(R + L). Its size is tested, which is the maximum over all directions, in the data as
+in the null. Sensors may lie anywhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import rfft, rfftfreq
+from scipy.signal import detrend
+from scipy.signal.windows import hann
+
+from analysis.direction.swap_null import taper_correlation, valley_edges, widening
+from analysis.fields.band import Band, in_band
+from analysis.fields.sensors import Sites
+
+FINENESS = 4  # wavenumbers tried per resolvable one, along each axis
+MOST_WAVENUMBERS = 4096
+MOST_SENSORS = 1024  # of larger arrays that many are drawn
+FEW_BLOCKS = 6.0  # with the difference in fewer no exchange reaches p = 0.05 safely
+SHORTEST_AXIS = 0.05  # least share of the weaker of cos and sin in the power of a pair that is tried
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The pair of each block of frequencies."""
+
+    first: np.ndarray  # (block,) index of its first frequency
+    wavenumber: np.ndarray  # (block, D); its sign is arbitrary
+    power: np.ndarray  # (block,) p, summed over trials and frequencies
+    difference: np.ndarray  # (block,) p σ
+    freedom: np.ndarray  # (block,) ν, how many independent spectra it holds
+    widening: float  # of a null of independent blocks, for what the taper correlates across their edges
+
+    @property
+    def axis(self) -> np.ndarray:
+        """Unit vectors k̂, (block, D)."""
+        return self.wavenumber / np.maximum(np.linalg.norm(self.wavenumber, axis=1, keepdims=True), 1e-300)
+
+
+def spectra(values: np.ndarray, dt: float, band: Band | None) -> tuple[np.ndarray, np.ndarray]:
+    """Frequencies inside `band` (0 and Nyquist left out) and the tapered spectra of `values` (trial, time, site)."""
+    steps = values.shape[1]
+    frequency = rfftfreq(steps, dt)
+    inside = in_band(frequency, band)
+    inside[0] = False
+    if steps % 2 == 0:
+        inside[-1] = False
+    if not inside.any():
+        raise ValueError(f"band is {band}: no frequency of the record, 0 to {frequency[-1]:.6g}, lies in it")
+    tapered = hann(steps, sym=False)[:, None] * detrend(values, axis=1)
+    return frequency[inside], rfft(tapered, axis=1)[:, inside]
+
+
+def strongest_pairs(spectrum: np.ndarray, steps: int, where: Sites, rng: np.random.Generator) -> Pairs:
+    """Fit a pair to each block of frequencies of the spectra (trial, f, site) that `spectra` returned."""
+    correlation = taper_correlation(hann(steps, sym=False))
+    place = where.centred
+    if where.count > MOST_SENSORS:
+        chosen = np.sort(rng.choice(where.count, MOST_SENSORS, replace=False))
+        place, spectrum = place[chosen], spectrum[..., chosen]
+    total = np.sum(np.abs(spectrum) ** 2, axis=(0, 2))
+    first = valley_edges(total, max(2, 2 * correlation.size - 2))  # a line stands in one of them
+    rows, tried = np.arange(first.size), wavenumbers(where)
+    best, difference = np.full(first.size, -1.0), np.zeros(first.size)
+    found = np.zeros((first.size, where.dimension))
+    for some in np.array_split(tried, max(1, len(tried) * len(place) // 2**20)):
+        k, basis = pair_basis(some, place)
+        if not len(k):
+            continue
+        cosine, sine = (spectrum @ basis[..., part].T for part in (0, 1))  # (trial, f, k)
+        power = np.add.reduceat(np.sum(np.abs(cosine) ** 2 + np.abs(sine) ** 2, axis=0), first, axis=0)  # (block, k)
+        balance = np.add.reduceat(-2 * np.sum((cosine.conj() * sine).imag, axis=0), first, axis=0)
+        at = np.argmax(power, axis=1)
+        better = power[rows, at] > best
+        best = np.where(better, power[rows, at], best)
+        found = np.where(better[:, None], k[at], found)
+        difference = np.where(better, balance[rows, at], difference)
+    wider = widening(total, (first,), (correlation,))
+    return Pairs(first, found, best, difference, independent_spectra(spectrum, first), wider)
+
+
+def independent_spectra(spectrum: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """How many independent spectra each block holds: (Σ |U|²)² / Σ |U·U'*|², 1 for a line, whatever its leakage."""
+    numbers = np.ones(first.size)
+    for block, (start, stop) in enumerate(itertools.pairwise([*first, spectrum.shape[1]])):
+        part = spectrum[:, start:stop]
+        gram = np.abs(part @ part.conj().swapaxes(1, 2)) ** 2  # (trial, f, f)
+        total = np.sum(np.abs(part) ** 2)
+        numbers[block] = max(1.0, total**2 / max(gram.sum(), np.finfo(float).tiny))
+    return numbers
+
+
+def wavenumbers(where: Sites) -> np.ndarray:
+    """Wavenumbers (k, D) to try: one of each pair, half a wavelength on the array or shorter, neighbours resolved."""
+    extent = np.maximum(np.ptp(where.position, axis=0), where.spacing)
+    extent = np.where(where.closed, where.period, extent)
+    highest = 0.5 / where.spacing
+    counts = np.maximum(1, np.ceil(FINENESS * extent * highest)).astype(int)
+    while np.prod(2 * counts + 1) > 2 * MOST_WAVENUMBERS:
+        counts = np.maximum(1, (counts * 0.9).astype(int))
+    axes = [top * np.arange(-n, n + 1) / n for top, n in zip(highest, counts, strict=True)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, where.dimension)
+    half = grid[len(grid) // 2 + 1 :]  # the other half is its negative
+    return half[np.linalg.norm(half * extent, axis=1) >= 0.5 * (1 - 1e-9)]
+
+
+def pair_basis(k: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The wavenumbers whose cos and sin the sensors distinguish, and their orthonormal bases (k, site, 2)."""
+    turns = 2 * np.pi * k @ place.T
+    both = np.stack([np.cos(turns), np.sin(turns)], axis=-1)  # (k, site, 2)
+    strength, axes = np.linalg.eigh(np.einsum("kna,knb->kab", both, both))
+    good = strength[:, 0] >= SHORTEST_AXIS * strength.sum(axis=1)
+    root = np.einsum("kab,kb,kcb->kac", axes[good], strength[good] ** -0.5, axes[good])
+    return k[good], both[good] @ root
+
+
+def vector_null(pairs: Pairs, null: str, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Draws (draw, D) of the vector D where neither direction is preferred.
+
+    "swap" exchanges the directions of blocks; "gaussian" draws the share of a block that travels one way from the
+    Beta(ν, ν) law of a Gaussian field.
+    """
+    shape, total = (draws, pairs.power.size), pairs.power.sum()
+    if null == "swap":
+        share, part = 2.0 * rng.integers(0, 2, size=shape) - 1.0, pairs.difference
+    else:
+        share, part = 2.0 * rng.beta(pairs.freedom, pairs.freedom, size=shape) - 1.0, pairs.power
+    return pairs.widening * share @ (part[:, None] * pairs.axis) / total
+
+
+def effective_number(sizes: np.ndarray) -> float:
+    """(Σ s)²/Σ s²: over how many blocks something spreads."""
+    return float(np.sum(sizes) ** 2 / max(np.sum(sizes**2), np.finfo(float).tiny))
+
+
+def direction_p_value(pairs: Pairs, null: str, draws: int, rng: np.random.Generator) -> float:
+    """(1 + #{surrogates with a D as large})/(1 + draws) under a null of `vector_null`; 1 where there is no power."""
+    total = pairs.power.sum()
+    if not total > 0:
+        return 1.0
+    size = np.linalg.norm(pairs.difference @ pairs.axis) / total
+    drawn = np.linalg.norm(vector_null(pairs, null, draws, rng), axis=1)
+    return float((1 + np.sum(drawn >= size * (1 - 1e-9))) / (1 + draws))
+
+
+def fitting_null(pairs: Pairs) -> str:
+    """Exchange, "swap", or "gaussian" where the difference sits in too few blocks for exchanges to decide."""
+    return "swap" if effective_number(np.abs(pairs.difference)) >= FEW_BLOCKS else "gaussian"
