@@ -2,12 +2,13 @@
 
 At every frequency the spectrum U(x) over the sensors is fitted by one pair of opposite plane waves,
 
-    U(x) ≈ α c(x) + β s(x),    c, s orthonormal in the span of cos 2πk·x and sin 2πk·x,
+    U(x) ≈ a cos 2πk·x + b sin 2πk·x,
 
-with the k of the largest p = |α|² + |β|². Running time backwards conjugates U and keeps p, so that the choice of k
-prefers neither direction, nor any axis. The part of p that travels to +k less the part that travels to −k is
+with the k whose pair holds the most power p, the squared length of the projection. Running time backwards conjugates U
+and keeps p, so that the choice of k prefers neither direction, nor any axis. The share of the pair that travels to +k
+less the share that travels to −k is
 
-    p σ,    σ = −2 Im(α* β)/p,
+    σ = −2 Im(a* b) / (|a|² + |b|²),
 
 1 for a plane wave to +k, −1 to −k, 0 for a standing wave. The direction index of a plane is the vector
 
@@ -47,7 +48,7 @@ class Pairs:
     power: np.ndarray  # (block,) p, summed over trials and frequencies
     difference: np.ndarray  # (block,) p σ
     freedom: np.ndarray  # (block,) ν, how many independent spectra it holds
-    widening: float  # of a null of independent blocks, for what the taper correlates across their edges
+    widening: float  # of the Gaussian null of independent blocks, for what the taper correlates across their edges
 
     @property
     def axis(self) -> np.ndarray:
@@ -82,19 +83,32 @@ def strongest_pairs(spectrum: np.ndarray, steps: int, where: Sites, rng: np.rand
     best, difference = np.full(first.size, -1.0), np.zeros(first.size)
     found = np.zeros((first.size, where.dimension))
     for some in np.array_split(tried, max(1, len(tried) * len(place) // 2**20)):
-        k, basis = pair_basis(some, place)
+        k, basis, root = pair_basis(some, place)
         if not len(k):
             continue
         cosine, sine = (spectrum @ basis[..., part].T for part in (0, 1))  # (trial, f, k)
         power = np.add.reduceat(np.sum(np.abs(cosine) ** 2 + np.abs(sine) ** 2, axis=0), first, axis=0)  # (block, k)
-        balance = np.add.reduceat(-2 * np.sum((cosine.conj() * sine).imag, axis=0), first, axis=0)
         at = np.argmax(power, axis=1)
         better = power[rows, at] > best
         best = np.where(better, power[rows, at], best)
         found = np.where(better[:, None], k[at], found)
-        difference = np.where(better, balance[rows, at], difference)
+        share = _share(cosine, sine, first, at, root)
+        difference = np.where(better, power[rows, at] * share, difference)
     wider = widening(total, (first,), (correlation,))
     return Pairs(first, found, best, difference, independent_spectra(spectrum, first), wider)
+
+
+def _share(cosine, sine, first, at, root):
+    """σ of each block for its wavenumber `at`, from α and β (trial, f, k); `root` (k, 2, 2) turns them into a and b."""
+    chosen = np.repeat(at, np.diff([*first, cosine.shape[1]]))
+    columns = np.arange(cosine.shape[1])
+    alpha, beta = cosine[:, columns, chosen], sine[:, columns, chosen]  # (trial, f)
+    matrix = root[chosen]
+    a = matrix[:, 0, 0] * alpha + matrix[:, 0, 1] * beta
+    b = matrix[:, 1, 0] * alpha + matrix[:, 1, 1] * beta
+    products = np.stack([-2 * (a.conj() * b).imag, np.abs(a) ** 2 + np.abs(b) ** 2]).sum(axis=1)  # (2, f)
+    one_way, both = np.add.reduceat(products, first, axis=1)
+    return np.divide(one_way, both, out=np.zeros(first.size), where=both > 0)
 
 
 def independent_spectra(spectrum: np.ndarray, first: np.ndarray) -> np.ndarray:
@@ -122,14 +136,17 @@ def wavenumbers(where: Sites) -> np.ndarray:
     return half[np.linalg.norm(half * extent, axis=1) >= 0.5 * (1 - 1e-9)]
 
 
-def pair_basis(k: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The wavenumbers whose cos and sin the sensors distinguish, and their orthonormal bases (k, site, 2)."""
+def pair_basis(k: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The wavenumbers whose cos and sin the sensors distinguish, their orthonormal bases and what turns them so.
+
+    Bases are (k, site, 2), the matrices (k, 2, 2): basis = [cos, sin] · matrix.
+    """
     turns = 2 * np.pi * k @ place.T
     both = np.stack([np.cos(turns), np.sin(turns)], axis=-1)  # (k, site, 2)
     strength, axes = np.linalg.eigh(np.einsum("kna,knb->kab", both, both))
     good = strength[:, 0] >= SHORTEST_AXIS * strength.sum(axis=1)
     root = np.einsum("kab,kb,kcb->kac", axes[good], strength[good] ** -0.5, axes[good])
-    return k[good], both[good] @ root
+    return k[good], both[good] @ root, root
 
 
 def vector_null(pairs: Pairs, null: str, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -142,8 +159,8 @@ def vector_null(pairs: Pairs, null: str, draws: int, rng: np.random.Generator) -
     if null == "swap":
         share, part = 2.0 * rng.integers(0, 2, size=shape) - 1.0, pairs.difference
     else:
-        share, part = 2.0 * rng.beta(pairs.freedom, pairs.freedom, size=shape) - 1.0, pairs.power
-    return pairs.widening * share @ (part[:, None] * pairs.axis) / total
+        share, part = 2.0 * rng.beta(pairs.freedom, pairs.freedom, size=shape) - 1.0, pairs.widening * pairs.power
+    return share @ (part[:, None] * pairs.axis) / total
 
 
 def effective_number(sizes: np.ndarray) -> float:

@@ -95,5 +95,5 @@ def pair_fit(pattern: np.ndarray, where: Sites) -> float:
 
 def _shares(k: np.ndarray, pattern: np.ndarray, where: Sites) -> tuple[np.ndarray, np.ndarray]:
     """Those of the wavenumbers whose cos and sin the sensors distinguish, and the share of the pattern in each pair."""
-    k, basis = pair_basis(k, where.centred)
+    k, basis, _ = pair_basis(k, where.centred)
     return k, np.sum(np.abs(np.einsum("n,knc->kc", pattern, basis)) ** 2, axis=1)
