@@ -114,9 +114,9 @@ def wave(
     Courant 1 and 20 cells a wavelength 0.0002, 0.0008 and 0.009 for γ·dt = 0.01, 0.03 and 0.1, beside what the stencil
     sends back without damping (nothing at Courant 1; for 10, 20 and 40 cells 0.01, 0.002 and 0.0006 at 0.8, and of
     order 8 at 0.7 0.04, 0.005 and 0.0007). What varies more slowly than γ does not travel but spreads, and is not
-    absorbed: of a hump at rest, exp(−(n/8)²), that spreads over 200 cells, 0.2 %, 2 % and 19 % of the height that
-    arrives come back for γ·dt = 0.003, 0.01 and 0.03. `absorbing_layer` absorbs more, at the cost of
-    positions.
+    absorbed: of a hump at rest, exp(−(n/8)²), 200 cells from the end, 0.2 %, 2 % and 19 % of the height that arrives
+    come back for γ·dt = 0.003, 0.01 and 0.03. Below Courant 1 `absorbing_layer` lets less of a wave back, at
+    the cost of positions.
 
     Examples
     --------

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wavefield as wf
@@ -38,6 +38,7 @@ shapes = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(shapes, st.sampled_from(["periodic", "fixed", "absorbing", "open"]))
 def test_one_step_is_the_cross_correlation_with_the_kernel(shape, boundary):
     channels, taps, more, seed = shape
@@ -47,6 +48,7 @@ def test_one_step_is_the_cross_correlation_with_the_kernel(shape, boundary):
     np.testing.assert_allclose(stepped.reshape(field.shape), convolve(kernel, field, boundary), atol=1e-12)
 
 
+@settings(deadline=None)
 @given(shapes)
 def test_free_ends_mirror_the_line_about_its_end_cells(shape):
     channels, taps, more, seed = shape
@@ -57,6 +59,7 @@ def test_free_ends_mirror_the_line_about_its_end_cells(shape):
     np.testing.assert_allclose(stepped.reshape(field.shape), convolve(kernel, field, "free"), atol=1e-12)
 
 
+@settings(deadline=None)
 @given(shapes)
 def test_symbol_is_what_the_ring_does_to_its_fourier_modes(shape):
     channels, taps, more, seed = shape
@@ -339,6 +342,7 @@ def test_impossible_operators_are_refused_with_what_came_and_what_is_accepted(ma
         make()
 
 
+@settings(deadline=None)
 @given(
     st.one_of(
         st.lists(st.floats(), max_size=12).map(np.array),
