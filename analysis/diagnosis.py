@@ -103,8 +103,8 @@ def diagnose(
         field = Field.of(rec, mask)
         planar = len(field.space.dims) == 2 or field.space.dims == ("electrode",)
         gridded = field.space.dims != ("electrode",)
-        options = {"seed": seed, "draws": draws, "band": band}
-        tested = plane_symmetry_test(field, **options) if planar else _direction(field, **options)
+        test = plane_symmetry_test if planar else _direction
+        tested = test(field, seed=seed, draws=draws, band=band)
         result = xr.Dataset()
         if gridded:
             power = spectrum(field, Spectral(), average=field.trial).compute()
@@ -158,7 +158,11 @@ def _angle(field: Field, result: xr.Dataset, by_test: xr.DataArray) -> dict[str,
     for name in reversed(ANY_LAYOUT):
         one = result[["status", "direction", "direction_low", "direction_high"]].sel(estimator=name, drop=True)
         stands = (one["status"] == 0).all(field.trial)
-        mean = np.arctan2(np.sin(one["direction"]).mean(field.trial), np.cos(one["direction"]).mean(field.trial))
+        sine, cosine = (
+            xr.apply_ufunc(part, one["direction"], dask="allowed", keep_attrs=True).mean(field.trial)
+            for part in (np.sin, np.cos)
+        )
+        mean = np.arctan2(sine, cosine)
         half = (one["direction_high"] - one["direction_low"]) / 2
         half = np.sqrt((half**2).mean(field.trial) / (field.values.sizes["trial"] if field.trial else 1))
         angle, low, high = (
