@@ -1,7 +1,6 @@
 """Wave diagnostics of any recording: is there a wave, which way, how fast, and can chance explain it?"""
 
-from analysis import plot, preprocess, readers, synthetic
-from analysis.comparison import report, similarity
+from analysis import plot, plot_memory, preprocess, readers, report, similarity, synthetic
 from analysis.comparison.compare import compare
 from analysis.comparison.evoked import compare_evoked, drive_events, evoked_latency
 from analysis.comparison.features import wave_features
@@ -20,7 +19,6 @@ from analysis.spectra.dispersion import dispersion_ridge, fit_dispersion
 from analysis.spectra.spectrum import wavenumber_frequency_spectrum
 from analysis.velocity.estimators import delay_velocity, phase_gradient_velocity, radon_velocity
 from analysis.velocity.ridge import ridge_velocity
-from analysis.working_memory import plot as plot_memory
 from analysis.working_memory.eigenvalues import compare_spectra
 from analysis.working_memory.recovery import (
     NoWaveError,

@@ -12,8 +12,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from analysis import plot
-from analysis.comparison import report
+from analysis import plot, report
 from analysis.comparison.common_axes import AXES
 from analysis.comparison.compare import compare
 from analysis.diagnosis import diagnose

@@ -158,11 +158,7 @@ def _angle(field: Field, result: xr.Dataset, by_test: xr.DataArray) -> dict[str,
     for name in reversed(ANY_LAYOUT):
         one = result[["status", "direction", "direction_low", "direction_high"]].sel(estimator=name, drop=True)
         stands = (one["status"] == 0).all(field.trial)
-        sine, cosine = (
-            xr.apply_ufunc(part, one["direction"], dask="allowed", keep_attrs=True).mean(field.trial)
-            for part in (np.sin, np.cos)
-        )
-        mean = np.arctan2(sine, cosine)
+        mean = np.arctan2(*(xr.apply_ufunc(part, one["direction"]).mean(field.trial) for part in (np.sin, np.cos)))
         half = (one["direction_high"] - one["direction_low"]) / 2
         half = np.sqrt((half**2).mean(field.trial) / (field.values.sizes["trial"] if field.trial else 1))
         angle, low, high = (

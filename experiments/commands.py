@@ -177,7 +177,7 @@ COMMANDS = {
         "resume runs/first\nresume runs/first steps=40000",
     ),
     "sweep": Command(
-        "experiments.runs.sweep",
+        "experiments.sweep",
         "main",
         "search the settings of a config",
         _sweep,

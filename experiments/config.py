@@ -21,8 +21,8 @@ from pydantic.dataclasses import dataclass
 
 from experiments.models import Model
 from experiments.sources import CONFIGS
-from experiments.strict import STRICT
 from experiments.tasks.problems import Task
+from experiments.tasks.strict import STRICT
 
 
 class ConfigError(ValueError):

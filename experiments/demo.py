@@ -14,7 +14,7 @@ import analysis
 import wavefield as wf
 from experiments.config import load_config
 from experiments.reports.figures import side_by_side
-from experiments.runs.run import run_name, run_or_resume
+from experiments.run import run_name, run_or_resume
 from wavefield import figures, plot
 
 TRAINING_STEPS = 1500

@@ -14,7 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import nn
 
-from experiments.strict import STRICT
+from experiments.tasks.strict import STRICT
 from wavefield_torch import (
     GRU,
     LSTM,

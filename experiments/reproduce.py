@@ -18,10 +18,10 @@ import torch
 from experiments.config import load_config
 from experiments.reports.report import find_runs, print_table, records_of
 from experiments.reports.tables import load_table, table_names
+from experiments.run import run_name, run_or_resume
 from experiments.runs.child import SPAWN, end_with_parent, how_it_ended, interruptible
 from experiments.runs.folder import RunFolder
 from experiments.runs.options import run_options
-from experiments.runs.run import run_name, run_or_resume
 
 
 def main(options: argparse.Namespace) -> int:

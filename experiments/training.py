@@ -8,9 +8,9 @@ from pathlib import Path
 
 from experiments.config import load_config
 from experiments.reports.figures import run_figure
+from experiments.run import resume as resume_run
+from experiments.run import run_name, start
 from experiments.runs.options import run_options
-from experiments.runs.run import resume as resume_run
-from experiments.runs.run import run_name, start
 
 
 def run(options: argparse.Namespace) -> int:

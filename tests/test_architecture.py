@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[1]
 FLOORS = {
     "wavefield": "files checks values operators loops recordings simulation decoding capacity history plot top",
     "analysis": (
-        "fields synthetic preprocess plot spectra direction velocity phase events comparison working_memory readers top"
+        "fields synthetic preprocess similarity plot spectra direction velocity phase events comparison working_memory "
+        "readers top"
     ),
     "wavefield_torch": "recurrence models training inspection tasks top",
-    "experiments": "sources strict generators tasks models config runs reports top",
+    "experiments": "sources tasks models config runs run reports top",
 }
 FLOORS = {package: floors.split() for package, floors in FLOORS.items()}
 BELOW = {

@@ -14,13 +14,13 @@ from analysis.comparison.features import FeatureOptions, features
 from analysis.comparison.result import comparison_dataset
 from analysis.comparison.scaled_spectrum import stretch_spectra, wavenumbers
 from analysis.comparison.segments import Peak, spectral_peak, stretches
-from analysis.comparison.similarity import WARNING
 from analysis.direction.surrogates import scrambled
 from analysis.fields.band import Band
 from analysis.fields.dead import Mask
 from analysis.fields.field import Field
 from analysis.fields.read import Recording
 from analysis.fields.units import netcdf_attrs
+from analysis.similarity import WARNING
 
 TRIALS = 6  # from as many on, trials are the units that are exchanged, else stretches
 PER_CYCLE, ROWS = 16, 1024  # samples for CKA, RSA and DSA

@@ -9,7 +9,7 @@ from scipy.stats import false_discovery_control, wasserstein_distance
 
 from analysis.comparison.common_axes import POWERS
 from analysis.comparison.distances import Pair, quantiles, weighted_median
-from analysis.comparison.similarity import cka, dsa, rsa
+from analysis.similarity import cka, dsa, rsa
 
 FEATURES = (
     "speed",

@@ -13,10 +13,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import analysis
-from analysis.working_memory import plot as plot_memory
+from analysis import plot_memory
 from experiments.reports.figures import panels
+from experiments.run import build_model
 from experiments.runs.folder import RunFolder, write_csv
-from experiments.runs.run import build_model
 from experiments.tasks.history import History, HistoryProblem, find_waves, wave_figures
 from wavefield import plot
 from wavefield_torch import SequenceModel, gradient_against_lag, linearised

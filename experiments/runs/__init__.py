@@ -1,5 +1,5 @@
 """Runs: one folder each, from its config to its last metrics.
 
-Begin with `run`, whose loop reads as prose; `folder` is what a run leaves on disk and who may write to it, `sweep`
-makes many runs from one config.
+Begin with `folder`, what lies on disk and who may write to it; `options` are those of a command line, `child` a run in
+a process of its own. The training loop is `experiments.run`.
 """

@@ -16,9 +16,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
-from experiments.generators import TRAINING, VALIDATION, generator_for
-from experiments.strict import STRICT
+from experiments.tasks.generators import TRAINING, VALIDATION, generator_for
 from experiments.tasks.problem import Problem
+from experiments.tasks.strict import STRICT
 from wavefield_torch import SequenceModel, TravellingMemory
 from wavefield_torch.tasks.continuation import continuation, continuation_batch, right_share
 from wavefield_torch.tasks.history import HORIZONS, TEST_HORIZON, HistoryBatch, history_loss

@@ -13,9 +13,9 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 import analysis
-from experiments.generators import TRAINING, VALIDATION, generator_for
-from experiments.strict import STRICT
+from experiments.tasks.generators import TRAINING, VALIDATION, generator_for
 from experiments.tasks.problem import Problem
+from experiments.tasks.strict import STRICT
 from wavefield.history import HistorySystem, task
 from wavefield_torch import NotLinearisableError, SequenceModel, linearised
 from wavefield_torch.tasks.history import (

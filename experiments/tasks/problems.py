@@ -15,11 +15,11 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import mse_loss
 
-from experiments.generators import FIXED, ORDER, TRAINING, VALIDATION, generator_for
-from experiments.strict import STRICT
 from experiments.tasks.continuation import Continuing
+from experiments.tasks.generators import FIXED, ORDER, TRAINING, VALIDATION, generator_for
 from experiments.tasks.history import History
 from experiments.tasks.problem import Problem, Stateless
+from experiments.tasks.strict import STRICT
 from wavefield_torch import SequenceModel, precise_logits, symbol_cross_entropy
 from wavefield_torch.tasks import (
     adding_batch,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.config import CONFIGS, load_config, read_source
-from experiments.runs.run import start
+from experiments.run import start
 from wavefield import open_recording
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.toml"))

@@ -8,8 +8,8 @@ import psutil
 
 from experiments.__main__ import main
 from experiments.config import load_config
+from experiments.run import start
 from experiments.runs.folder import RunFolder
-from experiments.runs.run import start
 
 CHOSEN = ["copy", "--row", "iRNN", "--column", "delay 0", "--set", "evaluate_every=50", "--set", "steps=50000"]
 NAME = "copy-irnn-delay0-evaluate_every50-steps50000-seed0"

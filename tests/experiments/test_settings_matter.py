@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-import experiments.runs.run as loop
+import experiments.run as loop
 from experiments.config import load_config
-from experiments.generators import VALIDATION, generator_for
+from experiments.tasks.generators import VALIDATION, generator_for
 from experiments.tasks.problem import load_problem
 from wavefield_torch.tasks import adding_batch, copy_batch, mnist
 

@@ -29,7 +29,7 @@ def linear(weights: ArrayLike, *, name: str = "linear") -> HistorySystem:
     weights = real_array(weights, "weights")
     shape = weights.shape
     if len(shape) != 3 or shape[1] != shape[2] or 0 in shape:
-        raise ValueError(f"weights must have shape (s, d, d): one matrix a slot, oldest first; got {shape}")
+        raise ValueError(f"weights must have shape (s, d, d): one matrix a slot, oldest first, got {shape}")
     return HistorySystem(shape[1], shape[0], weights=weights, name=name)
 
 

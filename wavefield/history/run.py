@@ -139,7 +139,7 @@ def _first_states(system, initial):
     expected = (system.length, system.dimension)
     if initial.ndim not in (2, 3) or initial.shape[-2:] != expected or 0 in initial.shape:
         raise ValueError(
-            f"initial must have shape {expected} or (trial, *{expected}), oldest first; got {initial.shape}"
+            f"initial must have shape {expected} or (trial, *{expected}), oldest first, got {initial.shape}"
         )
     return initial, made
 

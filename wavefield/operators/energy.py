@@ -63,7 +63,7 @@ def energy(operator: WaveOperator, now: ArrayLike, before: ArrayLike) -> np.ndar
     [2.0, 2.0]
     """
     if operator.levels != 2:
-        raise ValueError(f"operator must be a two-way wave, whose energy two levels make up; got {operator!r}")
+        raise ValueError(f"operator must be a two-way wave, whose energy two levels make up, got {operator!r}")
     now, before = (np.asarray(level, dtype=float) for level in (now, before))
     for name, level in (("now", now), ("before", before)):
         if level.ndim < 2 or level.shape[-2] != operator.rings:

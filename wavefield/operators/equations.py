@@ -131,7 +131,7 @@ def wave(
     if (damping < 0).any():
         raise ValueError(f"damping must not be negative, got {damping.min():g}")
     if (damping * dt >= 2).any():
-        raise ValueError(f"damping·dt must be below 2, or the field flips at every step; got {(damping * dt).max():g}")
+        raise ValueError(f"damping·dt must be below 2, or the field flips at every step, got {(damping * dt).max():g}")
     if boundary == "open":
         raise ValueError("boundary='open' belongs to one-way fields; let a two-way wave leave through 'absorbing'")
     profile = None if profile is None else np.asarray(profile)

@@ -491,7 +491,7 @@ def _check_medium(op):
         raise ValueError(f"damping_profile must not be negative, got {op.damping_profile.min():g}")
     if op.levels == 2 and not (op.local_previous_weight(op.profile.size) > 0).all():
         largest = 2 * op.local_halved_damping(op.profile.size).max()
-        raise ValueError(f"damping·dt must be below 2, or the field flips at every step; got {largest:g}")
+        raise ValueError(f"damping·dt must be below 2, or the field flips at every step, got {largest:g}")
 
 
 def _checked_row(op):

@@ -141,7 +141,7 @@ def target_path(path: str | os.PathLike) -> Path:
     """Return `path` as a Path if a recording may be called so, else raise a ValueError."""
     path = Path(path)
     if path.suffix != ".nc" or path.name.endswith(_SUFFIX):
-        raise ValueError(f"a recording's file name ends in .nc, and not in {_SUFFIX}; got {str(path)!r}")
+        raise ValueError(f"a recording's file name ends in .nc, and not in {_SUFFIX}, got {str(path)!r}")
     return path
 
 

@@ -104,6 +104,6 @@ def _frequency(frequency, dt):
     frequency, dt = positive(frequency, "frequency"), positive(dt, "dt")
     if frequency * dt >= 0.5:
         raise ValueError(
-            f"frequency must be below 1/(2 dt) = {0.5 / dt:g}, or the steps miss its cycles; got {frequency:g}"
+            f"frequency must be below 1/(2 dt) = {0.5 / dt:g}, or the steps miss its cycles, got {frequency:g}"
         )
     return frequency

@@ -143,7 +143,7 @@ def _check_shapes(encoder, encoder_bias, kernel, kernel_bias):
     if not (dense or (convolution and len(encoder) % len(kernel) == 0)):
         raise ValueError(
             f"cell.Wy.weight must be (C, C, K) with K odd, or (H, H), with C dividing H = {len(encoder)}, the rows of "
-            f"cell.Wx.weight; got {_of(kernel)}"
+            f"cell.Wx.weight, got {_of(kernel)}"
         )
     if tuple(kernel_bias.shape) != (len(kernel),):
         raise ValueError(f"cell.Wy.bias must have shape ({len(kernel)},), got {_of(kernel_bias)}")

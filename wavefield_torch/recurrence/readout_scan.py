@@ -114,10 +114,10 @@ def wave_scan_cross_entropy(
     tensor(1.6094)
     """
     if not isinstance(target, torch.Tensor):
-        raise TypeError(f"target must be a tensor; got {type(target).__name__}")
+        raise TypeError(f"target must be a tensor, got {type(target).__name__}")
     if target.dtype != torch.int64 or target.shape != x.shape[:2]:
         raise ValueError(
-            f"target must be int64 of shape {tuple(x.shape[:2])}; got {target.dtype} of {tuple(target.shape)}"
+            f"target must be int64 of shape {tuple(x.shape[:2])}, got {target.dtype} of {tuple(target.shape)}"
         )
     logits = wave_scan_readout(
         x,
@@ -138,15 +138,15 @@ def wave_scan_cross_entropy(
 def _check_readout(weight, bias, encoder):
     channels, size = encoder.shape[:2]
     if not isinstance(weight, torch.Tensor):
-        raise TypeError(f"weight must be a tensor; got {type(weight).__name__}")
+        raise TypeError(f"weight must be a tensor, got {type(weight).__name__}")
     if weight.dim() != 2 or weight.shape[1] != channels * size:
-        raise ValueError(f"weight must be (O, {channels * size}) to read C·N units; got shape {tuple(weight.shape)}")
+        raise ValueError(f"weight must be (O, {channels * size}) to read C·N units, got shape {tuple(weight.shape)}")
     if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(f"readout_bias must be ({len(weight)},) like weight; got shape {tuple(bias.shape)}")
+        raise ValueError(f"readout_bias must be ({len(weight)},) like weight, got shape {tuple(bias.shape)}")
     for name, tensor in (("weight", weight), ("readout_bias", bias)):
         if tensor is not None and (tensor.dtype != encoder.dtype or tensor.device != encoder.device):
             wanted = f"{encoder.dtype} on {encoder.device} like encoder"
-            raise ValueError(f"{name} must be {wanted}; got {tensor.dtype} on {tensor.device}")
+            raise ValueError(f"{name} must be {wanted}, got {tensor.dtype} on {tensor.device}")
 
 
 # ---------------------------------------------------------------------------------------------- the operator

@@ -239,26 +239,26 @@ def checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity):
     """Bias and initial state in full shape, after every argument has been checked against the others."""
     for name, tensor in (("x", x), ("encoder", encoder), ("kernel", kernel)):
         if not isinstance(tensor, torch.Tensor):
-            raise TypeError(f"{name} must be a tensor; got {type(tensor).__name__}")
+            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
         if tensor.dim() != 3:
-            raise ValueError(f"{name} must have 3 dimensions; got shape {tuple(tensor.shape)}")
+            raise ValueError(f"{name} must have 3 dimensions, got shape {tuple(tensor.shape)}")
     half = x.dtype in HALF_PRECISION and x.dtype == encoder.dtype
     if x.dtype not in (torch.float32, torch.float64) and not half:
-        raise ValueError(f"x must be float32 or float64, or in half precision like the parameters; got {x.dtype}")
+        raise ValueError(f"x must be float32 or float64, or in half precision like the parameters, got {x.dtype}")
     steps, batch, inputs = x.shape
     channels, size = encoder.shape[:2]
     if steps == 0:
-        raise ValueError(f"x must hold at least one step; got shape {tuple(x.shape)}")
+        raise ValueError(f"x must hold at least one step, got shape {tuple(x.shape)}")
     if channels == 0 or size == 0:
-        raise ValueError(f"encoder must have channels and positions; got shape {tuple(encoder.shape)}")
+        raise ValueError(f"encoder must have channels and positions, got shape {tuple(encoder.shape)}")
     if encoder.shape[2] != inputs:
-        raise ValueError(f"encoder must be (C, N, {inputs}) to take x {tuple(x.shape)}; got {tuple(encoder.shape)}")
+        raise ValueError(f"encoder must be (C, N, {inputs}) to take x {tuple(x.shape)}, got {tuple(encoder.shape)}")
     if kernel.shape[:2] != (channels, channels) or kernel.shape[2] % 2 == 0:
-        raise ValueError(f"kernel must be ({channels}, {channels}, odd); got shape {tuple(kernel.shape)}")
+        raise ValueError(f"kernel must be ({channels}, {channels}, odd), got shape {tuple(kernel.shape)}")
     if nonlinearity not in reference.NONLINEARITIES:
-        raise ValueError(f"nonlinearity must be one of {list(reference.NONLINEARITIES)}; got {nonlinearity!r}")
+        raise ValueError(f"nonlinearity must be one of {list(reference.NONLINEARITIES)}, got {nonlinearity!r}")
     if boundary not in BOUNDARIES:
-        raise ValueError(f"boundary must be one of {list(BOUNDARIES)}; got {boundary!r}")
+        raise ValueError(f"boundary must be one of {list(BOUNDARIES)}, got {boundary!r}")
     if boundary_row is not None and boundary != "open":
         raise ValueError("boundary_row drives the end of an open line; it needs boundary='open'")
     if bias is None:
@@ -277,9 +277,9 @@ def checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity):
         if tensor is None:
             continue
         if tensor.shape != shape:
-            raise ValueError(f"{name} must have shape {shape}; got {tuple(tensor.shape)}")
+            raise ValueError(f"{name} must have shape {shape}, got {tuple(tensor.shape)}")
         if tensor.dtype != x.dtype or tensor.device != x.device:
-            raise ValueError(f"{name} must be {x.dtype} on {x.device} like x; got {tensor.dtype} on {tensor.device}")
+            raise ValueError(f"{name} must be {x.dtype} on {x.device} like x, got {tensor.dtype} on {tensor.device}")
     return bias, h0
 
 
@@ -292,7 +292,7 @@ def _check_lengths(lengths, resets, x):
         if tensor is None:
             continue
         if not isinstance(tensor, torch.Tensor):
-            raise TypeError(f"{name} must be a tensor; got {type(tensor).__name__}")
+            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
         if tensor.dtype != dtype or tuple(tensor.shape) != shape or tensor.device != x.device:
             raise ValueError(
                 f"{name} must be {dtype} of shape {shape} on {x.device} like x; "
@@ -303,7 +303,7 @@ def _check_lengths(lengths, resets, x):
 def check_range(lengths, steps):
     """Refuse lengths that x does not have."""
     if lengths is not None and lengths.numel() and not (lengths.min() >= 1 and lengths.max() <= steps):
-        raise ValueError(f"lengths must lie between 1 and {steps}; got {lengths.min()} to {lengths.max()}")
+        raise ValueError(f"lengths must lie between 1 and {steps}, got {lengths.min()} to {lengths.max()}")
 
 
 def _constant(function):
@@ -316,7 +316,7 @@ def _constant(function):
 def choose(backend, x, encoder, kernel, boundary):
     """The backend to run: the requested one if it can, or the fused one of the device."""
     if backend not in BACKENDS:
-        raise ValueError(f"backend must be one of {list(BACKENDS)}; got {backend!r}")
+        raise ValueError(f"backend must be one of {list(BACKENDS)}, got {backend!r}")
     if backend not in ("auto", "reference") and boundary != "periodic":
         raise ValueError(f"backend {backend!r} runs rings only; use backend='reference' with boundary={boundary!r}")
     channels, taps = kernel.shape[1:]
@@ -408,7 +408,7 @@ _LOADERS = {"cpu": _load_cpu, "triton": _load_triton}
 def checkpoints(tensors, every):
     """`checkpoint_every` of the operator: 0 where no gradient is wanted, else as requested, `_AUTO` by default."""
     if every is not None and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-        raise ValueError(f"checkpoint_every must be a positive integer or None; got {every!r}")
+        raise ValueError(f"checkpoint_every must be a positive integer or None, got {every!r}")
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in tensors)):
         return 0
     return _AUTO if every is None else every

@@ -10,8 +10,8 @@ import wavefield as wf
 from experiments.__main__ import main
 from experiments.config import load_config
 from experiments.reports.memory import gradients, load_memory
+from experiments.run import start
 from experiments.runs.folder import RunFolder
-from experiments.runs.run import start
 from wavefield import plot
 from wavefield_torch import save_checkpoint
 from wavefield_torch.models.history_rnn import from_theory

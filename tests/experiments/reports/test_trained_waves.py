@@ -6,7 +6,7 @@ import pytest
 
 import analysis
 from experiments.config import load_config
-from experiments.runs.run import start
+from experiments.run import start
 from wavefield import open_recording
 
 NEEDED = {"copy-wrnn": 5, "copy-irnn": 4}  # seeds of five

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from experiments import run as run_module
 from experiments.__main__ import main
 from experiments.config import load_config
+from experiments.run import resume, run_or_resume, start
 from experiments.runs import folder as folder_module
-from experiments.runs import run as run_module
 from experiments.runs.folder import RunFolder, commit, write_text
-from experiments.runs.run import resume, run_or_resume, start
 from wavefield_torch import CheckpointError, load_checkpoint, save_checkpoint
 
 TINY = ["delay=0", "hidden_size=12", "channels=2", "batch_size=8", "evaluate_every=5", "steps=20"]

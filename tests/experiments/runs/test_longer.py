@@ -8,8 +8,8 @@ from safetensors.torch import load_file
 
 from experiments.__main__ import main
 from experiments.config import load_config
+from experiments.run import resume, start
 from experiments.runs.folder import RunFolder
-from experiments.runs.run import resume, start
 
 COPY = ["delay=0", "hidden_size=12", "channels=2", "batch_size=8", "evaluate_every=5"]
 FAST, STUCK = [*COPY, "learning_rate=3e-3"], [*COPY, "learning_rate=1e-30"]

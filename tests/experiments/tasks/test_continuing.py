@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from experiments.config import ConfigError, load_config
-from experiments.runs.run import build_model, start
+from experiments.run import build_model, start
 from experiments.tasks.problem import load_problem
 from wavefield.history import task
 from wavefield_torch import TravellingMemory

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from experiments.config import load_config
-from experiments.generators import generator_for
+from experiments.tasks.generators import generator_for
 
 DATA = os.environ.get("WAVEFIELD_DATA")
 

@@ -571,7 +571,7 @@ def test_bad_input_is_named(change, message):
 
 
 def test_what_is_no_tensor_is_a_type_error():
-    with pytest.raises(TypeError, match="x must be a tensor; got ndarray"):
+    with pytest.raises(TypeError, match="x must be a tensor, got ndarray"):
         wave_scan(np.zeros((4, 3, 2)), torch.zeros(3, 11, 2), torch.zeros(3, 3, 3), None)
 
 

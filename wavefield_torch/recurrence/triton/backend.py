@@ -36,9 +36,9 @@ def refusal(device: str, channels: int, taps: int) -> str | None:
     if device != "cuda" and not triton.knobs.runtime.interpret:
         return f"Triton runs on GPUs; x is on {device}"
     if channels > _LARGEST_CHANNELS:
-        return f"the kernels keep the weights of at most {_LARGEST_CHANNELS} channels in registers; got {channels}"
+        return f"the kernels keep the weights of at most {_LARGEST_CHANNELS} channels in registers, got {channels}"
     if taps > _LARGEST_KERNEL:
-        return f"the kernels keep at most {_LARGEST_KERNEL} taps in registers; got {taps}"
+        return f"the kernels keep at most {_LARGEST_KERNEL} taps in registers, got {taps}"
     return None
 
 

@@ -25,8 +25,8 @@ import torch
 from tqdm import tqdm
 
 from experiments.config import Config, Training, to_toml
-from experiments.generators import WEIGHTS, generator_for
 from experiments.runs.folder import RunFolder, device_name, peak_memory, write_text
+from experiments.tasks.generators import WEIGHTS, generator_for
 from experiments.tasks.problem import Problem, load_problem
 from wavefield_torch import (
     CheckpointError,

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from experiments.__main__ import main
 from experiments.config import load_config, to_toml
+from experiments.run import resume, run_name, run_or_resume, start
 from experiments.runs.folder import RunFolder, peak_memory, write_text
-from experiments.runs.run import resume, run_name, run_or_resume, start
 from wavefield import open_recording
 from wavefield_torch import CheckpointError, load_checkpoint
 
@@ -119,7 +119,7 @@ def _some_steps(config, folder, count):
     """Start or resume a run for `count` steps."""
     clock = iter([0.0] * (count + 1) + [1e9] * 100_000)
     patch = pytest.MonkeyPatch()
-    patch.setattr("experiments.runs.run.monotonic", lambda: next(clock))
+    patch.setattr("experiments.run.monotonic", lambda: next(clock))
     try:
         return run_or_resume(config, folder, budget=1e6)
     finally:
@@ -129,7 +129,7 @@ def _some_steps(config, folder, count):
 CHILD = """
 import sys
 from experiments.config import load_config
-from experiments.runs.run import run_or_resume
+from experiments.run import run_or_resume
 run_or_resume(load_config("copy-wrnn", sys.argv[2:]), sys.argv[1], checkpoint_seconds=0.05)
 """
 

@@ -4,7 +4,7 @@ from scipy.spatial.distance import pdist, squareform
 from scipy.stats import ortho_group
 
 from analysis import synthetic
-from analysis.comparison.similarity import cka, dsa, rsa
+from analysis.similarity import cka, dsa, rsa
 
 RING = synthetic.ring(64)
 

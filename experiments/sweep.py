@@ -37,10 +37,10 @@ from sqlalchemy.pool import NullPool
 from tqdm import tqdm
 
 from experiments.config import ConfigError, read_source, resolve, to_toml
+from experiments.run import NOT_FINITE, run_or_resume
 from experiments.runs.child import Processes, ProcessLostError, interruptible
 from experiments.runs.folder import RunFolder, RunInUseError, write_text
 from experiments.runs.options import run_options
-from experiments.runs.run import NOT_FINITE, run_or_resume
 
 POLL_SECONDS = 2.0
 GIVEN_UP = 5  # times that a task is begun again after its worker was lost

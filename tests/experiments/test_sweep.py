@@ -17,12 +17,12 @@ from dask.distributed import Client, KilledWorker
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from experiments import sweep as module
 from experiments.__main__ import main
 from experiments.config import load_config, read_source
-from experiments.runs import sweep as module
+from experiments.run import run_or_resume
 from experiments.runs.folder import RunFolder
-from experiments.runs.run import run_or_resume
-from experiments.runs.sweep import GIVEN_UP, _claim, _drive, _ended, _requeue, _study, _wanted, run_trial
+from experiments.sweep import GIVEN_UP, _claim, _drive, _ended, _requeue, _study, _wanted, run_trial
 
 SMALL = ["epochs=2", "hidden_size=8", "batch_size=32", "evaluate_every=10"]
 
