@@ -57,7 +57,10 @@ def compiled(function: Callable, *, sources: str = _FINGERPRINT, **options) -> C
 
 
 class _Checked(CompileResultCacheImpl):
-    """Compiled code with a digest: running damaged machine code would end the process, or worse."""
+    """Compiled code with a digest: running damaged machine code would end the process, or worse.
+
+    Numba keeps its cache as pickles, and trusts the folder in which it lies; the digest guards against damage alone.
+    """
 
     def reduce(self, result):
         code = dumps(super().reduce(result))
