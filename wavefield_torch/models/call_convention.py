@@ -7,6 +7,7 @@ itself.
 
 from __future__ import annotations
 
+import math
 import numbers
 from abc import abstractmethod
 from typing import Any, NamedTuple, Protocol
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from wavefield.checks import positive_int
+from wavefield_torch.recurrence.scan import check_leak
 
 
 class Recurrence(Protocol):
@@ -123,6 +125,14 @@ def freeze(frozen: bool, *parameters: nn.Parameter | None) -> None:
     for parameter in parameters:
         if frozen and parameter is not None:
             parameter.requires_grad_(False)
+
+
+def leak_and_noise(leak: float, noise: float) -> tuple[float, float]:
+    """Return both as numbers after checking them: 0 < leak ≤ 1, and a standard deviation."""
+    check_leak(leak)
+    if isinstance(noise, bool) or not isinstance(noise, numbers.Real) or not 0 <= noise < math.inf:
+        raise ValueError(f"noise must be a standard deviation, 0 or more, got {noise!r}")
+    return float(leak), float(noise)
 
 
 def like_rnn(net: RecurrentModule, input, hx, return_sequence: bool):
