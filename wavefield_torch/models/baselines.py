@@ -46,7 +46,8 @@ class _OfPyTorch(nn.RNNBase):
     def _train_initial_state(self, wanted: bool) -> None:
         """Make the state before the first step, where none is given, a parameter, zero at first."""
         shape = ((2,) if self.mode == "LSTM" else ()) + (self.num_layers * self.directions, self.hidden_size)
-        start = nn.Parameter(torch.zeros(shape).to(self.weight_hh_l0)) if wanted else None
+        weight = next(self.parameters())
+        start = nn.Parameter(torch.zeros(shape, dtype=weight.dtype, device=weight.device)) if wanted else None
         self.register_parameter("initial_state", start)
 
     def _state(self, input, state):

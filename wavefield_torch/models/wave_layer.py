@@ -245,7 +245,7 @@ class WaveLayer(nn.Module):
             checkpoint_every=self.checkpoint_every,
             backend=self.backend,
             leak=self.leak,
-            noise=self.noise * torch.randn_like(self.encoder[..., 0].expand(len(x), *shape)) if noisy else None,
+            noise=self.noise * torch.randn_like(self.encoder[..., 0].expand(x.shape[0], *shape)) if noisy else None,
         )  # (T, B, C, N) or None, (B, C, N)
         return states.flatten(2) if return_sequence else None, last.flatten(1)
 

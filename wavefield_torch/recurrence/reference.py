@@ -65,6 +65,28 @@ def scan(
     return torch.stack(states) if return_sequence else None, last
 
 
+def scan_as_loop(x, encoder, kernel, bias, h0, nonlinearity, boundary, boundary_row, leak, noise):
+    """The same, (states, last), as one loop of the program that is exported, for sequences of any length; no gradients.
+
+    `torch.onnx.export` makes a Scan of it, where `scan` would be unrolled.
+    """
+    from torch._higher_order_ops.scan import scan as loop  # brings PyTorch's compiler
+
+    x, encoder, kernel, bias, h0 = (t.detach() for t in (x, encoder, kernel, bias, h0))
+    row = None if boundary_row is None else boundary_row.detach()
+    drive = (x @ encoder.flatten(0, 1).t()).view(x.shape[0], *h0.shape) + bias
+    drive = drive if noise is None else drive + noise
+
+    def after(h, entering):
+        moved = convolve(h, kernel, boundary, row).reshape(h.shape)  # which is not inferred
+        new = NONLINEARITIES[nonlinearity](moved + entering)
+        new = new if leak == 1 else h + leak * (new - h)
+        return new, new.clone()
+
+    last, states = loop(after, h0.clone(), drive)
+    return states, last
+
+
 def step(x, encoder, kernel, bias, h, nonlinearity):
     """The state (B, C, N) after one step on rings, for x (B, I) and h (B, C, N), in as few operations as there can be.
 

@@ -192,6 +192,11 @@ def run(
     bias, h0 = checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity)
     _check_lengths(lengths, resets, x)
     _check_leak_and_noise(leak, noise, x, h0, parallel)
+    if to_onnx() and backend in ("auto", "reference") and lengths is None and resets is None and not parallel:
+        states, last = reference.scan_as_loop(
+            x, encoder, kernel, bias, h0, nonlinearity, boundary, boundary_row, leak, noise
+        )
+        return (states.transpose(0, 1) if batch_first else states) if return_sequence else None, last
     requested, backend = backend, choose(backend, x, encoder, kernel, boundary, leak != 1 or noise is not None)
     if resets is not None and backend.startswith("triton"):
         if requested != "auto":
@@ -347,7 +352,7 @@ def check_leak(leak):
 def _check_leak_and_noise(leak, noise, x, h0, parallel):
     check_leak(leak)
     if noise is not None:
-        expected = (len(x), *h0.shape)
+        expected = (x.shape[0], *h0.shape)
         if not isinstance(noise, torch.Tensor):
             raise TypeError(f"noise must be a tensor, got {type(noise).__name__}")
         if noise.shape != expected or noise.dtype != x.dtype or noise.device != x.device:
@@ -397,6 +402,11 @@ def choose(backend, x, encoder, kernel, boundary, leaky_or_noisy=False):
         if obstacle:
             raise ValueError(f"backend {backend!r} cannot run here: {obstacle}")
     return backend
+
+
+def to_onnx():
+    """Whether an ONNX program is being made, which knows no operators of ours."""
+    return torch.compiler.is_compiling() and torch.onnx.is_in_onnx_export()
 
 
 def _is_little(x, encoder, taps):
