@@ -92,10 +92,10 @@ def step(x, encoder, kernel, bias, h, nonlinearity):
 
     Nothing that autograd keeps is returned.
     """
-    channels, size, inputs = encoder.shape
+    channels, size, _ = encoder.shape
     moved = functional.conv1d(wrapped(h, kernel.shape[-1] // 2), kernel)
     moved = (moved if bias is None else moved + bias).view(-1, channels * size)
-    after = torch.addmm(moved, x, encoder.view(channels * size, inputs).t()).view(-1, channels, size)
+    after = torch.addmm(moved, x, encoder.flatten(0, 1).t()).view(-1, channels, size)
     if nonlinearity == "relu":
         return torch.threshold(after, 0, 0)  # as relu in value and gradient, which is kept by its argument
     after = NONLINEARITIES[nonlinearity](after)
