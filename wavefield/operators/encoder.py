@@ -117,8 +117,8 @@ def resolve_encoder(
     """Return the encoder as an array (rings, size, inputs) and the operator with as many rings.
 
     ``"own"`` gives every input a ring (or line, or sheet) of its own, entering at position 0 of a ring, at the upstream
-    end of a line, in the middle of a sheet; ``"first"`` adds every input to unit 0 of every ring (Keller et al., ICLR 2024); an array is taken as
-    it is.
+    end of a line, in the middle of a sheet; ``"first"`` adds every input to unit 0 of every ring (Keller et al., ICLR
+    2024); an array is taken as it is.
     """
     shape = grid_shape(size, "size", operator.dims)
     if isinstance(encoder, str):

@@ -367,8 +367,9 @@ class WaveOperator:
     def power(self, steps: int) -> Jump:
         """`steps` steps at once, O(N log N) whatever their number: a function of the state ``(..., C, N)``.
 
-        Of a sheet the state is ``(..., C, Ny, Nx)``. Rings by FFT, fixed and free ends by DST-I and DCT-I; the closed form of the power of a one-way or two-way
-        symbol, repeated squaring for any other kernel. The error grows as steps · eps.
+        Of a sheet the state is ``(..., C, Ny, Nx)``. Rings by FFT, fixed and free ends by DST-I and DCT-I; the closed
+        form of the power of a one-way or two-way symbol, repeated squaring for any other kernel. The error grows as
+        steps · eps.
 
         Examples
         --------
