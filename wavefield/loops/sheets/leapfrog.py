@@ -11,8 +11,9 @@ from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import carry_out, plan
 from wavefield.loops.sheets.planes import geometry, load_row, reflect_rows, store_row
+from wavefield.loops.sheets.rim import Rim, absorb_row, make_rim, rim_cells
 from wavefield.loops.sheets.rows import Medium, clamp, step_row, step_row_in_medium
-from wavefield.loops.sheets.source import enters, inject, prepare_keeping, prepare_source
+from wavefield.loops.sheets.source import inject, prepare_keeping, prepare_source
 
 
 class Physics(NamedTuple):
@@ -22,6 +23,8 @@ class Physics(NamedTuple):
     q: np.ndarray  # (C,)
     medium: Medium
     mask: np.ndarray  # (Ny, Nx) bool, or (0, 0) where there is none
+    rim: Rim
+    fields: np.ndarray  # (planes, cells of the rim), moved in place
 
 
 def sheet_leapfrog(
@@ -35,13 +38,15 @@ def sheet_leapfrog(
     middle=2.0,
     boundary=("periodic", "periodic"),
     mask=None,
+    rim=None,
+    rim_fields=None,
     steps,
     drive=None,
     encoder=None,
     every=0,
     out=None,
 ):
-    """Advance a two-way field on a sheet; returns the last levels (now, before), new arrays.
+    """Advance a two-way field on a sheet; returns the last levels (now, before), new arrays, and with a rim its fields.
 
         h[t+1] = Σ_{j,k} taps[j, k]·h[y + j − Ky//2, x + k − Kx//2][t] − q·h[t−1] + Σ encoder·drive[t]
 
@@ -68,6 +73,10 @@ def sheet_leapfrog(
         evenly about the cells of the edge; beyond absorbing ones there is nothing.
     mask : array_like, shape (Ny, Nx), bool, optional
         Cells outside are zero at all times.
+    rim : rim.Rim, optional
+        Layers that absorb, at edges that are absorbing.
+    rim_fields : ndarray, shape (B, C, cells of the rim), optional
+        What a former run returned; by default 0.
     steps : int
     drive : ndarray, shape (B, steps, I), optional
         Or, without encoder, (B, steps, C, Ny, Nx): a movie that is added as it is.
@@ -89,19 +98,21 @@ def sheet_leapfrog(
             f"and {before.dtype} {before.shape}"
         )
     batch, channels, ny, nx = now.shape
+    rim, fields = _rim(rim, rim_fields, boundary, now.shape, dtype)
     half, medium = _coefficients(taps, faces, scale, middle, q, (channels, ny, nx), dtype)
     own_q = np.zeros(channels, dtype) if taps is None else _per_channel(q, channels, ()).astype(dtype)
+    if rim.y.width + rim.x.width and half.shape[1:] < (2, 2):
+        raise ValueError(f"a rim needs taps at least 3 wide, got {half.shape}")
     sheet = geometry(ny, nx, tuple(2 * reach - 1 for reach in half.shape[1:]), boundary, dtype)
-    physics = Physics(half, own_q, medium, _mask(mask, ny, nx))
+    physics = Physics(half, own_q, medium, _mask(mask, ny, nx), rim, fields)
     source = prepare_source(drive, encoder, now.shape, steps, dtype)
     keeping = prepare_keeping(every, out, 2, now.shape, steps, dtype)
-    given = np.stack([now, before]) if steps == 0 else None
-    if given is not None:
-        return given[0], given[1]
+    if steps == 0:
+        keeping.ended[:] = (now.reshape(-1, ny, nx), before.reshape(-1, ny, nx))
     if steps == 1:
         keeping.ended[1] = now.reshape(keeping.ended[1].shape)
-    count, fields = batch * channels, 1 if taps is not None else (2 + (3 if medium.q.shape[2] > 1 else 0)) / 2
-    order = plan(sheet, count, steps, int(2 * fields * now.itemsize))
+    count, width = batch * channels, 1 if taps is not None else (2 + (3 if medium.q.shape[2] > 1 else 0)) / 2
+    order = plan(sheet, count, steps, int(2 * width * now.itemsize), rim=rim.y.width)
     levels = now.reshape(count, ny, nx), before.reshape(count, ny, nx)
 
     def whole(buffers, first, last):
@@ -111,7 +122,30 @@ def sheet_leapfrog(
         _advance_regions(buffers, first, last, done, depth, regions, phase, levels, sheet, physics, source, keeping)
 
     carry_out(order, sheet, count, 2, steps, float(steps) * now.size, dtype, whole, part)
-    return tuple(level.reshape(now.shape) for level in keeping.ended)
+    ended = tuple(level.reshape(now.shape) for level in keeping.ended)
+    return (*ended, fields.reshape(batch, channels, -1)) if rim.y.width + rim.x.width else ended
+
+
+def _rim(rim, fields, boundary, shape, dtype):
+    """Return the rim, of no width where there is none, and its fields (planes, cells), which are copied."""
+    batch, channels, ny, nx = shape
+    if rim is None:
+        return make_rim((ny, nx), (0, 0), (0.0, 0.0), dtype), np.empty((batch * channels, 0), dtype)
+    for axis, profile, side, size in zip("yx", rim[:2], boundary, (ny, nx), strict=True):
+        if profile.width and (side != "absorbing" or profile.cell_a.size != size or profile.cell_a.dtype != dtype):
+            raise ValueError(
+                f"a rim along {axis} needs absorbing edges, {size} cells and {dtype}, got {side} edges, "
+                f"{profile.cell_a.size} cells and {profile.cell_a.dtype}"
+            )
+    for axis, gain in zip("yx", rim[2:], strict=True):
+        if gain.shape[0] not in (1, channels) or gain.shape[1:] not in ((1, 1), (ny, nx)) or gain.dtype != dtype:
+            raise ValueError(f"gain_{axis} of the rim must fit {(channels, ny, nx)}, {dtype}, got {gain.shape}")
+    expected = (batch, channels, rim_cells(rim, (ny, nx)))
+    if fields is None:
+        fields = np.zeros(expected, dtype)
+    if np.shape(fields) != expected:
+        raise ValueError(f"rim_fields must have shape {expected}, got {np.shape(fields)}")
+    return rim, np.array(fields, dtype, order="C").reshape(batch * channels, -1)
 
 
 def _coefficients(taps, faces, scale, middle, q, shape, dtype):
@@ -213,17 +247,19 @@ def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, s
                 row %= sheet.ny
                 step = done + s
                 current, previous = levels[step % 2], levels[1 - step % 2]
-                _step_row(current, previous, row, channel, sheet, physics)
+                _step_row(current, previous, row, plane, channel, sheet, physics)
                 _finish_row(previous, row, plane, trial, channel, step, sheet, physics, source, keeping)
 
 
 @compiled
-def _step_row(current, previous, row, channel, sheet, physics):
+def _step_row(current, previous, row, plane, channel, sheet, physics):
     reflect_rows(current, row, sheet)
     if physics.medium.faces_y.size:
         step_row_in_medium(current, previous, row, channel, physics.medium, sheet)
     else:
         step_row(current, previous, row, physics.taps[channel], physics.q[channel], sheet)
+    if physics.fields.shape[1]:
+        absorb_row(current, previous, row, channel, physics.rim, physics.fields[plane], sheet)
 
 
 @compiled

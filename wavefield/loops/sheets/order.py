@@ -44,15 +44,21 @@ class Plan(NamedTuple):
     seams: np.ndarray  # (seams, 4) int64
 
 
-def plan(sheet: Geometry, count: int, steps: int, bytes_per_cell: int, *, cut: bool = True) -> Plan:
-    """Choose depth and slabs for `count` planes; `bytes_per_cell` counts everything that is read for a cell."""
+def plan(sheet: Geometry, count: int, steps: int, bytes_per_cell: int, *, rim: int = 0) -> Plan:
+    """Choose depth and slabs for `count` planes; `bytes_per_cell` counts everything that is read for a cell.
+
+    Seams stay clear of the `rim` rows at the top and the bottom, which are moved in order within a step.
+    """
     reach = max(sheet.reach_y, 1)
     deepest = _CACHE_BYTES // (sheet.stride * bytes_per_cell * reach)
     depth = min(max(deepest, _SHALLOWEST), _DEEPEST, steps)
     slabs = 1
     threads = numba.config.NUMBA_NUM_THREADS
-    if cut and count < threads and sheet.ny * sheet.nx * depth > _WORTH_CUTTING and sheet.ny >= 4 * reach * threads:
-        slabs = threads
+    if count < threads and sheet.ny * sheet.nx * depth > _WORTH_CUTTING:
+        narrow = min(depth, _SHALLOWEST)
+        if sheet.ny >= threads * max(2 * reach * narrow, reach * narrow + rim + 2):
+            slabs = threads
+            depth = min(depth, (sheet.ny // threads - rim - 2) // reach) if rim else depth
     return planned(sheet, depth, slabs)
 
 

@@ -10,7 +10,7 @@ from wavefield.loops.sheets.compilation import compiled
 
 
 class Entries(NamedTuple):
-    """Where inputs enter: entries start[c, y]…start[c, y + 1] − 1 add weight·drive[b, t, input] at `column` of a row."""
+    """Where inputs enter: entries start[c, y]…start[c, y + 1] − 1 add weight·drive[b, t, input] to row y."""
 
     start: np.ndarray  # (C, Ny + 1) int64, counted on through the channels
     column: np.ndarray  # (entries,) int64
@@ -19,7 +19,7 @@ class Entries(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What enters: the drive (B, steps, I) through its entries, and a movie (B, steps, C, Ny, Nx); empty where nothing."""
+    """What enters, empty where nothing does: a drive (B, steps, I) through entries, a movie (B, steps, C, Ny, Nx)."""
 
     drive: np.ndarray
     entries: Entries
