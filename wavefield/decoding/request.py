@@ -232,8 +232,6 @@ def _without_bias(snapshots, operator, size, bias, steps):
     bias = np.broadcast_to(np.reshape(bias, (len(bias), -1)), (operator.rings, int(np.prod(size))))
     both = snapshots[0][1] is not None
     encoder = bias.reshape(operator.rings, *size, 1)
-    steady = design(operator, size, steps, encoder=encoder, source="force", previous=both).forward(
-        np.ones((steps, 1))
-    )
+    steady = design(operator, size, steps, encoder=encoder, source="force", previous=both).forward(np.ones((steps, 1)))
     levels = steady.reshape(-1, operator.rings, int(np.prod(size)))
     return [(now - levels[0], before - levels[1] if both else None) for now, before in snapshots]

@@ -12,6 +12,8 @@ from wavefield.checks import grid_shape, positive_int
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.step_matrix import local_taps
 
+EVERYWHERE = "everywhere"  # the encoder of a movie: every cell of a sheet is an input of its own
+
 
 def encoder_at(positions: ArrayLike, size: int | tuple[int, int]) -> np.ndarray:
     """Encoder of inputs that share one ring or sheet, input i entering at ``positions[i]`` with weight 1.
@@ -122,6 +124,8 @@ def resolve_encoder(
     """
     shape = grid_shape(size, "size", operator.dims)
     if isinstance(encoder, str):
+        if encoder == EVERYWHERE:
+            raise ValueError("encoder='everywhere' has no array: every cell of the sheet is an input of its own")
         if encoder == "own":
             return _own(operator, shape, inputs)
         if encoder == "first":
