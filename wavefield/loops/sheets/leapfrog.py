@@ -11,7 +11,7 @@ from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import carry_out, plan
 from wavefield.loops.sheets.planes import geometry, load_row, reflect_rows, store_row
-from wavefield.loops.sheets.rim import Rim, absorb_row, make_rim, rim_cells
+from wavefield.loops.sheets.rim import Filters, Rim, absorb_row, filters, make_rim, rim_cells
 from wavefield.loops.sheets.rows import Medium, clamp, step_row, step_row_in_medium
 from wavefield.loops.sheets.source import inject, prepare_keeping, prepare_source
 
@@ -24,6 +24,7 @@ class Physics(NamedTuple):
     medium: Medium
     mask: np.ndarray  # (Ny, Nx) bool, or (0, 0) where there is none
     rim: Rim
+    filters: Filters
     fields: np.ndarray  # (planes, cells of the rim), moved in place
 
 
@@ -101,10 +102,14 @@ def sheet_leapfrog(
     rim, fields = _rim(rim, rim_fields, boundary, now.shape, dtype)
     half, medium = _coefficients(taps, faces, scale, middle, q, (channels, ny, nx), dtype)
     own_q = np.zeros(channels, dtype) if taps is None else _per_channel(q, channels, ()).astype(dtype)
-    if rim.y.width + rim.x.width and half.shape[1:] < (2, 2):
+    if not (rim.y.width or rim.x.width):
+        stretched = np.zeros((1, 2, 2), dtype)
+    elif min(half.shape[1:]) < 2:
         raise ValueError(f"a rim needs taps at least 3 wide, got {half.shape}")
+    else:
+        stretched = np.array([[[0, 1], [1, 0]]] * channels, dtype) if taps is None else half
     sheet = geometry(ny, nx, tuple(2 * reach - 1 for reach in half.shape[1:]), boundary, dtype)
-    physics = Physics(half, own_q, medium, _mask(mask, ny, nx), rim, fields)
+    physics = Physics(half, own_q, medium, _mask(mask, ny, nx), rim, filters(stretched), fields)
     source = prepare_source(drive, encoder, now.shape, steps, dtype)
     keeping = prepare_keeping(every, out, 2, now.shape, steps, dtype)
     if steps == 0:
@@ -131,15 +136,12 @@ def _rim(rim, fields, boundary, shape, dtype):
     batch, channels, ny, nx = shape
     if rim is None:
         return make_rim((ny, nx), (0, 0), (0.0, 0.0), dtype), np.empty((batch * channels, 0), dtype)
-    for axis, profile, side, size in zip("yx", rim[:2], boundary, (ny, nx), strict=True):
+    for axis, profile, side, size in zip("yx", rim, boundary, (ny, nx), strict=True):
         if profile.width and (side != "absorbing" or profile.cell_a.size != size or profile.cell_a.dtype != dtype):
             raise ValueError(
                 f"a rim along {axis} needs absorbing edges, {size} cells and {dtype}, got {side} edges, "
                 f"{profile.cell_a.size} cells and {profile.cell_a.dtype}"
             )
-    for axis, gain in zip("yx", rim[2:], strict=True):
-        if gain.shape[0] not in (1, channels) or gain.shape[1:] not in ((1, 1), (ny, nx)) or gain.dtype != dtype:
-            raise ValueError(f"gain_{axis} of the rim must fit {(channels, ny, nx)}, {dtype}, got {gain.shape}")
     expected = (batch, channels, rim_cells(rim, (ny, nx)))
     if fields is None:
         fields = np.zeros(expected, dtype)
@@ -235,7 +237,7 @@ def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, s
     reach, loads = max(sheet.reach_y, 1), done == 0 and phase == 0
     lo, lo_slope, hi, hi_slope = region[0], region[1] * reach, region[2], region[3] * reach
     trial, channel = plane // physics.taps.shape[0], plane % physics.taps.shape[0]
-    loaded = lo
+    loaded, scratch = lo, np.empty((4, sheet.stride), levels.dtype)
     for place in range(lo - reach, hi + 2 * depth * reach):
         while loads and loaded < hi and (loaded <= place + reach or depth == 1):
             load_row(levels[0], loaded, given[0][plane, loaded], sheet)
@@ -247,19 +249,22 @@ def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, s
                 row %= sheet.ny
                 step = done + s
                 current, previous = levels[step % 2], levels[1 - step % 2]
-                _step_row(current, previous, row, plane, channel, sheet, physics)
+                _step_row(current, previous, row, plane, channel, sheet, physics, scratch)
                 _finish_row(previous, row, plane, trial, channel, step, sheet, physics, source, keeping)
 
 
 @compiled
-def _step_row(current, previous, row, plane, channel, sheet, physics):
+def _step_row(current, previous, row, plane, channel, sheet, physics, scratch):
     reflect_rows(current, row, sheet)
     if physics.medium.faces_y.size:
         step_row_in_medium(current, previous, row, channel, physics.medium, sheet)
     else:
         step_row(current, previous, row, physics.taps[channel], physics.q[channel], sheet)
     if physics.fields.shape[1]:
-        absorb_row(current, previous, row, channel, physics.rim, physics.fields[plane], sheet)
+        absorb_row(
+            current, previous, row, channel, physics.rim, physics.fields[plane], physics.filters, physics.medium,
+            scratch, sheet,
+        )  # fmt: skip
 
 
 @compiled
