@@ -10,10 +10,11 @@ from wavefield.loops import tiles as w
 from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import carry_out, plan
-from wavefield.loops.sheets.planes import geometry, load_row, reflect_rows, store_row
+from wavefield.loops.sheets.planes import geometry, load_row, planes, reflect_rows, store_row
 from wavefield.loops.sheets.rim import Filters, Rim, absorb_row, filters, make_rim, rim_cells
 from wavefield.loops.sheets.rows import Medium, clamp, step_row, step_row_in_medium
-from wavefield.loops.sheets.source import inject, prepare_keeping, prepare_source
+from wavefield.loops.sheets.source import enters, inject, prepare_keeping, prepare_source
+from wavefield.loops.sheets.vectors import FUSED, sweep
 
 
 class Physics(NamedTuple):
@@ -22,7 +23,9 @@ class Physics(NamedTuple):
     taps: np.ndarray  # (C, reach_y + 1, reach_x + 1) from the centre outwards
     q: np.ndarray  # (C,)
     medium: Medium
+    five: np.ndarray  # (C, 3) taps a₀, a_x, a_y of a five-point stencil, or (0, 3) where it is another
     mask: np.ndarray  # (Ny, Nx) bool, or (0, 0) where there is none
+    inside: np.ndarray  # the same as bits of the field's dtype, laid out as a plane
     rim: Rim
     filters: Filters
     fields: np.ndarray  # (planes, cells of the rim), moved in place
@@ -109,7 +112,10 @@ def sheet_leapfrog(
     else:
         stretched = np.array([[[0, 1], [1, 0]]] * channels, dtype) if taps is None else half
     sheet = geometry(ny, nx, tuple(2 * reach - 1 for reach in half.shape[1:]), boundary, dtype)
-    physics = Physics(half, own_q, medium, _mask(mask, ny, nx), rim, filters(stretched), fields)
+    mask = _mask(mask, ny, nx)
+    physics = Physics(
+        half, own_q, medium, _five_point(half, taps), mask, _inside(mask, sheet, dtype), rim, filters(stretched), fields
+    )
     source = prepare_source(drive, encoder, now.shape, steps, dtype)
     keeping = prepare_keeping(every, out, 2, now.shape, steps, dtype)
     if steps == 0:
@@ -207,6 +213,22 @@ def _mask(mask, ny, nx):
     return np.require(mask, bool, "CW")
 
 
+def _five_point(half, taps):
+    """a₀, a_x and a_y of each channel, of none where the stencil is another."""
+    five = taps is not None and half.shape[1:] == (2, 2) and not half[:, 1, 1].any()
+    return np.ascontiguousarray(half.reshape(len(half), -1)[:, :3]) if five else np.empty((0, 3), half.dtype)
+
+
+def _inside(mask, sheet, dtype):
+    """The mask as bits, one row after the other as in a plane that begins on a vector's address."""
+    if not mask.size:
+        return np.empty((0, 0), dtype)
+    bits = planes(1, 1, sheet, dtype)[0, 0]
+    whole = bits.view(f"i{bits.itemsize}")
+    whole[: sheet.ny, sheet.origin : sheet.origin + sheet.nx] = -mask.astype(whole.dtype)
+    return bits
+
+
 @compiled
 def _advance_planes(buffers, first, last, order, given, sheet, physics, source, keeping):
     """Advance planes first…last − 1 one after the other, all of their steps."""
@@ -238,19 +260,45 @@ def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, s
     lo, lo_slope, hi, hi_slope = region[0], region[1] * reach, region[2], region[3] * reach
     trial, channel = plane // physics.taps.shape[0], plane % physics.taps.shape[0]
     loaded, scratch = lo, np.empty((4, sheet.stride), levels.dtype)
+    five, rows = physics.five.size > 0 and physics.fields.shape[1] == 0, np.empty(FUSED + 2, np.int64)
     for place in range(lo - reach, hi + 2 * depth * reach):
         while loads and loaded < hi and (loaded <= place + reach or depth == 1):
             load_row(levels[0], loaded, given[0][plane, loaded], sheet)
             load_row(levels[1], loaded, given[1][plane, loaded], sheet)
             loaded += 1
-        for s in range(depth):
+        s = 0
+        while s < depth:
             row = place - s * reach
-            if lo + (s + 1) * lo_slope <= row < hi + (s + 1) * hi_slope:
-                row %= sheet.ny
-                step = done + s
-                current, previous = levels[step % 2], levels[1 - step % 2]
-                _step_row(current, previous, row, plane, channel, sheet, physics, scratch)
-                _finish_row(previous, row, plane, trial, channel, step, sheet, physics, source, keeping)
+            if not lo + (s + 1) * lo_slope <= row < hi + (s + 1) * hi_slope:
+                s += 1
+                continue
+            step, count = done + s, 1
+            current, previous = levels[step % 2], levels[1 - step % 2]
+            if five:
+                last = s + FUSED - 1  # of a sweep
+                if last < depth and lo + (last + 1) * lo_slope <= place - last < hi + (last + 1) * hi_slope:
+                    count = FUSED if _quiet(source, trial, channel, step, row, sheet) else 1
+                for k in range(count + 2):
+                    beside = row + 1 - k
+                    rows[k] = beside % sheet.ny if sheet.periodic else sheet.where[beside + 1]
+                sweep(current, previous, physics.inside, rows, count, physics.five[channel], physics.q[channel], sheet)
+            else:
+                _step_row(current, previous, row % sheet.ny, plane, channel, sheet, physics, scratch)
+            for f in range(count):
+                level = levels[1 - (step + f) % 2]
+                _finish_row(
+                    level, (row - f) % sheet.ny, plane, trial, channel, step + f, sheet, physics, source, keeping
+                )
+            s += count
+
+
+@compiled
+def _quiet(source, trial, channel, step, row, sheet):
+    """Whether nothing enters the rows of a sweep."""
+    for f in range(FUSED):
+        if enters(source, trial, channel, step + f, (row - f) % sheet.ny):
+            return False
+    return True
 
 
 @compiled
