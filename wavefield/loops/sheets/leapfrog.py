@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from wavefield.loops import tiles as w
-from wavefield.loops.denormals import flush_denormals, restore_denormals
-from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import carry_out, plan
-from wavefield.loops.sheets.planes import geometry, load_row, planes, reflect_rows, store_row
-from wavefield.loops.sheets.rim import Filters, Rim, absorb_row, filters, make_rim, rim_cells
-from wavefield.loops.sheets.rows import Medium, clamp, step_row, step_row_in_medium
-from wavefield.loops.sheets.source import enters, inject, prepare_keeping, prepare_source
-from wavefield.loops.sheets.vectors import FUSED, sweep
-
-
-class Physics(NamedTuple):
-    """One step of every channel, as the compiled loop wants it."""
-
-    taps: np.ndarray  # (C, reach_y + 1, reach_x + 1) from the centre outwards
-    q: np.ndarray  # (C,)
-    medium: Medium
-    five: np.ndarray  # (C, 3) taps a₀, a_x, a_y of a five-point stencil, or (0, 3) where it is another
-    mask: np.ndarray  # (Ny, Nx) bool, or (0, 0) where there is none
-    inside: np.ndarray  # the same as bits of the field's dtype, laid out as a plane
-    rim: Rim
-    filters: Filters
-    fields: np.ndarray  # (planes, cells of the rim), moved in place
+from wavefield.loops.sheets.planes import geometry, planes
+from wavefield.loops.sheets.rim import filters, make_rim, rim_cells
+from wavefield.loops.sheets.rows import Medium
+from wavefield.loops.sheets.source import prepare_keeping, prepare_source
+from wavefield.loops.sheets.twoway import Physics, advance
 
 
 def sheet_leapfrog(
@@ -122,17 +103,14 @@ def sheet_leapfrog(
         keeping.ended[:] = (now.reshape(-1, ny, nx), before.reshape(-1, ny, nx))
     if steps == 1:
         keeping.ended[1] = now.reshape(keeping.ended[1].shape)
-    count, width = batch * channels, 1 if taps is not None else (2 + (3 if medium.q.shape[2] > 1 else 0)) / 2
-    order = plan(sheet, count, steps, int(2 * width * now.itemsize), rim=rim.y.width)
+    count, parts = batch * channels, 2 if taps is not None else 7 if medium.q.shape[2] > 1 else 4
+    order = plan(sheet, count, steps, parts * now.itemsize, rim=rim.y.width)
     levels = now.reshape(count, ny, nx), before.reshape(count, ny, nx)
 
-    def whole(buffers, first, last):
-        _advance_planes(buffers, first, last, order, levels, sheet, physics, source, keeping)
+    def move(buffers, first, last, done, until, phase):
+        advance(buffers, first, last, done, until, phase, order, levels, sheet, physics, source, keeping)
 
-    def part(buffers, first, last, done, depth, regions, phase):
-        _advance_regions(buffers, first, last, done, depth, regions, phase, levels, sheet, physics, source, keeping)
-
-    carry_out(order, sheet, count, 2, steps, float(steps) * now.size, dtype, whole, part)
+    carry_out(order, sheet, count, 2, steps, float(steps) * now.size, dtype, move)
     ended = tuple(level.reshape(now.shape) for level in keeping.ended)
     return (*ended, fields.reshape(batch, channels, -1)) if rim.y.width + rim.x.width else ended
 
@@ -227,104 +205,3 @@ def _inside(mask, sheet, dtype):
     whole = bits.view(f"i{bits.itemsize}")
     whole[: sheet.ny, sheet.origin : sheet.origin + sheet.nx] = -mask.astype(whole.dtype)
     return bits
-
-
-@compiled
-def _advance_planes(buffers, first, last, order, given, sheet, physics, source, keeping):
-    """Advance planes first…last − 1 one after the other, all of their steps."""
-    flags = flush_denormals()
-    for plane in range(first, last):
-        for done in range(0, keeping.steps, order.depth):
-            depth = min(order.depth, keeping.steps - done)
-            for phase in range(2):
-                regions = order.seams if phase else order.slabs
-                for region in regions:
-                    _advance(buffers[0], plane, region, done, depth, phase, given, sheet, physics, source, keeping)
-    restore_denormals(flags)
-
-
-@compiled
-def _advance_regions(buffers, first, last, done, depth, regions, phase, given, sheet, physics, source, keeping):
-    """Advance regions first…last − 1, counted through all planes, by `depth` steps after `done` ones."""
-    flags = flush_denormals()
-    for index in range(first, last):
-        plane, region = index // len(regions), regions[index % len(regions)]
-        _advance(buffers[plane], plane, region, done, depth, phase, given, sheet, physics, source, keeping)
-    restore_denormals(flags)
-
-
-@compiled
-def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, source, keeping):
-    """Advance a region of a plane as a wavefront, loading its rows where nothing has been done before."""
-    reach, loads = max(sheet.reach_y, 1), done == 0 and phase == 0
-    lo, lo_slope, hi, hi_slope = region[0], region[1] * reach, region[2], region[3] * reach
-    trial, channel = plane // physics.taps.shape[0], plane % physics.taps.shape[0]
-    loaded, scratch = lo, np.empty((4, sheet.stride), levels.dtype)
-    five, rows = physics.five.size > 0 and physics.fields.shape[1] == 0, np.empty(FUSED + 2, np.int64)
-    for place in range(lo - reach, hi + 2 * depth * reach):
-        while loads and loaded < hi and (loaded <= place + reach or depth == 1):
-            load_row(levels[0], loaded, given[0][plane, loaded], sheet)
-            load_row(levels[1], loaded, given[1][plane, loaded], sheet)
-            loaded += 1
-        s = 0
-        while s < depth:
-            row = place - s * reach
-            if not lo + (s + 1) * lo_slope <= row < hi + (s + 1) * hi_slope:
-                s += 1
-                continue
-            step, count = done + s, 1
-            current, previous = levels[step % 2], levels[1 - step % 2]
-            if five:
-                last = s + FUSED - 1  # of a sweep
-                if last < depth and lo + (last + 1) * lo_slope <= place - last < hi + (last + 1) * hi_slope:
-                    count = FUSED if _quiet(source, trial, channel, step, row, sheet) else 1
-                for k in range(count + 2):
-                    beside = row + 1 - k
-                    rows[k] = beside % sheet.ny if sheet.periodic else sheet.where[beside + 1]
-                sweep(current, previous, physics.inside, rows, count, physics.five[channel], physics.q[channel], sheet)
-            else:
-                _step_row(current, previous, row % sheet.ny, plane, channel, sheet, physics, scratch)
-            for f in range(count):
-                level = levels[1 - (step + f) % 2]
-                _finish_row(
-                    level, (row - f) % sheet.ny, plane, trial, channel, step + f, sheet, physics, source, keeping
-                )
-            s += count
-
-
-@compiled
-def _quiet(source, trial, channel, step, row, sheet):
-    """Whether nothing enters the rows of a sweep."""
-    for f in range(FUSED):
-        if enters(source, trial, channel, step + f, (row - f) % sheet.ny):
-            return False
-    return True
-
-
-@compiled
-def _step_row(current, previous, row, plane, channel, sheet, physics, scratch):
-    reflect_rows(current, row, sheet)
-    if physics.medium.faces_y.size:
-        step_row_in_medium(current, previous, row, channel, physics.medium, sheet)
-    else:
-        step_row(current, previous, row, physics.taps[channel], physics.q[channel], sheet)
-    if physics.fields.shape[1]:
-        absorb_row(
-            current, previous, row, channel, physics.rim, physics.fields[plane], physics.filters, physics.medium,
-            scratch, sheet,
-        )  # fmt: skip
-
-
-@compiled
-def _finish_row(level, row, plane, trial, channel, step, sheet, physics, source, keeping):
-    """What follows when a row is new: inputs, the mask, the cells beyond its ends, and where it is kept."""
-    cells = level[row, sheet.origin : sheet.origin + sheet.nx]
-    inject(cells, source, trial, channel, step, row)
-    if physics.mask.size:
-        clamp(cells, physics.mask[row])
-    w.extend(level[row], sheet.origin, sheet.nx, sheet.reach_x, sheet.sides, True, True)
-    step += 1
-    if keeping.every and step % keeping.every == 0:
-        store_row(level, row, keeping.saved[step // keeping.every - 1, plane, row], sheet)
-    if step >= keeping.steps - 1:
-        store_row(level, row, keeping.ended[keeping.steps - step, plane, row], sheet)

@@ -46,9 +46,12 @@ def _make_sweep(steps: int, *, undamped: bool = False, masked: bool = False):
             kinds = signature.args
             stride = builder.extract_value(context.make_array(kinds[0])(context, builder, current).strides, 0)
             skip = builder.mul(origin, _INDEX(size))
-            levels = [_address(context, builder, kinds[i], args[i]) for i in (0, 1)]
+            levels = [
+                _address(context, builder, kind, level)
+                for kind, level in zip(kinds[:2], (current, previous), strict=True)
+            ]
             bits = _address(context, builder, kinds[2], inside)
-            rows, taps = (_address(context, builder, kinds[i], args[i]) for i in (3, 6))
+            rows, taps = _address(context, builder, kinds[3], rows), _address(context, builder, kinds[6], taps)
             scalar = context.get_value_type(element)
             vector, whole = ir.VectorType(scalar, lanes), ir.VectorType(ir.IntType(8 * size), lanes)
             undefined, multiply_add = ir.Constant(vector, ir.Undefined), _fma(builder, vector)
@@ -119,17 +122,17 @@ _many_masked, _single, _single_masked = _make_sweep(FUSED, masked=True), _make_s
 
 
 @compiled
-def sweep(current, previous, inside, rows, count, taps, q, sheet):
+def sweep(current, previous, inside, rows, count, taps, q, origin, cells):
     """Move `FUSED` rows or one, as `count` says; taps are a₀, a_x, a_y, `inside` is empty without a mask."""
-    vectors = (sheet.nx * current.itemsize + VECTOR_BYTES - 1) // VECTOR_BYTES
+    vectors = (cells * current.itemsize + VECTOR_BYTES - 1) // VECTOR_BYTES
     if count == 1:
         if inside.size:
-            _single_masked(current, previous, inside, rows, sheet.origin, vectors, taps, q)
+            _single_masked(current, previous, inside, rows, origin, vectors, taps, q)
         else:
-            _single(current, previous, inside, rows, sheet.origin, vectors, taps, q)
+            _single(current, previous, inside, rows, origin, vectors, taps, q)
     elif inside.size:
-        _many_masked(current, previous, inside, rows, sheet.origin, vectors, taps, q)
+        _many_masked(current, previous, inside, rows, origin, vectors, taps, q)
     elif q == 1:
-        _many_undamped(current, previous, inside, rows, sheet.origin, vectors, taps, q)
+        _many_undamped(current, previous, inside, rows, origin, vectors, taps, q)
     else:
-        _many(current, previous, inside, rows, sheet.origin, vectors, taps, q)
+        _many(current, previous, inside, rows, origin, vectors, taps, q)
