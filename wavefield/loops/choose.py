@@ -25,7 +25,7 @@ def stepper(op, weights, *, nonlinearity: str, bias, dtype) -> Stepper:
     A linear two-way field runs in the leapfrog loop, uncoupled rings in the transport loop, a coupled kernel or a
     driven end as a convolution; a two-way field that is not linear is multiplied by its sparse matrix.
     """
-    if op.levels == 2 and not (nonlinearity == "identity" and bias is None):
+    if op.dims == 2 or (op.levels == 2 and not (nonlinearity == "identity" and bias is None)):
         return _by_matrix(op, weights, nonlinearity, bias)
     size = weights.shape[1]
     if op.levels == 2:
@@ -59,13 +59,14 @@ def _leapfrog_constants(op, size):
 
 
 def _by_matrix(op, weights, nonlinearity, bias):
-    rings, size, inputs = weights.shape
-    matrix = op.matrix(size)
+    rings, *shape, inputs = weights.shape
+    size = int(np.prod(shape))
+    matrix = op.matrix(shape if op.dims == 2 else size)
     encoder = np.zeros((rings, op.levels, size, inputs))
-    encoder[:, 0] = weights
+    encoder[:, 0] = weights.reshape(rings, size, inputs)
     encoder = encoder.reshape(rings * op.levels * size, inputs)
     constant = np.zeros((rings, op.levels, size))
-    constant[:, 0] = 0 if bias is None else bias
+    constant[:, 0] = 0 if bias is None else np.reshape(bias, (rings, size))
     activation = _ACTIVATIONS[nonlinearity]
 
     def advance(levels, steps, drive, states):
@@ -78,8 +79,9 @@ def _by_matrix(op, weights, nonlinearity, bias):
             fields = state.reshape(rings, op.levels, size, -1)
             fields[:, 0] = activation(fields[:, 0])  # the level before has been bent when it was new
             if (t + 1) % every == 0:
-                states[(t + 1) // every - 1] = np.moveaxis(fields[:, 0], -1, 0)
-        ended = state.T.reshape(-1, rings, op.levels, size).astype(levels[0].dtype)
+                saved = states[(t + 1) // every - 1]
+                saved[...] = np.moveaxis(fields[:, 0], -1, 0).reshape(saved.shape)
+        ended = state.T.reshape(-1, rings, op.levels, *shape).astype(levels[0].dtype)
         return tuple(np.ascontiguousarray(ended[:, :, level]) for level in range(op.levels))
 
     return advance

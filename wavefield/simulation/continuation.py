@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +12,13 @@ from wavefield.checks import real_array
 from wavefield.operators.operator import WaveOperator
 
 
-def first_levels(op: WaveOperator, size: int, trials: int | None, initial, previous, dtype) -> tuple:
-    """Levels (now,) or (now, before), each (B, rings, N), at the beginning of a run.
+def first_levels(op: WaveOperator, size: tuple[int, ...], trials: int | None, initial, previous, dtype) -> tuple:
+    """Levels (now,) or (now, before), each (B, rings, *size), at the beginning of a run.
 
     A two-way field given by its displacement h₀ alone starts at rest: the level before it is h₀ + r²/2·L h₀, which
     makes h[1] = h[−1] without damping and keeps the scheme of second order.
     """
-    shape = (trials or 1, op.rings, size)
+    shape = (trials or 1, op.rings, *size)
     now = np.zeros(shape) if initial is None else _batched(initial, "initial", shape)
     if op.levels == 1:
         if previous is not None:
@@ -95,14 +96,25 @@ def past_of(rec: xr.Dataset) -> Past:
 
 def check_whole(rec: xr.Dataset) -> None:
     """Refuse a recording whose field was cut or reversed in space, so that its operator moves it no longer."""
-    size = rec.sizes["position"]
-    if int(rec.attrs.get("size", size)) != size:
+    dims = space_of(rec)
+    size = [rec.sizes[dim] for dim in dims]
+    if (made := np.ravel(rec.attrs.get("size", size)).tolist()) != size:
+        of = "×".join(str(n) for n in made)
         raise ValueError(
-            f"the recording holds {size} of its {rec.attrs['size']} positions: a field cut in space cannot be "
+            f"the recording holds {'×'.join(map(str, size))} of its {of} positions: a field cut in space cannot be "
             "continued or decoded"
         )
-    if (np.diff(rec["position"].values) <= 0).any():
-        raise ValueError("the recording's positions must increase, as they did for its operator: sort it by position")
+    for dim in dims:
+        if (np.diff(rec[dim].values) <= 0).any():
+            raise ValueError(f"the recording's positions must increase, as they did for its operator: sort it by {dim}")
+
+
+def space_of(rec: xr.Dataset) -> tuple[str, ...]:
+    """The dims of space of a recording: position of a line, y and x of a sheet."""
+    dims = tuple(dim for dim in ("position", "y", "x") if dim in rec["activity"].dims)
+    if not dims:
+        raise ValueError("the recording has no positions but electrodes: no operator moves them")
+    return dims
 
 
 def _inputs_of(rec, first, own_steps, dt):
@@ -146,9 +158,13 @@ def _batched(state, name, shape):
 def _at_rest(op, now):
     if not now.any():
         return np.zeros_like(now)
-    size = now.shape[-1]
-    step = op.matrix(size)
-    lifted = np.zeros((now.shape[0], op.rings, 2, size))
+    shape = now.shape[2:]
+    step = (
+        replace(op, boundary=tuple("free" if kind == "absorbing" else kind for kind in op.boundaries), rim=0)
+        if op.rim
+        else op
+    )
+    lifted = np.zeros((now.shape[0], op.rings, 2, *shape))
     lifted[:, :, 0] = now
-    moved = (step @ lifted.reshape(len(now), -1).T).T.reshape(lifted.shape)[:, :, 0]
-    return moved / (1 + op.local_previous_weight(size))
+    moved = (step.matrix(shape) @ lifted.reshape(len(now), -1).T).T.reshape(lifted.shape)[:, :, 0]
+    return moved / (1 + op.local_previous_weight(shape))

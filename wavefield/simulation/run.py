@@ -13,7 +13,7 @@ from tqdm import tqdm
 from wavefield.loops.choose import stepper
 from wavefield.operators.power import advance_modes, can_jump, from_modes, to_modes
 from wavefield.recordings.recording import open_recording, recording
-from wavefield.recordings.schema import regular_times
+from wavefield.recordings.schema import regular_times, space_dims
 from wavefield.recordings.writer import RecordingWriter, partial_path
 from wavefield.simulation.inputs import Inputs
 from wavefield.simulation.law import Law
@@ -45,7 +45,7 @@ class Run:
 
     law: Law  # with as many rings as its encoder
     inputs: Inputs
-    start: tuple[np.ndarray, ...]  # levels (now,) or (now, before), each (B, rings, N)
+    start: tuple[np.ndarray, ...]  # levels (now,) or (now, before), each (B, rings, N) or (B, rings, Ny, Nx)
     save_every: int | None
     save_initial: bool
     first_step: int  # steps made before this run
@@ -55,8 +55,7 @@ class Run:
     @property
     def weights(self) -> np.ndarray:
         """The encoder (rings, N, inputs)."""
-        _, rings, size = self.start[0].shape
-        return np.zeros((rings, size, 0)) if self.law.encoder is None else self.law.encoder
+        return np.zeros((*self.start[0].shape[1:], 0)) if self.law.encoder is None else self.law.encoder
 
     @property
     def every(self) -> int:
@@ -89,12 +88,12 @@ class Run:
             coords["step"] = regular_times(self.first_step + np.arange(inputs.steps), dt, "1")
         return recording(
             self._by_trial(np.moveaxis(states, 0, 1)),
-            dims=("trial",) * (self.trials is not None) + ("time", "channel", "position"),
+            dims=("trial",) * (self.trials is not None) + ("time", "channel", *space_dims(self.law.operator.dims)),
             coords=coords,
             drive=None if inputs.values is None else self._by_trial(inputs.values),
             earlier_drive=self._by_trial(inputs.earlier) if self.law.pulse and inputs.earlier is not None else None,
             previous=self._by_trial(levels[1]) if len(levels) == 2 else None,
-            size=states.shape[-1],
+            size=states.shape[-1] if states.ndim == 4 else list(states.shape[-2:]),
             steps=self.last_step,
             first_step=self.first_step,
             start="rest" if self.from_rest else "state",
@@ -230,18 +229,18 @@ def jumped(run: Run, levels) -> xr.Dataset:
 
 def jump(run: Run) -> tuple:
     """Return the levels after all steps: the start and every input, each moved there by its power of the operator."""
-    op, size, steps = run.law.operator, run.start[0].shape[-1], run.inputs.steps
-    state = np.stack(run.start, axis=2).reshape(len(run.start[0]), op.channels, size).astype(np.float64)
-    modes = advance_modes(op, to_modes(state, op.boundary), steps, size)
+    op, shape, steps = run.law.operator, run.start[0].shape[2:], run.inputs.steps
+    state = np.stack(run.start, axis=2).reshape(len(run.start[0]), op.channels, *shape).astype(np.float64)
+    modes = advance_modes(op, to_modes(state, op.boundaries), steps, shape)
     drive = run.block(0, steps)
     if drive is not None:
-        entry = np.zeros((op.rings, op.levels, size, run.inputs.count))
+        entry = np.zeros((op.rings, op.levels, *shape, run.inputs.count))
         entry[:, 0] = run.weights
-        entry = to_modes(np.moveaxis(entry.reshape(op.channels, size, -1), -1, 0), op.boundary)  # (I, C, k)
+        entry = to_modes(np.moveaxis(entry.reshape(op.channels, *shape, -1), -1, 0), op.boundaries)  # (I, C, k)
         for t in np.flatnonzero(drive.any(axis=(0, 2))):
-            arriving = np.einsum("bi,ick->bck", drive[:, t].astype(np.float64), entry)
-            modes = modes + advance_modes(op, arriving, steps - 1 - t, size)
-    state = from_modes(modes, op.boundary, size).reshape(len(run.start[0]), op.rings, op.levels, size)
+            arriving = np.tensordot(drive[:, t].astype(np.float64), entry, axes=1)  # (B, C, k)
+            modes = modes + advance_modes(op, arriving, steps - 1 - t, shape)
+    state = from_modes(modes, op.boundaries, shape).reshape(len(run.start[0]), op.rings, op.levels, *shape)
     return tuple(np.ascontiguousarray(state[:, :, level], run.start[0].dtype) for level in range(op.levels))
 
 
