@@ -12,6 +12,7 @@ from wavefield.checks import positive_int
 from wavefield.operators.design import design
 from wavefield.operators.encoder import resolve_encoder
 from wavefield.operators.operator import WaveOperator
+from wavefield.recordings.schema import space_dims
 from wavefield.simulation.continuation import check_whole, past_of
 from wavefield.simulation.simulate import operator_of
 
@@ -21,11 +22,11 @@ class Request:
     """Which snapshots are to be decoded, under which law, and what is known beforehand."""
 
     operator: WaveOperator  # with as many rings as the encoder
-    encoder: np.ndarray  # (rings, N, inputs)
+    encoder: np.ndarray  # (rings, N, inputs), of a sheet (rings, Ny, Nx, inputs); no inputs where none are known
     steps: int
     horizon: int
     pulse: bool
-    snapshots: list  # of (now, before or None), each (rings, N)
+    snapshots: list  # of (now, before or None), each (rings, N) or (rings, Ny, Nx)
     trials: bool
     nonnegative: bool
     noise: float | None
@@ -44,8 +45,12 @@ class Request:
         horizon=None,
         nonnegative=True,
         noise=None,
+        anywhere=False,
     ) -> Request:
-        """Validate the arguments of `decode`; what is not given is taken from the recording, if it is one."""
+        """Validate the arguments of `decode`; what is not given is taken from the recording, if it is one.
+
+        Where inputs may enter anywhere, no encoder is needed and that of a recording says nothing.
+        """
         given = _Field(snapshot, operator, steps, encoder, source, previous)
         if isinstance(snapshot, xr.Dataset):
             given = _recorded_field(snapshot, given, nonnegative)
@@ -61,15 +66,20 @@ class Request:
             raise ValueError(f"source must be 'pulse' or 'force', got {given.source!r}")
         if noise is not None and not _is_deviation(noise):
             raise ValueError(f"noise must be a finite number, not negative, got {noise!r}")
-        now, trials = _checked_level(given.level, "snapshot")
+        now, trials = _checked_level(given.level, "snapshot", given.operator.dims)
         precision = max(1e-12, 64 * np.finfo(now.dtype).eps)
-        encoder, operator = _checked_law(given, now.shape[1:])
+        encoder, operator = _unknown_law(given, now.shape[1:]) if anywhere else _checked_law(given, now.shape[1:])
         before = _checked_previous(given.previous, operator, now.shape)
         snapshots = list(zip(now.astype(float), before, strict=True))
         if given.bias is not None:
-            snapshots = _without_bias(snapshots, operator, now.shape[2], given.bias, steps)
+            snapshots = _without_bias(snapshots, operator, now.shape[2:], given.bias, steps)
         pulse = operator.levels == 2 and given.source != "force"
         return cls(operator, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Positions (N,) of each ring, (Ny, Nx) of each sheet."""
+        return self.encoder.shape[1:-1]
 
     @property
     def both(self) -> bool:
@@ -110,7 +120,8 @@ def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
         )
     past = past_of(rec) if "time" in rec.coords else None
     before = None if past is None else past.before
-    encoder = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
+    space = space_dims(operator.dims)
+    encoder = rec["encoder"].transpose("channel", *space, "input").values if "encoder" in rec else None
     kind = rec.attrs.get("source_kind", "direct")
     nonlinearity = rec.attrs.get("nonlinearity", "identity")
     _refuse_nonlinear(nonlinearity, operator, encoder, nonnegative, "bias" in rec)
@@ -122,14 +133,16 @@ def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
             )
     if "channel" not in activity.dims:
         activity = activity.expand_dims("channel")
-    level = activity.transpose(..., "channel", "position").values
+    if not set(space) <= set(activity.dims):
+        raise ValueError(f"snapshot: activity must have the dims {', '.join(space)}, got {rec['activity'].dims}")
+    level = activity.transpose(..., "channel", *space).values
     recorded = _Field(
         level,
         operator,
         steps=None if past is None else past.steps,
         encoder=encoder,
         source=None if kind == "direct" else kind,
-        previous=before if before is None or before.ndim > 1 else before[None],
+        previous=before if before is None or before.ndim > operator.dims else before[None],
         bias=rec["bias"].values if "bias" in rec else None,
     )
     return _Field(level, operator, given.steps, given.encoder, given.source, given.previous).over(recorded)
@@ -145,10 +158,11 @@ def _last_activity(rec):
     if 0 in activity.shape:
         raise ValueError(f"snapshot: the recording holds no state, its activity has sizes {dict(activity.sizes)}")
     activity = activity.isel(time=-1) if "time" in activity.dims else activity
-    foreign = set(activity.dims) - {"trial", "channel", "position"}
-    if foreign or "position" not in activity.dims:
+    space = {"position"} if "position" in activity.dims else {"y", "x"}
+    if set(activity.dims) - {"trial", "channel"} != space:
         raise ValueError(
-            f"snapshot: activity must have dims (trial, time, channel, position), got {rec['activity'].dims}"
+            "snapshot: activity must have dims (trial, time, channel, position) or, of a sheet, "
+            f"(trial, time, channel, y, x), got {rec['activity'].dims}"
         )
     return activity
 
@@ -176,25 +190,30 @@ def _is_deviation(value):
     return np.isscalar(value) and np.isfinite(value) and value >= 0
 
 
-def _checked_level(values, name):
+def _checked_level(values, name, dims):
     """Return a level as (B, rings, N), its dtype kept if it is of floats, and whether there are trials."""
     values = np.asarray(values)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {values.dtype}")
-    if values.ndim not in (1, 2, 3) or 0 in values.shape:
-        raise ValueError(f"{name} must have shape (rings, N), (N,) or (trial, rings, N), got {values.shape}")
+    if values.ndim - dims not in (0, 1, 2) or 0 in values.shape:
+        space = "N" if dims == 1 else "Ny, Nx"
+        alone = "N," if dims == 1 else space
+        raise ValueError(
+            f"{name} must have shape (rings, {space}), ({alone}) or (trial, rings, {space}), got {values.shape}"
+        )
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite, it holds NaN or infinity")
     values = values if values.dtype.kind == "f" else values.astype(float)
-    return values.reshape((1,) * (3 - values.ndim) + values.shape), values.ndim == 3
+    return values.reshape((1,) * (2 + dims - values.ndim) + values.shape), values.ndim == 2 + dims
 
 
 def _checked_law(given: _Field, shape):
     """Return the encoder (rings, N, inputs) and the operator of that many rings, for levels of shape (rings, N)."""
-    rings, size = shape
+    rings, size = shape[0], _size(shape)
     given.operator.check_size(size)
     encoder = "own" if given.encoder is None else given.encoder
-    inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if np.ndim(encoder) == 3 else 0
+    alone = isinstance(encoder, str) or np.ndim(encoder) != 1 + len(shape)
+    inputs = rings if isinstance(encoder, str) else 0 if alone else np.shape(encoder)[-1]
     encoder, operator = resolve_encoder(encoder, given.operator, size, inputs)
     if operator.rings != rings:
         raise ValueError(
@@ -205,24 +224,39 @@ def _checked_law(given: _Field, shape):
     return encoder, operator
 
 
+def _unknown_law(given: _Field, shape):
+    """Return an encoder without inputs and the operator, for levels of shape (rings, N)."""
+    given.operator.check_size(_size(shape))
+    if given.operator.rings not in (1, shape[0]):
+        raise ValueError(f"snapshot must have {given.operator.rings} rings, as operator has, got shape {tuple(shape)}")
+    return np.zeros((*shape, 0)), given.operator.with_rings(shape[0])
+
+
+def _size(shape):
+    """Positions of levels (rings, N) or (rings, Ny, Nx), as `size` is given elsewhere."""
+    return shape[1] if len(shape) == 2 else tuple(shape[1:])
+
+
 def _checked_previous(previous, operator, shape):
     """Return the level before of every trial, (B, rings, N) or B times None."""
     if previous is None or previous is False:
         return [None] * shape[0]
     if operator.levels == 1:
         raise ValueError("previous: the field of this operator has one level, there is none before it")
-    before, _ = _checked_level(previous, "previous")
+    before, _ = _checked_level(previous, "previous", operator.dims)
     if before.shape != shape:
         raise ValueError(f"previous must have the shape of the snapshot, {shape}, got {before.shape}")
     return before.astype(float)
 
 
-def _without_bias(snapshots, operator, size, bias, steps):
+def _without_bias(snapshots, operator, positions, bias, steps):
     """Subtract from the snapshots what the bias alone has left: a steady drive of every position."""
-    bias = np.broadcast_to(bias if np.ndim(bias) == 2 else np.reshape(bias, (-1, 1)), (operator.rings, size))
+    size = _size((operator.rings, *positions))
+    per_ring = np.reshape(bias, (-1, *(1,) * len(positions))) if np.ndim(bias) == 1 else bias
+    bias = np.broadcast_to(per_ring, (operator.rings, *positions))
     both = snapshots[0][1] is not None
-    steady = design(operator, size, steps, encoder=bias[:, :, None], source="force", previous=both).forward(
+    steady = design(operator, size, steps, encoder=bias[..., None], source="force", previous=both).forward(
         np.ones((steps, 1))
     )
-    levels = steady.reshape(-1, operator.rings, size)
+    levels = steady.reshape(-1, operator.rings, *positions)
     return [(now - levels[0], before - levels[1] if both else None) for now, before in snapshots]

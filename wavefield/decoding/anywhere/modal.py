@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy import fft
+
+from wavefield.operators.power import from_modes, mode_angles, to_modes
 
 _AT_ONCE = 2**21  # numbers of one batch of transforms, 16 MiB
 
@@ -133,7 +134,8 @@ class ModalResponses:
         """
         total: np.ndarray | float = 0.0
         ends = [[None, 0, -1] if b == "free" and n > 1 else [None] for b, n in zip(self.boundary, self.shape, strict=True)]
-        basis = [_basis(b, n, i == self._halved) for i, (b, n) in enumerate(zip(self.boundary, self.shape, strict=True))]
+        halved = [axis + 1 == len(self.shape) for axis in range(len(self.shape))]
+        basis = [_basis(*of) for of in zip(self.boundary, self.shape, halved, strict=True)]
         for chosen in np.stack(np.meshgrid(*[np.arange(len(e)) for e in ends], indexing="ij"), -1).reshape(-1, len(ends)):
             at = [e[c] for e, c in zip(ends, chosen, strict=True)]
             part = self.modes
@@ -147,12 +149,6 @@ class ModalResponses:
                     part = _along(part, (basis[axis] ** 2)[:1] if alike else basis[axis] ** 2, axis)
             total = total + 0.5 ** sum(end is not None for end in at) * part
         return total * self._weight**2 if "free" in self.boundary else total
-
-    @property
-    def _halved(self):
-        """The axis of which only half of the modes are kept; None if there is none."""
-        periodic = [axis for axis, b in enumerate(self.boundary) if b == "periodic"]
-        return periodic[-1] if periodic else None
 
 
 def modal_responses(taps, previous_weight, shape, boundary, ages, *, both, pulse) -> ModalResponses:
@@ -174,50 +170,17 @@ def modal_responses(taps, previous_weight, shape, boundary, ages, *, both, pulse
     return ModalResponses(tuple(shape), tuple(boundary), modes, both)
 
 
-def to_modes(field, boundary):
-    """Amplitudes of the modes, over the last axes, one for each boundary."""
-    axes = range(-len(boundary), 0)
-    for axis, kind in zip(axes, boundary, strict=True):
-        if kind == "fixed":
-            field = fft.dst(field, type=1, axis=axis)
-        elif kind == "free" and field.shape[axis] > 1:
-            field = fft.dct(field, type=1, axis=axis)
-    around = [axis for axis, kind in zip(axes, boundary, strict=True) if kind == "periodic"]
-    return fft.rfftn(field, axes=around) if around else field
-
-
-def from_modes(modes, boundary, shape):
-    """Inverse of `to_modes`."""
-    axes = range(-len(boundary), 0)
-    around = [axis for axis, kind in zip(axes, boundary, strict=True) if kind == "periodic"]
-    if around:
-        modes = fft.irfftn(modes, s=[shape[axis] for axis in around], axes=around)
-    for axis, kind in zip(axes, boundary, strict=True):
-        if kind == "fixed":
-            modes = fft.idst(modes, type=1, axis=axis)
-        elif kind == "free" and shape[axis] > 1:
-            modes = fft.idct(modes, type=1, axis=axis)
-    return modes
-
-
 def _symbol(kernel, shape, boundary):
     """Factor by which one step multiplies every mode, real where the kernel is symmetric."""
-    offsets = np.argwhere(kernel != 0) - np.array(kernel.shape) // 2
-    halved = [axis for axis, kind in enumerate(boundary) if kind == "periodic"][-1:]
+    centre = np.array(kernel.shape) // 2
     symbol: np.ndarray | float = 0.0
-    for offset in offsets:
-        weight = kernel[tuple(offset + np.array(kernel.shape) // 2)]
-        factor = np.ones((1,) * len(shape))
-        for axis, (kind, size) in enumerate(zip(boundary, shape, strict=True)):
-            if kind == "periodic":
-                mode = np.arange(size // 2 + 1 if axis in halved else size)
-                turn = np.exp(2j * np.pi * mode * offset[axis] / size)
-            elif kind == "fixed":
-                turn = np.cos(np.pi * np.arange(1, size + 1) * offset[axis] / (size + 1))
-            else:
-                turn = np.cos(np.pi * np.arange(size) * offset[axis] / max(size - 1, 1))
-            factor = factor * turn.reshape([-1 if a == axis else 1 for a in range(len(shape))])
-        symbol = symbol + weight * factor
+    for tap in np.argwhere(kernel != 0):
+        factor = kernel[tuple(tap)]
+        for axis, (kind, size, offset) in enumerate(zip(boundary, shape, tap - centre, strict=True)):
+            turn = 2 * offset * mode_angles(kind, size, all_modes=axis + 1 < len(shape))[0]
+            turn = turn.reshape([-1 if a == axis else 1 for a in range(len(shape))])
+            factor = factor * (np.exp(1j * turn) if kind == "periodic" else np.cos(turn))
+        symbol = symbol + factor
     symbol = np.asarray(symbol)
     symmetric = np.array_equal(kernel, kernel[tuple([slice(None, None, -1)] * kernel.ndim)])
     return symbol.real if symmetric else symbol

@@ -18,7 +18,6 @@ from functools import cached_property
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import chi2
 
 from wavefield.decoding.anywhere.candidates import Candidates
 from wavefield.decoding.anywhere.places import Places
@@ -26,6 +25,7 @@ from wavefield.decoding.anywhere.pursuit import pursue
 from wavefield.decoding.inverse.classes import LARGEST_MATRIX
 from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import UNDETERMINED
+from wavefield.decoding.sparse.misfit import SIGNIFICANT, portmanteau
 from wavefield.decoding.sparse.posterior import Beside, Explanation, Posterior, Prior
 from wavefield.decoding.sparse.search import climb, converge, correlated
 
@@ -39,8 +39,6 @@ _MOST_MORE = 64  # candidates weighed anew after a look
 _MOST_PRODUCTS = 256  # columns up to which all their scalar products are worked out
 _ROUNDED = 10  # a residual of less than ten times the least noise is one of rounding
 _UNDETERMINED_CONFIDENCE = 0.5  # most that is claimed where the noise is undetermined
-_LAGS = 4  # cells along each axis over which a residual must not be correlated
-_SIGNIFICANT = 1e-4  # p below which a residual is reported as a misfit
 
 
 def unshown(items, _):
@@ -221,7 +219,9 @@ class _Fit:
         prior, error = self.prior(), self.noise_error()
         rows = Places.none({}) if not self.support else self._rows(prior)
         residual = float(np.sqrt((self.residual() ** 2).sum() / self.values))
-        misfit = float("nan") if residual < _ROUNDED * self.least else self._misfit()
+        misfit = float("nan")
+        if residual >= _ROUNDED * self.least:
+            misfit = portmanteau(self.residual().reshape(-1, *self.reader.inside.shape), self.values)
         if np.isinf(error):
             rows = replace(rows, confidence=np.minimum(rows.confidence, _UNDETERMINED_CONFIDENCE))
         facts = {"noise": self.noise(), "noise_error": error, "residual": residual, "misfit": misfit}
@@ -246,28 +246,9 @@ class _Fit:
         )
         if self.given is not None and residual > 1.2 * max(self.given, self.least):
             return [f"what is left unexplained is {residual:.2g}, the noise given {self.given:.2g}: {check}"]
-        if misfit < _SIGNIFICANT:
+        if misfit < SIGNIFICANT:
             return [f"what is left unexplained is not noise, its values are correlated (p = {misfit:.0e}): {check}"]
         return []
-
-    def _misfit(self):
-        """p of the residual as white noise: the portmanteau test of `sparse.misfit` along each axis."""
-        inside = self.reader.inside
-        residual = self.residual().reshape(-1, *inside.shape) * inside
-        power, terms = (residual**2).mean() * inside.size / inside.sum(), []
-        for axis, size in enumerate(inside.shape):
-            for lag in range(1, min(_LAGS, size // 4) + 1):
-                near, far = _shifted(residual, axis + 1, lag), _shifted(inside[None], axis + 1, lag)
-                pairs = len(residual) * (far[0] & far[1]).sum()
-                if pairs:
-                    terms.append((near[0] * near[1]).sum() ** 2 / (power**2 * pairs))
-        return float(chi2.sf(sum(terms), len(terms))) if terms and power > 0 else float("nan")
-
-
-def _shifted(values, axis, lag):
-    """Values and those `lag` cells on, along an axis."""
-    values = np.moveaxis(values, axis, 0)
-    return values[:-lag], values[lag:]
 
 
 def _groups(explanation, ambiguous):
