@@ -20,6 +20,7 @@ Responses = ModalResponses | SteppedResponses
 _FADED = 1e-6  # a response smaller than this, relative to the largest, is not looked for
 _WINDOW = 4  # ages to both sides in which rivals of an event are first looked for
 _MOST_RIVALS = 60  # of one event
+_ALIKE = 0.6  # correlation from which leaving a rival out may change what is claimed
 _APART = 3  # cells and steps within which only the largest of several peaks is taken at a time
 _RIVALS_AT_ONCE = 2**23  # scalar products, 64 MiB
 
@@ -115,8 +116,9 @@ class Candidates:
                 reach *= 2
             for which, like in zip(group, likeness.reshape(group.size, -1), strict=True):
                 rivals = np.flatnonzero(like > RIVAL)
-                cut |= rivals.size > _MOST_RIVALS
-                rivals = rivals[np.argsort(-like[rivals], kind="stable")[:_MOST_RIVALS]]
+                rivals = rivals[np.argsort(-like[rivals], kind="stable")]
+                cut |= bool((like[rivals[_MOST_RIVALS:]] > _ALIKE).any())
+                rivals = rivals[:_MOST_RIVALS]
                 ring, age, place = np.unravel_index(rivals, (self.shape[0], last - first, int(np.prod(self.shape[2:]))))
                 found[int(chosen[which])] = np.ravel_multi_index(
                     (ring, age + first, place), (*self.shape[:2], int(np.prod(self.shape[2:])))

@@ -27,7 +27,7 @@ from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import UNDETERMINED
 from wavefield.decoding.sparse.misfit import SIGNIFICANT, portmanteau
 from wavefield.decoding.sparse.posterior import Beside, Explanation, Posterior, Prior
-from wavefield.decoding.sparse.search import climb, converge, correlated
+from wavefield.decoding.sparse.search import alternatives, climb, converge, correlated
 
 CERTAIN = 0.9  # events less probable are marked as ambiguous
 FLOOR = 1e-6  # noise taken for granted, relative to the snapshot: below it sums lose the digits that decide
@@ -224,8 +224,11 @@ class _Fit:
             misfit = portmanteau(self.residual().reshape(-1, *self.reader.inside.shape), self.values)
         if np.isinf(error):
             rows = replace(rows, confidence=np.minimum(rows.confidence, _UNDETERMINED_CONFIDENCE))
-        facts = {"noise": self.noise(), "noise_error": error, "residual": residual, "misfit": misfit}
+        visible = self._visible()
+        facts = {"noise": self.noise(), "noise_error": error, "residual": residual, "misfit": misfit, "visible": visible}
         doubts = [UNDETERMINED] if np.isinf(error) else self._doubts(residual, misfit)
+        if visible < self.reader.candidates.shape[1]:
+            doubts.append(f"events of typical amplitude older than {visible} steps are hidden by the noise")
         if self.cut:
             doubts.append("too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound")
         return replace(rows, facts=facts, warnings=doubts)
@@ -238,7 +241,33 @@ class _Fit:
         self._fit(explanation, prior)
         ring, age, place = self.reader.candidates.where(self.weighed[self.support])
         group = _groups(explanation, confidence < CERTAIN)
-        return Places(ring, age, place, self.amplitudes, explanation.errors, confidence, group)
+        found = Places(ring, age, place, self.amplitudes, explanation.errors, confidence, group)
+        return found.beside(self._alternatives(explanation, group))
+
+    def _alternatives(self, explanation, group):
+        """Rows of the candidates that may stand for events that are not certain."""
+        rows: dict[int, tuple] = {}  # of each candidate: probability, amplitude, error, group
+        for event in self.reader.progress(np.flatnonzero(group), "alternatives"):
+            for j, (probability, support) in alternatives(explanation, int(event), LISTED).items():
+                if j not in rows or probability > rows[j][0]:
+                    there = Explanation(explanation.posterior, support)
+                    at = there.support.index(j)
+                    rows[j] = probability, there.amplitudes[at], there.errors[at], group[event]
+        rows = {j: row for j, row in rows.items() if not self.reader.positive or row[1] > 0}
+        if not rows:
+            return Places.none({})
+        ring, age, place = self.reader.candidates.where(self.weighed[list(rows)])
+        probability, amplitude, error, group = map(np.array, zip(*rows.values(), strict=True))
+        return Places(ring, age, place, amplitude, error, probability, group)
+
+    def _visible(self):
+        """Ages up to which an event of typical amplitude stands out from the noise; NaN where there is no event."""
+        if not self.support:
+            return float("nan")
+        least = self.noise() * (self.reader.candidates.extreme + 1) / np.mean(np.abs(self.amplitudes))
+        norms = self.reader.candidates.responses.norms
+        typical = np.median(norms.reshape(*norms.shape[:2], -1).max(axis=0), axis=1)
+        return int(np.flatnonzero(typical > least)[-1]) + 1 if (typical > least).any() else 0
 
     def _doubts(self, residual, misfit):
         check = "is it this operator and number of steps" + (
