@@ -52,12 +52,13 @@ def alternatives(explanation: Explanation, event: int, least: float) -> dict:
     """
     known = {frozenset(explanation.support): explanation}
     supports, weights = _around(event, explanation, known)
-    found = {}
-    for j in set().union(*supports) - set(explanation.support):
-        holds = np.array([j in support for support in supports])
-        if (probability := float(weights[holds].sum())) >= least:
-            found[j] = probability, supports[int(np.argmax(np.where(holds, weights, -1.0)))]
-    return found
+    probability: dict[int, float] = {}
+    best: dict[int, frozenset] = {}
+    for k in np.argsort(-weights):
+        for j in supports[k].difference(explanation.support):
+            probability[j] = probability.get(j, 0.0) + float(weights[k])
+            best.setdefault(j, supports[k])
+    return {j: (p, best[j]) for j, p in probability.items() if p >= least}
 
 
 def correlated(explanation: Explanation, event: int) -> list:
