@@ -23,7 +23,7 @@ from wavefield.decoding.anywhere.candidates import Candidates
 from wavefield.decoding.anywhere.places import Places
 from wavefield.decoding.anywhere.pursuit import pursue
 from wavefield.decoding.inverse.classes import LARGEST_MATRIX
-from wavefield.decoding.inverse.columns import Columns
+from wavefield.decoding.inverse.columns import RIVAL, Columns
 from wavefield.decoding.noise import UNDETERMINED
 from wavefield.decoding.sparse.misfit import SIGNIFICANT, portmanteau
 from wavefield.decoding.sparse.posterior import Beside, Explanation, Posterior, Prior
@@ -150,9 +150,9 @@ class _Fit:
             prior = self.prior()
             if not self.columns.count or not (self.support or self._worth_a_look(prior)):
                 return
-            explanation = climb(self._posterior(prior), [self.support], thorough=thorough)
+            explanation = climb(self._posterior(self.columns, self.snapshot, prior), [self.support], thorough=thorough)
             same = self.support == list(explanation.support)
-            self._fit(explanation, prior)
+            self._fit(explanation.support, prior)
             if same and thorough:
                 break
             thorough |= same
@@ -160,12 +160,13 @@ class _Fit:
     def _worth_a_look(self, prior):
         return np.linalg.norm(self.snapshot) > 3 * prior.noise
 
-    def _posterior(self, prior):
+    def _posterior(self, columns, snapshot, prior, elsewhere=0):
         beside = None if self.given is not None else Beside(self.values, 0.0, self.values * self.least**2)
-        return Posterior(self.columns, self.snapshot, prior, candidates=self.reader.candidates.count, beside=beside)
+        count = self.reader.candidates.count
+        return Posterior(columns, snapshot, prior, candidates=count, beside=beside, elsewhere=elsewhere)
 
-    def _fit(self, explanation, prior):
-        self.support = [int(j) for j in explanation.support]
+    def _fit(self, support, prior):
+        self.support = [int(j) for j in support]
         lean = prior.noise / prior.spread
         matrix = self.columns.matrix[:, self.support]
         gram = matrix.T @ matrix + lean**2 * np.eye(len(self.support))
@@ -234,31 +235,37 @@ class _Fit:
         return replace(rows, facts=facts, warnings=doubts)
 
     def _rows(self, prior):
-        explanation = Explanation(self._posterior(prior), self.support)
-        while (fewer := explanation.without_most_negative()) is not None:
-            explanation = Explanation(explanation.posterior, fewer)
-        explanation, confidence = converge(explanation, self.reader.progress)
-        self._fit(explanation, prior)
-        ring, age, place = self.reader.candidates.where(self.weighed[self.support])
-        group = _groups(explanation, confidence < CERTAIN)
-        found = Places(ring, age, place, self.amplitudes, explanation.errors, confidence, group)
-        return found.beside(self._alternatives(explanation, group))
-
-    def _alternatives(self, explanation, group):
-        """Rows of the candidates that may stand for events that are not certain."""
-        rows: dict[int, tuple] = {}  # of each candidate: probability, amplitude, error, group
-        for event in self.reader.progress(np.flatnonzero(group), "alternatives"):
-            for j, (probability, support) in alternatives(explanation, int(event), LISTED).items():
-                if j not in rows or probability > rows[j][0]:
-                    there = Explanation(explanation.posterior, support)
-                    at = there.support.index(j)
-                    rows[j] = probability, there.amplitudes[at], there.errors[at], group[event]
-        rows = {j: row for j, row in rows.items() if not self.reader.positive or row[1] > 0}
-        if not rows:
-            return Places.none({})
-        ring, age, place = self.reader.candidates.where(self.weighed[list(rows)])
-        probability, amplitude, error, group = map(np.array, zip(*rows.values(), strict=True))
-        return Places(ring, age, place, amplitude, error, probability, group)
+        """Rows of all events and alternatives: of each cluster of correlated events by itself, the others held fixed."""
+        explanation = Explanation(self._posterior(self.columns, self.snapshot, prior), self.support)
+        amplitudes = dict(zip(self.support, self.amplitudes, strict=True))
+        rows: dict[int, _Row] = {}
+        groups = 0
+        for cluster in self.reader.progress(_clusters(explanation), "confidence"):
+            others = [j for j in self.support if j not in cluster]
+            rest = self.snapshot - self.columns.matrix[:, others] @ np.array([amplitudes[j] for j in others])
+            alike = np.flatnonzero((self.columns.correlation(cluster) > RIVAL).any(axis=0))
+            near = np.setdiff1d(np.union1d(alike, cluster), others)
+            columns = Columns(np.asfortranarray(self.columns.matrix[:, near]), _MOST_PRODUCTS)
+            posterior = self._posterior(columns, rest, prior, elsewhere=len(others))
+            found = _judged(Explanation(posterior, np.searchsorted(near, cluster).tolist()))
+            for j, row in found.items():
+                column = int(near[j])
+                if column not in rows or (row.chosen, row.confidence) > (rows[column].chosen, rows[column].confidence):
+                    rows[column] = replace(row, group=row.group + groups if row.group else 0)
+            groups = max((row.group for row in rows.values()), default=0)
+        self._fit(sorted(j for j, row in rows.items() if row.chosen), prior)
+        refined = dict(zip(self.support, self.amplitudes, strict=True))
+        kept = [j for j, row in rows.items() if refined.get(j, row.amplitude) > 0 or not self.reader.positive]
+        ring, age, place = self.reader.candidates.where(self.weighed[kept])
+        return Places(
+            ring,
+            age,
+            place,
+            np.array([refined.get(j, rows[j].amplitude) for j in kept], float),
+            np.array([rows[j].error for j in kept], float),
+            np.array([rows[j].confidence for j in kept], float),
+            np.array([rows[j].group for j in kept], np.int64),
+        )
 
     def _visible(self):
         """Ages up to which an event of typical amplitude stands out from the noise; NaN where there is no event."""
@@ -278,6 +285,49 @@ class _Fit:
         if misfit < SIGNIFICANT:
             return [f"what is left unexplained is not noise, its values are correlated (p = {misfit:.0e}): {check}"]
         return []
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An event, or what may stand for one."""
+
+    amplitude: float
+    error: float
+    confidence: float
+    group: int  # 0: it is certain
+    chosen: bool  # whether it is of the most probable support
+
+
+def _clusters(explanation) -> list:
+    """Supports of events that are correlated with each other and not with those of other clusters."""
+    count = len(explanation.support)
+    pairs = [(i, k) for i in range(count) for k in correlated(explanation, i)]
+    linked = csr_array((np.ones(len(pairs)), tuple(np.transpose(pairs))), shape=(count, count))
+    number = connected_components(linked, directed=False)[1]
+    support = np.array(explanation.support)
+    return [support[number == n].tolist() for n in range(number.max() + 1)]
+
+
+def _judged(explanation) -> dict:
+    """Rows of the columns of the best explanation around a given one, and of what may stand for its uncertain events."""
+    while (fewer := explanation.without_most_negative()) is not None:
+        explanation = Explanation(explanation.posterior, fewer)
+    explanation, confidence = converge(explanation, unshown)
+    group = _groups(explanation, confidence < CERTAIN)
+    rows = {
+        j: _Row(float(amplitude), float(error), float(sure), int(number), chosen=True)
+        for j, amplitude, error, sure, number in zip(
+            explanation.support, explanation.amplitudes, explanation.errors, confidence, group, strict=True
+        )
+    }
+    for event in np.flatnonzero(group):
+        for j, (probability, support) in alternatives(explanation, int(event), LISTED).items():
+            if j not in rows or probability > rows[j].confidence:
+                there = Explanation(explanation.posterior, support)
+                at = there.support.index(j)
+                amplitude, error = float(there.amplitudes[at]), float(there.errors[at])
+                rows[j] = _Row(amplitude, error, probability, int(group[event]), chosen=False)
+    return rows
 
 
 def _groups(explanation, ambiguous):

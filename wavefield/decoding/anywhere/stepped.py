@@ -71,11 +71,21 @@ class SteppedResponses:
     @cached_property
     def norms(self) -> np.ndarray:
         """Norm of every response, (rings, ages, *shape), estimated: E (R_αᵀ z)² = |R_α|² for random signs z."""
-        rng, squares = np.random.default_rng(0), np.zeros((self.rings, self.ages, *self.shape))
+        rng, positions = np.random.default_rng(0), self._positions
+        squares = np.zeros((self.ages, self.rings, positions))
         for _ in range(_PROBES // _TOGETHER):
-            signs = rng.choice(np.array([-1, 1], np.float32), (_TOGETHER, self.rings, self.levels, *self.shape))
-            squares += (self.correlate(signs) ** 2).sum(axis=0)
-        return np.sqrt(squares / _PROBES)
+            state = np.zeros((self.rings, 2, positions, _TOGETHER), np.float32)
+            state[:, : self.levels] = rng.choice(np.array([-1, 1], np.float32), state[:, : self.levels].shape)
+            ago: list[np.ndarray] = []
+            for age in range(self.ages):
+                here = state[:, 0]
+                made = here - ago[0] if len(ago) == 2 else here
+                squares[age] += np.einsum("rpk,rpk->rp", made, made)
+                if self.pulse:
+                    ago = [*ago, here][-2:]
+                state = (self._backwards32 @ state.reshape(-1, _TOGETHER)).reshape(state.shape)
+        squares = squares.swapaxes(0, 1).reshape(self.rings, self.ages, *self.shape)
+        return np.sqrt(squares * self.inside / _PROBES)
 
     def columns(self, ring: np.ndarray, age: np.ndarray, place: np.ndarray) -> np.ndarray:
         """Responses (n, rings · levels · positions) of events at flat places."""
