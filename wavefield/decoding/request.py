@@ -12,8 +12,7 @@ from wavefield.checks import positive_int
 from wavefield.operators.design import design
 from wavefield.operators.encoder import resolve_encoder
 from wavefield.operators.operator import WaveOperator
-from wavefield.recordings.schema import space_dims
-from wavefield.simulation.continuation import check_whole, past_of
+from wavefield.simulation.continuation import check_whole, past_of, space_of
 from wavefield.simulation.simulate import operator_of
 
 
@@ -22,11 +21,12 @@ class Request:
     """Which snapshots are to be decoded, under which law, and what is known beforehand."""
 
     operator: WaveOperator  # with as many rings as the encoder
-    encoder: np.ndarray  # (rings, N, inputs), of a sheet (rings, Ny, Nx, inputs); no inputs where none are known
+    shape: tuple[int, ...]  # positions: (N,) of a ring or line, (Ny, Nx) of a sheet, whose N = Ny·Nx are row by row
+    encoder: np.ndarray  # (rings, N, inputs), no inputs where it is not known where they enter
     steps: int
     horizon: int
     pulse: bool
-    snapshots: list  # of (now, before or None), each (rings, N) or (rings, Ny, Nx)
+    snapshots: list  # of (now, before or None), each (rings, N)
     trials: bool
     nonnegative: bool
     noise: float | None
@@ -70,16 +70,14 @@ class Request:
         precision = max(1e-12, 64 * np.finfo(now.dtype).eps)
         encoder, operator = _unknown_law(given, now.shape[1:]) if anywhere else _checked_law(given, now.shape[1:])
         before = _checked_previous(given.previous, operator, now.shape)
-        snapshots = list(zip(now.astype(float), before, strict=True))
+        rows = [level if level is None else level.reshape(operator.rings, -1) for level in before]
+        snapshots = list(zip(now.astype(float).reshape(len(now), operator.rings, -1), rows, strict=True))
+        shape = now.shape[2:]
         if given.bias is not None:
-            snapshots = _without_bias(snapshots, operator, now.shape[2:], given.bias, steps)
+            snapshots = _without_bias(snapshots, operator, shape, given.bias, steps)
         pulse = operator.levels == 2 and given.source != "force"
-        return cls(operator, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
-
-    @property
-    def positions(self) -> tuple[int, ...]:
-        """Positions (N,) of each ring, (Ny, Nx) of each sheet."""
-        return self.encoder.shape[1:-1]
+        encoder = encoder.reshape(operator.rings, int(np.prod(shape)), encoder.shape[-1])
+        return cls(operator, shape, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
 
     @property
     def both(self) -> bool:
@@ -120,7 +118,7 @@ def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
         )
     past = past_of(rec) if "time" in rec.coords else None
     before = None if past is None else past.before
-    space = space_dims(operator.dims)
+    space = space_of(rec)
     encoder = rec["encoder"].transpose("channel", *space, "input").values if "encoder" in rec else None
     kind = rec.attrs.get("source_kind", "direct")
     nonlinearity = rec.attrs.get("nonlinearity", "identity")
@@ -133,8 +131,6 @@ def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
             )
     if "channel" not in activity.dims:
         activity = activity.expand_dims("channel")
-    if not set(space) <= set(activity.dims):
-        raise ValueError(f"snapshot: activity must have the dims {', '.join(space)}, got {rec['activity'].dims}")
     level = activity.transpose(..., "channel", *space).values
     recorded = _Field(
         level,
@@ -142,14 +138,14 @@ def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
         steps=None if past is None else past.steps,
         encoder=encoder,
         source=None if kind == "direct" else kind,
-        previous=before if before is None or before.ndim > operator.dims else before[None],
+        previous=before if before is None or before.ndim > len(space) else before[None],
         bias=rec["bias"].values if "bias" in rec else None,
     )
     return _Field(level, operator, given.steps, given.encoder, given.source, given.previous).over(recorded)
 
 
 def _last_activity(rec):
-    """Return the activity of the last instant of a recording, dims (trial, channel, position) or fewer."""
+    """Return the activity of the last instant of a recording, dims (trial, channel, position or y, x) or fewer."""
     if "activity" not in rec:
         raise ValueError(
             f"snapshot: the dataset has no activity, only {', '.join(map(str, rec.data_vars)) or 'nothing'}"
@@ -158,11 +154,11 @@ def _last_activity(rec):
     if 0 in activity.shape:
         raise ValueError(f"snapshot: the recording holds no state, its activity has sizes {dict(activity.sizes)}")
     activity = activity.isel(time=-1) if "time" in activity.dims else activity
-    space = {"position"} if "position" in activity.dims else {"y", "x"}
-    if set(activity.dims) - {"trial", "channel"} != space:
+    space = set(activity.dims) - {"trial", "channel"}
+    if space not in ({"position"}, {"y", "x"}):
         raise ValueError(
-            "snapshot: activity must have dims (trial, time, channel, position) or, of a sheet, "
-            f"(trial, time, channel, y, x), got {rec['activity'].dims}"
+            "snapshot: activity must have dims (trial, time, channel, position) or (trial, time, channel, y, x), "
+            f"got {rec['activity'].dims}"
         )
     return activity
 
@@ -191,16 +187,14 @@ def _is_deviation(value):
 
 
 def _checked_level(values, name, dims):
-    """Return a level as (B, rings, N), its dtype kept if it is of floats, and whether there are trials."""
+    """Return a level as (B, rings, N) or (B, rings, Ny, Nx), its dtype of floats kept, and whether there are trials."""
     values = np.asarray(values)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {values.dtype}")
-    if values.ndim - dims not in (0, 1, 2) or 0 in values.shape:
-        space = "N" if dims == 1 else "Ny, Nx"
-        alone = "N," if dims == 1 else space
-        raise ValueError(
-            f"{name} must have shape (rings, {space}), ({alone}) or (trial, rings, {space}), got {values.shape}"
-        )
+    if values.ndim not in (dims, dims + 1, dims + 2) or 0 in values.shape:
+        n = "N" if dims == 1 else "Ny, Nx"
+        accepted = f"(rings, {n}), ({n + (',' if dims == 1 else '')}) or (trial, rings, {n})"
+        raise ValueError(f"{name} must have shape {accepted}, got {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite, it holds NaN or infinity")
     values = values if values.dtype.kind == "f" else values.astype(float)
@@ -209,11 +203,12 @@ def _checked_level(values, name, dims):
 
 def _checked_law(given: _Field, shape):
     """Return the encoder (rings, N, inputs) and the operator of that many rings, for levels of shape (rings, N)."""
-    rings, size = shape[0], _size(shape)
+    rings, *size = shape
+    size = tuple(size)
     given.operator.check_size(size)
     encoder = "own" if given.encoder is None else given.encoder
-    alone = isinstance(encoder, str) or np.ndim(encoder) != 1 + len(shape)
-    inputs = rings if isinstance(encoder, str) else 0 if alone else np.shape(encoder)[-1]
+    array = np.ndim(encoder) == 2 + given.operator.dims
+    inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if array else 0
     encoder, operator = resolve_encoder(encoder, given.operator, size, inputs)
     if operator.rings != rings:
         raise ValueError(
@@ -225,16 +220,12 @@ def _checked_law(given: _Field, shape):
 
 
 def _unknown_law(given: _Field, shape):
-    """Return an encoder without inputs and the operator, for levels of shape (rings, N)."""
-    given.operator.check_size(_size(shape))
-    if given.operator.rings not in (1, shape[0]):
+    """Return an encoder without inputs and the operator of as many rings as levels of shape (rings, N) have."""
+    rings, *size = shape
+    given.operator.check_size(tuple(size))
+    if given.operator.rings not in (1, rings):
         raise ValueError(f"snapshot must have {given.operator.rings} rings, as operator has, got shape {tuple(shape)}")
-    return np.zeros((*shape, 0)), given.operator.with_rings(shape[0])
-
-
-def _size(shape):
-    """Positions of levels (rings, N) or (rings, Ny, Nx), as `size` is given elsewhere."""
-    return shape[1] if len(shape) == 2 else tuple(shape[1:])
+    return np.zeros((*shape, 0)), given.operator.with_rings(rings)
 
 
 def _checked_previous(previous, operator, shape):
@@ -249,14 +240,11 @@ def _checked_previous(previous, operator, shape):
     return before.astype(float)
 
 
-def _without_bias(snapshots, operator, positions, bias, steps):
+def _without_bias(snapshots, operator, size, bias, steps):
     """Subtract from the snapshots what the bias alone has left: a steady drive of every position."""
-    size = _size((operator.rings, *positions))
-    per_ring = np.reshape(bias, (-1, *(1,) * len(positions))) if np.ndim(bias) == 1 else bias
-    bias = np.broadcast_to(per_ring, (operator.rings, *positions))
+    bias = np.broadcast_to(np.reshape(bias, (len(bias), -1)), (operator.rings, int(np.prod(size))))
     both = snapshots[0][1] is not None
-    steady = design(operator, size, steps, encoder=bias[..., None], source="force", previous=both).forward(
-        np.ones((steps, 1))
-    )
-    levels = steady.reshape(-1, operator.rings, *positions)
+    encoder = bias.reshape(operator.rings, *size, 1)
+    steady = design(operator, size, steps, encoder=encoder, source="force", previous=both).forward(np.ones((steps, 1)))
+    levels = steady.reshape(-1, operator.rings, int(np.prod(size)))
     return [(now - levels[0], before - levels[1] if both else None) for now, before in snapshots]

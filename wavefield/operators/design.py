@@ -172,10 +172,10 @@ def design(
     ----------
     operator : WaveOperator
     size : int or pair of ints
-        Positions N of each ring, (Ny, Nx) of each sheet.
+        Positions N of each ring, (Ny, Nx) of a sheet, which are then taken row by row.
     steps : int
         T, the steps looked back.
-    encoder : {"own", "first"} or array_like, shape (rings, N, inputs), of a sheet (rings, Ny, Nx, inputs)
+    encoder : {"own", "first"} or array_like, shape (rings, N, inputs)
         As in `simulate`.
     inputs : int, optional
         Their number, where the encoder is not an array; one a ring by default.
@@ -209,13 +209,13 @@ def design(
         raise ValueError("previous: the field of this operator has one level, there is none before it")
     if inputs is None:
         inputs = operator.rings if isinstance(encoder, str) else np.shape(encoder)[-1]
-    weights, operator = resolve_encoder(encoder, operator, size, positive_int(inputs, "inputs"))
-    positions = int(np.prod(shape))
-    now = (operator.levels * np.arange(operator.rings)[:, None] * positions + np.arange(positions)).ravel()
-    entry = np.zeros((operator.channels * positions, inputs))
+    weights, operator = resolve_encoder(encoder, operator, shape, positive_int(inputs, "inputs"))
+    size = int(np.prod(shape))
+    now = (operator.levels * np.arange(operator.rings)[:, None] * size + np.arange(size)).ravel()
+    entry = np.zeros((operator.channels * size, inputs))
     entry[now] = weights.reshape(-1, inputs)
     return Design(
-        operator.matrix(size), entry, np.concatenate([now, now + positions]) if previous else now, steps,
+        operator.matrix(shape), entry, np.concatenate([now, now + size]) if previous else now, steps,
         pulse=source == "pulse" and operator.levels == 2,
     )  # fmt: skip
 

@@ -12,6 +12,8 @@ from wavefield.checks import grid_shape, positive_int
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.step_matrix import local_taps
 
+EVERYWHERE = "everywhere"  # the encoder of a movie: every cell of a sheet is an input of its own
+
 
 def encoder_at(positions: ArrayLike, size: int | tuple[int, int]) -> np.ndarray:
     """Encoder of inputs that share one ring or sheet, input i entering at ``positions[i]`` with weight 1.
@@ -117,11 +119,13 @@ def resolve_encoder(
     """Return the encoder as an array (rings, size, inputs) and the operator with as many rings.
 
     ``"own"`` gives every input a ring (or line, or sheet) of its own, entering at position 0 of a ring, at the upstream
-    end of a line, in the middle of a sheet; ``"first"`` adds every input to unit 0 of every ring (Keller et al., ICLR 2024); an array is taken as
-    it is.
+    end of a line, in the middle of a sheet; ``"first"`` adds every input to unit 0 of every ring (Keller et al., ICLR
+    2024); an array is taken as it is.
     """
     shape = grid_shape(size, "size", operator.dims)
     if isinstance(encoder, str):
+        if encoder == EVERYWHERE:
+            raise ValueError("encoder='everywhere' has no array: every cell of the sheet is an input of its own")
         if encoder == "own":
             return _own(operator, shape, inputs)
         if encoder == "first":

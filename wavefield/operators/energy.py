@@ -76,16 +76,19 @@ def energy(operator: WaveOperator, now: ArrayLike, before: ArrayLike) -> np.ndar
     operator.check_size(shape)
     if operator.rim:
         raise ValueError("the energy of a sheet with an absorbing rim is not defined in the rim")
-    weights = functools.reduce(
-        np.multiply.outer, [_inside(*axis) for axis in zip(shape, operator.boundaries, strict=True)]
-    )
-    weights = weights * operator.local_density(shape)
+    weights = cell_weights(operator, shape)
     kinetic = _summed((now - before) ** 2, weights)
     potential = _summed(now * _stiffness(operator, before), weights)
     if operator.restoring_profile is not None:
         pulling = np.maximum(operator.restoring_profile, 0)  # what pushes is in the taps
         potential += 0.5 * operator.dt**2 * _summed(pulling * (now**2 + before**2), weights)
     return 0.5 * (kinetic + potential) * float(np.prod(operator.spacings)) / operator.dt**2
+
+
+def cell_weights(operator: WaveOperator, shape: tuple[int, ...]) -> np.ndarray:
+    """The mass of each cell: the part of it that lies inside times the density, shape (N,) or (Ny, Nx)."""
+    along = [_inside(size, boundary) for size, boundary in zip(shape, operator.boundaries, strict=True)]
+    return functools.reduce(np.multiply.outer, along) * operator.local_density(shape)
 
 
 def _inside(size, boundary):

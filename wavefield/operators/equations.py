@@ -347,7 +347,7 @@ def second_difference(order: int) -> np.ndarray:
 
 
 def courant_limit(order: int = 2, *, dims: int = 1, isotropic: bool = False) -> float:
-    """Largest stable Courant number of leapfrog with the stencil of that order, 2/√Λ, Λ the largest of the symbol of −L.
+    """Largest stable Courant number of leapfrog with the stencil of that order: 2/√Λ, Λ the largest symbol of −L.
 
     Examples
     --------

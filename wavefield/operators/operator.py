@@ -367,8 +367,9 @@ class WaveOperator:
     def power(self, steps: int) -> Jump:
         """`steps` steps at once, O(N log N) whatever their number: a function of the state ``(..., C, N)``.
 
-        Of a sheet the state is ``(..., C, Ny, Nx)``. Rings by FFT, fixed and free ends by DST-I and DCT-I; the closed form of the power of a one-way or two-way
-        symbol, repeated squaring for any other kernel. The error grows as steps · eps.
+        Of a sheet the state is ``(..., C, Ny, Nx)``. Rings by FFT, fixed and free ends by DST-I and DCT-I; the closed
+        form of the power of a one-way or two-way symbol, repeated squaring for any other kernel. The error grows as
+        steps · eps.
 
         Examples
         --------
@@ -407,8 +408,9 @@ class WaveOperator:
     def check_size(self, size: int | tuple[int, int]) -> None:
         """Refuse a size below the kernel's width, or other than that of the speed profile or the boundary row."""
         shape, width = grid_shape(size, "size", self.dims), self.kernel.shape[2:]
+        size = shape[0] if self.dims == 1 else shape
         if any(n < k for n, k in zip(shape, width, strict=True)):
-            least = _plain(np.array(width)) if self.dims == 1 else width
+            least = width[0] if self.dims == 1 else width
             raise ValueError(f"size must be at least {least}, the width of the kernel, got {size}")
         if self.dims == 1 and shape[0] < 3 and self.boundary == "absorbing" and self.levels == 2:
             raise ValueError(f"size must be at least 3 between absorbing ends of a two-way field, got {size}")

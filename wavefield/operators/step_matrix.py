@@ -151,10 +151,8 @@ def _block(op, o, i, shape):
     """Return the part of the matrix that takes channel i to channel o: rows, columns, values."""
     width, size = op.kernel.shape[2:], int(np.prod(shape))
     on_itself = o == i and o % op.levels == 0
-    if on_itself:
-        weights = local_taps(op, shape)[o // op.levels]  # (K, N) or (Ky, Kx, Ny, Nx)
-    else:
-        weights = np.multiply.outer(op.kernel[o, i], np.ones(shape))
+    everywhere = np.multiply.outer(op.kernel[o, i], np.ones(shape))
+    weights = local_taps(op, shape)[o // op.levels] if on_itself else everywhere  # (K, N) or (Ky, Kx, Ny, Nx)
     if op.levels == 2 and o % 2 == 0 and i == o + 1:
         weights[op.centre] = -op.local_previous_weight(shape)[o // 2]
     if op.boundary == "absorbing" and op.levels == 2 and on_itself:

@@ -137,7 +137,8 @@ def recording(
     dt, dx : float, optional
         Time step and distance of positions, kept as attributes. They make the regular coordinates
         time = (t + 1)·save_every·dt, step = t·dt and position (or x, y) = n·dx, and are 1 unless given or made
-        needless by `coords`. Of a sheet dx may be a pair (dy, dx). Times that count steps (dt an integer, units ``1``) are integers.
+        needless by `coords`. Of a sheet dx may be a pair (dy, dx). Times that count steps (dt an integer, units ``1``)
+        are integers.
     save_every : int
         Steps from one stored state to the next.
     source : str, optional

@@ -32,6 +32,8 @@ DIMS = {
     "mask": ("position",),
 }
 
+LAST = ("previous", "rim_fields")  # what belongs to the last stored state alone, beside `activity`
+
 _LAYOUT_TEXT = ", ".join("(" + ", ".join(layout) + ")" for layout in LAYOUTS) + ", trial and channel optional"
 _ACCEPTED_DIMS = {
     tuple(dim for dim in layout if dim not in absent)

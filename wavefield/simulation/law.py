@@ -33,7 +33,7 @@ class Law:
     operator : WaveOperator
         u, with as many rings as the encoder.
     encoder : ndarray, shape (rings, N, inputs), of a sheet (rings, Ny, Nx, inputs), optional
-        V; None where nothing enters.
+        V; None where nothing enters, "everywhere" where every cell of a sheet is an input (a movie).
     source : {"direct", "pulse", "force"}
         How an input enters; ``"direct"`` for a one-way field.
     nonlinearity : {"identity", "relu", "tanh"}
@@ -43,14 +43,14 @@ class Law:
     """
 
     operator: WaveOperator
-    encoder: np.ndarray | None = None
+    encoder: np.ndarray | str | None = None
     source: str = "direct"
     nonlinearity: str = "identity"
     bias: np.ndarray | None = None
 
     def __post_init__(self):
         for name in ("encoder", "bias"):
-            if (array := getattr(self, name)) is not None:
+            if (array := getattr(self, name)) is not None and not isinstance(array, str):
                 set_fields(self, **{name: read_only(np.array(array, dtype=float))})
 
     def __eq__(self, other) -> bool:
@@ -75,7 +75,9 @@ class Law:
         """
         operator = operator_of(rec)
         space = space_dims(operator.dims)
-        encoder = rec["encoder"].transpose("channel", *space, "input").values if "encoder" in rec else None
+        encoder = rec.attrs.get("encoder_kind")
+        if "encoder" in rec:
+            encoder = rec["encoder"].transpose("channel", *space, "input").values
         return cls(
             operator,
             encoder,
@@ -113,7 +115,8 @@ class Law:
             "restoring_profile": op.restoring_profile,
             "density": op.density,
             "boundary_row": op.boundary_row,
-            "encoder": self.encoder,
+            "encoder": None if isinstance(self.encoder, str) else self.encoder,
+            "encoder_kind": self.encoder if isinstance(self.encoder, str) else None,
             "bias": self.bias,
             "dx": dx,
             "dt": op.dt,

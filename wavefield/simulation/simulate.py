@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from wavefield.checks import grid_shape, positive_int, real_array
 from wavefield.loops.choose import NONLINEARITIES
-from wavefield.operators.encoder import resolve_encoder
+from wavefield.operators.encoder import EVERYWHERE, resolve_encoder
 from wavefield.operators.operator import WaveOperator
 from wavefield.recordings.recording import open_recording, save_recording
 from wavefield.simulation.continuation import Past, beginning, first_levels, past_of, space_of
-from wavefield.simulation.inputs import read_inputs
+from wavefield.simulation.inputs import flattened_movie, read_inputs
 from wavefield.simulation.law import Law, operator_of
 from wavefield.simulation.run import DivergenceError, Run, jump, jumped, jumps, run_in_memory, run_to_file
 
@@ -32,6 +32,7 @@ def simulate(
     *,
     initial: ArrayLike | xr.Dataset | None = None,
     previous: ArrayLike | None = None,
+    velocity: ArrayLike | None = None,
     steps: int | None = None,
     encoder: str | ArrayLike | None = None,
     source: str = "pulse",
@@ -79,14 +80,18 @@ def simulate(
         state.
     previous : array_like, optional
         The level before `initial`, for a two-way field; without it the field starts at rest (v₀ = 0, to second
-        order).
+        order), or with the velocity given.
+    velocity : array_like, shape as `initial`, optional
+        ∂h/∂t of a two-way field at time 0, per unit of time.
     steps : int, optional
         Steps to make where there is no drive, or a callable one.
     encoder : {"own", "first"} or array_like, shape (rings, N, inputs)
         ``"own"``: every input has a ring of its own, entered at position 0 (on a line: at the upstream end; on a sheet:
         in its middle).
-        ``"first"``: every input enters unit 0 of every ring. By default ``"own"``, or where a recording is continued,
-        as it was there.
+        ``"first"``: every input enters unit 0 of every ring. ``"everywhere"``: the drive is a movie of a sheet, (steps,
+        Ny, Nx) or (trial, steps, Ny, Nx), in which every cell is an input of its own; an array of float64 that is
+        mapped from a file (``np.load(…, mmap_mode="r")``) is read as it is needed. By default ``"own"``, or where a
+        recording is continued, as it was there.
     source : {"pulse", "force"}
     nonlinearity : {"identity", "relu", "tanh"}
     bias : array_like, shape (rings,) or (rings, N), optional
@@ -138,11 +143,14 @@ def simulate(
         past, then = beginning(initial, previous), None
     if encoder is None:
         encoder = "own" if then is None or then.encoder is None else then.encoder
+    frame = None
+    if isinstance(encoder, str) and encoder == EVERYWHERE:
+        drive, frame = flattened_movie(drive, operator)
     inputs = read_inputs(drive, steps, past.last_inputs)
     trials = inputs.trials if past.now is None or np.ndim(past.now) < 2 + operator.dims else np.shape(past.now)[0]
     if inputs.trials not in (None, 1, trials):
         raise ValueError(f"drive and initial must have as many trials, got {inputs.trials} and {trials}")
-    size = _common_shape(size, past.now, encoder, operator)
+    size = _common_shape(size, frame, past.now, encoder, operator)
     weights, operator = _encode(encoder, operator, size, inputs.count, past.now)
     if nonlinearity == "identity" and not allow_growth:
         _refuse_growth(operator)
@@ -153,7 +161,7 @@ def simulate(
         nonlinearity=nonlinearity,
         bias=_checked_bias(bias, operator, size),
     )
-    start = first_levels(operator, size, trials, past.now, past.before, dtype)
+    start = first_levels(operator, size, trials, past, velocity, dtype)
     # what came in under another law cannot be told from a state that was there from the beginning
     at_rest = past.from_rest and law.continues(then) if then else not any(level.any() for level in start)
     run = Run(law, inputs, start, save_every, save_initial, past.steps, from_rest=at_rest, trials=trials)
@@ -241,10 +249,11 @@ def _float_dtype(dtype):
     return dtype
 
 
-def _common_shape(size, initial, encoder, operator):
+def _common_shape(size, frame, initial, encoder, operator):
     """Return the positions along each axis, which everything that has positions must agree on."""
     dims = operator.dims
     arrays = {
+        "drive": frame,
         "initial": None if initial is None else np.shape(initial)[-dims:] if np.ndim(initial) >= dims else (0,),
         "encoder": np.shape(encoder)[1:-1] if not isinstance(encoder, str) and np.ndim(encoder) == 2 + dims else None,
         "profile": None if operator.profile is None else operator.profile.shape,
@@ -266,6 +275,12 @@ def _common_shape(size, initial, encoder, operator):
 
 def _encode(encoder, operator, size, inputs, initial):
     """Return the encoder as an array, None where there are no inputs, and the operator with as many rings."""
+    if isinstance(encoder, str) and encoder == EVERYWHERE:
+        if inputs not in (0, operator.rings * int(np.prod(size))):
+            raise ValueError(
+                f"drive: a movie must show all {'×'.join(map(str, size))} cells, got {inputs} values a step"
+            )
+        return encoder, operator
     if inputs:
         return resolve_encoder(encoder, operator, size, inputs)
     rings = np.shape(initial)[-1 - operator.dims] if np.ndim(initial) > operator.dims else operator.rings
@@ -308,4 +323,6 @@ def _continued(rec: xr.Dataset, operator: WaveOperator) -> tuple[Past, Law]:
         raise ValueError(
             "initial: the recording does not hold the level before its last state, which a two-way field needs"
         )
+    if operator.rim and past.rim is None:
+        raise ValueError("initial: the recording does not hold the fields of its absorbing rim at its last state")
     return past, then

@@ -22,7 +22,7 @@ _GROWN = 1e6  # norm of a response to a unit event that belongs to an operator t
 
 def decode_anywhere(request: Request, horizon_given: bool) -> xr.Dataset:
     """Return the events of all snapshots of a request, wherever they entered."""
-    operator, positions = request.operator, request.positions
+    operator, positions = request.operator, request.shape
     refuse_growth(operator)
     warnings = []
     ages = min(request.steps, request.horizon)
@@ -50,8 +50,8 @@ def decode_anywhere(request: Request, horizon_given: bool) -> xr.Dataset:
 
 def _read(reader, request, now, before) -> Places:
     """Read one snapshot, brought near 1 by a power of two."""
-    snapshot = np.stack([now] if before is None else [now, before], axis=1)  # (rings, levels, *positions)
-    snapshot = snapshot * reader.inside
+    snapshot = np.stack([now] if before is None else [now, before], axis=1)  # (rings, levels, N)
+    snapshot = snapshot * reader.inside.ravel()
     largest = np.abs(snapshot).max()
     unit = 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
     found = reader.read(snapshot / unit, None if request.noise is None else request.noise / unit)

@@ -43,14 +43,14 @@ class Places:
 
 def as_dataset(request: Request, trials: list[Places], facts: dict, warnings: list) -> xr.Dataset:
     """Return the events of all trials as the Dataset that `decode` describes for `sites="anywhere"`."""
-    operator, axes = request.operator, ("y", "x")[-len(request.positions) :]
+    operator, axes = request.operator, ("y", "x")[-len(request.shape) :]
     orders = [np.lexsort((t.place, t.ring, -t.age)) for t in trials]
 
     def joined(name):
         return np.concatenate([getattr(t, name)[order] for t, order in zip(trials, orders, strict=True)])
 
     onset = request.steps - 1 - joined("age")
-    cells = np.unravel_index(joined("place"), request.positions)
+    cells = np.unravel_index(joined("place"), request.shape)
     table = {
         "onset": (onset, "step of the event, counted from rest"),
         "time": (onset * operator.dt, "time of the event, on the scale of its drive"),

@@ -46,6 +46,5 @@ def responses_of(
     if can_jump(operator) and operator.diagonal:
         taps, weight = operator.taps, operator.previous_weight
         return modal_responses(taps, weight, positions, operator.boundaries, ages, both=both, pulse=pulse)
-    size = positions if len(positions) > 1 else positions[0]
     inside = np.ones(positions, bool) if operator.mask is None else np.array(operator.mask, bool)
-    return SteppedResponses(operator.matrix(size), positions, operator.rings, ages, both, pulse, inside)
+    return SteppedResponses(operator.matrix(positions), positions, operator.rings, ages, both, pulse, inside)

@@ -26,11 +26,10 @@ class InverseProblem:
         """Work out the design of a request; `signed`: whether traces of opposite sign count as alike."""
         refuse_growth(request.operator)
         back, source = min(request.steps, request.horizon), "pulse" if request.pulse else "force"
-        positions = request.positions
-        size = positions if len(positions) > 1 else positions[0]
-        forward = design(request.operator, size, back, encoder=request.encoder, source=source, previous=request.both)
-        count = int(np.prod(positions))
-        blocks = prepare(forward, count, request.steps, signed=signed, largest_matrix=largest_matrix)
+        size = request.encoder.shape[1]
+        encoder = request.encoder.reshape(len(request.encoder), *request.shape, -1)
+        forward = design(request.operator, request.shape, back, encoder=encoder, source=source, previous=request.both)
+        blocks = prepare(forward, size, request.steps, signed=signed, largest_matrix=largest_matrix)
         facts, warnings = _determinacy([block for block, _, _ in blocks], back, request.steps)
         entering = np.concatenate([inputs for _, _, inputs in blocks] or [np.zeros(0)])
         return cls(blocks, facts, silent_inputs(entering, forward.inputs) + warnings)
@@ -47,8 +46,8 @@ def refuse_growth(op: WaveOperator) -> None:
         return  # growth, if any, shows when inputs are followed
     kernels = [op.kernel]
     if op.diagonal:  # ring by ring, each kind once
-        apart = op.kernel.reshape(op.rings, op.levels, op.rings, op.levels, *op.kernel.shape[2:])
-        kernels = np.unique(apart[range(op.rings), :, range(op.rings)], axis=0)
+        blocks = op.kernel.reshape(op.rings, op.levels, op.rings, op.levels, *op.kernel.shape[2:])
+        kernels = np.unique(blocks[range(op.rings), :, range(op.rings)], axis=0)
     for kernel in kernels:
         stability = WaveOperator(kernel, levels=op.levels).stability(256 if op.dims == 1 else 32)
         if stability.kind == "growing":

@@ -54,7 +54,7 @@ class SparseReader:
     def of(cls, request: Request, progress=unshown, *, largest_matrix=LARGEST_MATRIX, most_columns=ALL_COLUMNS):
         """Work out the design of a request."""
         problem = InverseProblem.of(request, signed=not request.nonnegative, largest_matrix=largest_matrix)
-        return cls(problem, request.nonnegative, request.positions, progress, largest_matrix, most_columns)
+        return cls(problem, request.nonnegative, request.shape, progress, largest_matrix, most_columns)
 
     def read(self, now, before, noise) -> Events:
         """Return the events of one snapshot, levels (rings, N), given its noise if that is known."""
