@@ -22,7 +22,7 @@ class Request:
 
     operator: WaveOperator  # with as many rings as the encoder
     shape: tuple[int, ...]  # positions: (N,) of a ring or line, (Ny, Nx) of a sheet, whose N = Ny·Nx are row by row
-    encoder: np.ndarray  # (rings, N, inputs)
+    encoder: np.ndarray  # (rings, N, inputs), no inputs where it is not known where they enter
     steps: int
     horizon: int
     pulse: bool
@@ -45,8 +45,12 @@ class Request:
         horizon=None,
         nonnegative=True,
         noise=None,
+        anywhere=False,
     ) -> Request:
-        """Validate the arguments of `decode`; what is not given is taken from the recording, if it is one."""
+        """Validate the arguments of `decode`; what is not given is taken from the recording, if it is one.
+
+        Where inputs may enter anywhere, no encoder is needed and that of a recording says nothing.
+        """
         given = _Field(snapshot, operator, steps, encoder, source, previous)
         if isinstance(snapshot, xr.Dataset):
             given = _recorded_field(snapshot, given, nonnegative)
@@ -64,7 +68,7 @@ class Request:
             raise ValueError(f"noise must be a finite number, not negative, got {noise!r}")
         now, trials = _checked_level(given.level, "snapshot", given.operator.dims)
         precision = max(1e-12, 64 * np.finfo(now.dtype).eps)
-        encoder, operator = _checked_law(given, now.shape[1:])
+        encoder, operator = _unknown_law(given, now.shape[1:]) if anywhere else _checked_law(given, now.shape[1:])
         before = _checked_previous(given.previous, operator, now.shape)
         rows = [level if level is None else level.reshape(operator.rings, -1) for level in before]
         snapshots = list(zip(now.astype(float).reshape(len(now), operator.rings, -1), rows, strict=True))
@@ -72,7 +76,7 @@ class Request:
         if given.bias is not None:
             snapshots = _without_bias(snapshots, operator, shape, given.bias, steps)
         pulse = operator.levels == 2 and given.source != "force"
-        encoder = encoder.reshape(operator.rings, -1, encoder.shape[-1])
+        encoder = encoder.reshape(operator.rings, int(np.prod(shape)), encoder.shape[-1])
         return cls(operator, shape, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
 
     @property
@@ -213,6 +217,15 @@ def _checked_law(given: _Field, shape):
     if inputs == 0:
         raise ValueError("encoder must have at least one input")
     return encoder, operator
+
+
+def _unknown_law(given: _Field, shape):
+    """Return an encoder without inputs and the operator of as many rings as levels of shape (rings, N) have."""
+    rings, *size = shape
+    given.operator.check_size(tuple(size))
+    if given.operator.rings not in (1, rings):
+        raise ValueError(f"snapshot must have {given.operator.rings} rings, as operator has, got shape {tuple(shape)}")
+    return np.zeros((*shape, 0)), given.operator.with_rings(rings)
 
 
 def _checked_previous(previous, operator, shape):

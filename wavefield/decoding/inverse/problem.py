@@ -24,7 +24,7 @@ class InverseProblem:
     @classmethod
     def of(cls, request: Request, *, signed: bool, largest_matrix: int = LARGEST_MATRIX) -> InverseProblem:
         """Work out the design of a request; `signed`: whether traces of opposite sign count as alike."""
-        _refuse_growth(request.operator)
+        refuse_growth(request.operator)
         back, source = min(request.steps, request.horizon), "pulse" if request.pulse else "force"
         size = request.encoder.shape[1]
         encoder = request.encoder.reshape(len(request.encoder), *request.shape, -1)
@@ -40,7 +40,8 @@ def flattened(now, before) -> np.ndarray:
     return now.ravel() if before is None else np.concatenate([now.ravel(), before.ravel()])
 
 
-def _refuse_growth(op):
+def refuse_growth(op: WaveOperator) -> None:
+    """Refuse a periodic operator that grows: what is left of its past is lost in rounding."""
     if op.boundary != "periodic" or not op.alike:
         return  # growth, if any, shows when inputs are followed
     kernels = [op.kernel]
