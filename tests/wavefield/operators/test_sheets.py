@@ -30,7 +30,7 @@ def plane_wave(op, cycles, size, turn):
     return np.cos(phase)[None], np.cos(phase + turn)[None], phase
 
 
-@pytest.mark.parametrize("stencil, limit", LIMITS)
+@pytest.mark.parametrize(("stencil", "limit"), LIMITS)
 def test_the_courant_limit_is_where_the_scheme_begins_to_grow(stencil, limit):
     assert wf.courant_limit(dims=2, **stencil) == pytest.approx(limit, abs=5e-5)
     stable = wf.wave(0.999 * limit, dims=2, **stencil)
@@ -67,7 +67,8 @@ def test_the_dispersion_relation_is_followed_in_every_direction(name):
     angles = np.arange(12) * np.pi / 6
     cycles = np.rint(np.stack([6 * np.sin(angles), 6 * np.cos(angles)], axis=1))
     turns = 2 * np.arcsin(np.sqrt(courant**2 * laplacian(*(TAU * cycles / size).T) + force) / 2)
-    now, before, phases = map(np.array, zip(*(plane_wave(op, c, size, t) for c, t in zip(cycles, turns, strict=True))))
+    waves = [plane_wave(op, c, size, t) for c, t in zip(cycles, turns, strict=True)]
+    now, before, phases = (np.array(part) for part in zip(*waves, strict=True))
     after, _ = stepped(op, (now, before), 2000)
     np.testing.assert_allclose(after[:, 0], np.cos(phases - 2000 * turns[:, None, None]), atol=1e-11)
     for (y, x), turn in zip(cycles / size, turns, strict=True):
@@ -199,7 +200,7 @@ def test_a_jump_equals_ten_thousand_steps():
 
 
 def test_the_wake_of_a_smoothed_impulse_is_that_of_two_dimensions():
-    """∂²h/∂t² = c²∇²h, h(0) = 0, ∂h/∂t(0) a Gaussian: the Hankel transform of its modes, ∫ sin(ckt)/c e^{−k²s²/2} J₀ dk."""
+    """h(0) = 0, ∂h/∂t(0) a Gaussian: the Hankel transform of its modes, ∫ sin(ckt)/c·e^{−k²s²/2} J₀(kr) dk/2π."""
     from scipy.special import j0
 
     width, speed, dt, size = 6.0, 1.0, 0.5, (161, 161)
@@ -254,7 +255,7 @@ def test_cortex_has_the_dispersion_relation_of_neural_fields():
 
 
 @pytest.mark.parametrize(
-    "make, match",
+    ("make", "match"),
     [
         (lambda: wf.wave(0.5, dims=3), "dims must be 1 or 2"),
         (lambda: wf.wave(0.5, isotropic=True), "isotropic needs a sheet"),
