@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import wavefield as wf
+from wavefield.operators.design import design
 
 # T. A. Driscoll, SIAM Rev. 39, 1 (1997): eigenvalues of −Δ on the isospectral drums with legs of length 2
 DRISCOLL = np.array([2.53794399980, 3.65550971352, 5.17555935622, 6.53755744376, 7.24807786256, 9.20929499840])
@@ -59,7 +60,7 @@ def test_an_l_shape_has_the_published_eigenvalues():
 def test_modes_are_the_peaks_of_a_simulation():
     mask = np.zeros((20, 20), bool)
     mask[2:17, 3:10] = mask[9:17, 3:18] = True
-    op, steps = wf.wave(0.6, dims=2, boundary="fixed", mask=mask), 2000
+    op, steps = wf.wave(0.6, dims=2, boundary="fixed", mask=mask), 6000
     field = wf.simulate(op, initial=np.random.default_rng(0).standard_normal((20, 20)) * mask, steps=steps)
     window = np.hanning(steps)[:, None]
     power = (np.abs(np.fft.rfft(field.activity.values[:, 0, mask] * window, axis=0)) ** 2).sum(axis=1)
@@ -113,19 +114,27 @@ def test_area_and_perimeter_are_read_from_a_spectrum():
     assert perimeter == pytest.approx(6 + 3 * 2**0.5, rel=0.05)
 
 
+def unexplained(seen, op, encoder):
+    """Root mean square of what no input at a place, of any strength at any time, can have left."""
+    columns = design(op, op.mask.shape, 25, encoder=encoder).columns()
+    left = seen - columns @ np.linalg.lstsq(columns, seen, rcond=None)[0]
+    return np.sqrt(np.mean(left**2))
+
+
 def test_a_snapshot_tells_which_drum_it_was_where_the_spectrum_cannot():
-    drums = wf.isospectral_drums(8)
+    drums = wf.isospectral_drums(6)
     ops = [wf.wave(0.6, dims=2, boundary="fixed", mask=mask) for mask in drums]
     both = np.argwhere(drums[0] & drums[1])
     encoder = wf.encoder_at(both[len(both) // 2][None], drums[0].shape)
-    events = wf.spikes([[(4, 1.0), (15, 0.8)]], steps=40)
+    events = wf.spikes([[(4, 1.0), (11, 0.8)]], steps=25)
     rng = np.random.default_rng(0)
     for number, op in enumerate(ops):
         seen = wf.simulate(op, events, encoder=encoder).activity.values[-1]
         seen = seen + rng.normal(0, 0.01, seen.shape) * op.mask
-        found = [wf.decode(seen, other, steps=40, encoder=encoder, noise=0.01) for other in ops]
-        assert found[number].onset.values.tolist() == [4, 15]
-        assert found[1 - number].attrs["residual"] > 5 * found[number].attrs["residual"]
+        left = [unexplained(seen.ravel(), other, encoder) for other in ops]
+        assert left[1 - number] > 5 * left[number]
+        found = wf.decode(seen, op, steps=25, encoder=encoder, noise=0.01)
+        assert found.onset.values.tolist() == [4, 11]
 
 
 @pytest.mark.parametrize(
