@@ -9,17 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.sources import CONFIGS, FREE, TABLES
+from wavefield.cli import add_output_options
 
-EXTRAS = {  # by the package that is missing: what has to be installed with the toolkit
-    "torch": "torch",
-    "safetensors": "torch",
-    "sklearn": "demo",
-    "pydantic": "experiments",
-    "filelock": "experiments",
-    "optuna": "experiments",
-    "sqlalchemy": "experiments",
-    "distributed": "experiments",
-}
 NEEDS = "It needs the extra experiments: pip install 'wavefield[experiments]'."
 SLURM = """\
 On a SLURM cluster start workers with dask-jobqueue, of one thread each, since every thread of a worker runs a trial:
@@ -124,11 +115,13 @@ def _report(parser):
 def _memory(parser):
     parser.add_argument("folder", type=Path, nargs="+", help="folders of runs on a history task")
     parser.add_argument("-o", "--output", type=Path, default=Path("memory"), help="folder to write (default: memory)")
+    _output(parser)
 
 
 def _demo(parser):
     parser.add_argument("-o", "--out", "--output", default="demo", help="folder to write (default: demo)")
     parser.add_argument("--seed", type=int, default=0)
+    _output(parser)
 
 
 def _bench(parser):
@@ -138,6 +131,7 @@ def _bench(parser):
     parser.add_argument("--device", help="default: a GPU if there is one")
     parser.add_argument("-o", "--output", help="CSV to write")
     parser.add_argument("--memory", nargs=2, metavar=("CASE", "WAY"), help="print the peak memory of one step and stop")
+    _output(parser)
 
 
 def _where(parser):
@@ -153,12 +147,7 @@ def _training(parser):
 
 
 def _output(parser):
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("-q", "--quiet", action="store_true", help="no progress; errors only")
-    loudness.add_argument(
-        "-v", "--verbose", action="store_true", help="a line for every evaluation, also on a terminal"
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
+    add_output_options(parser, "a line for every evaluation, also on a terminal")
 
 
 COMMANDS = {

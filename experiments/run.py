@@ -517,8 +517,9 @@ def _finish(session):
     _log(session, f"{folder.path}: {folder.read_summary()['status']} at step {progress.step:,}")
     if session.stop:
         again = f"python -m experiments resume {shlex.quote(str(folder.path))}"
-        print(f"stopped at step {progress.step}; resume it with: {again}", file=sys.stderr)
-        raise KeyboardInterrupt
+        told = f"stopped at step {progress.step}; resume it with: {again}"
+        print(told, file=sys.stderr)
+        raise KeyboardInterrupt(told)
     return folder.read_summary()
 
 

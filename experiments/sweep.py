@@ -38,9 +38,10 @@ from tqdm import tqdm
 
 from experiments.config import ConfigError, read_source, resolve, to_toml
 from experiments.run import NOT_FINITE, run_or_resume
-from experiments.runs.child import Processes, ProcessLostError, interruptible
+from experiments.runs.child import Processes, ProcessLostError
 from experiments.runs.folder import RunFolder, RunInUseError, write_text
 from experiments.runs.options import run_options
+from wavefield.cli import interruptible, tell
 
 POLL_SECONDS = 2.0
 GIVEN_UP = 5  # times that a task is begun again after its worker was lost
@@ -75,10 +76,10 @@ def main(options: argparse.Namespace) -> int:
             with _workers(options) as workers:
                 _drive(workers, study, work, wanted, **_shown(options))
         except KeyboardInterrupt:
-            again = shlex.join(["python", "-m", "experiments", *options.again])
-            print(f"stopped after {_ended(study)} of {wanted} trials; continue with: {again}", file=sys.stderr)
-            raise
-        return _conclude(study, work, folder, options.json)
+            told = f"stopped after {_ended(study)} of {wanted} trials; continue with: {shlex.join(options.again)}"
+            print(told, file=sys.stderr)
+            raise KeyboardInterrupt(told) from None
+        return _conclude(study, work, folder, options)
 
 
 @contextmanager
@@ -358,7 +359,7 @@ def _shown(options):
     return {key: value for key, value in run_options(options).items() if key in ("bar", "log")}
 
 
-def _conclude(study, work, folder, as_json):
+def _conclude(study, work, folder, options):
     """Write the table of trials and the best config; return the exit status, 1 where no trial came to an end."""
     study.trials_dataframe().to_csv(folder / "trials.csv", index=False)
     try:
@@ -372,5 +373,5 @@ def _conclude(study, work, folder, as_json):
     write_text(folder / "best.toml", to_toml(resolve(work["source"], settings)))
     found = {"value": best.value, "settings": best.params, "trials": _ended(study), "config": str(folder / "best.toml")}
     told = f"best of {found['trials']} trials: {best.value:.6g} with {best.params}; wrote {found['config']}"
-    print(json.dumps(found, indent=2) if as_json else told)
+    tell(options, told, found)
     return 0

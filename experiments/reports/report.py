@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import html
-import json
 import re
 import shutil
 import statistics
@@ -16,6 +15,7 @@ from experiments.config import Config
 from experiments.reports.figures import table_curves
 from experiments.reports.tables import NOT_TESTED, Cell, Figure, Table, load_table, same_experiment, table_names
 from experiments.runs.folder import RunFolder, read_json, write_csv, write_text
+from wavefield.cli import tell
 from wavefield.plot import save_figure
 
 SMALL = ("config.toml", "metrics.csv", "summary.json", "environment.json")  # what is kept of a run in the results
@@ -59,11 +59,8 @@ def main(options: argparse.Namespace) -> int:
                 table_curves(table, records, {run.name: run.folder for run in runs}), options.output / f"{name}.png"
             )
             told.append(markdown(table, records))
-    if options.json:
-        print(json.dumps(every, indent=2))
-    elif not options.quiet:
-        found = f"wrote {options.output}: {len(runs)} runs" if runs else f"no runs in {', '.join(map(str, folders))}"
-        print("\n".join([*told, found]))
+    found = f"wrote {options.output}: {len(runs)} runs" if runs else f"no runs in {', '.join(map(str, folders))}"
+    tell(options, "\n".join([*told, found]), every)
     return 0
 
 
