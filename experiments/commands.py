@@ -112,6 +112,13 @@ def _report(parser):
     _output(parser)
 
 
+def _export(parser):
+    parser.add_argument("folders", nargs="*", type=Path, metavar="folder", help="runs, or folders that hold some")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("events"), help="folder to write (default: events)")
+    _output(parser)
+
+
 def _memory(parser):
     parser.add_argument("folder", type=Path, nargs="+", help="folders of runs on a history task")
     parser.add_argument("-o", "--output", type=Path, default=Path("memory"), help="folder to write (default: memory)")
@@ -182,9 +189,16 @@ COMMANDS = {
     "report": Command(
         "experiments.reports.report",
         "main",
-        "tables and figures of all runs",
+        "tables and figures of all runs and sweeps",
         _report,
         "report\nreport runs/first runs/sweep-digits-wrnn -o compared",
+    ),
+    "export": Command(
+        "experiments.reports.events",
+        "main",
+        "write the metrics of runs for TensorBoard (extra tensorboard)",
+        _export,
+        "export\nexport runs/first runs/second -o events",
     ),
     "memory": Command(
         "experiments.reports.memory",

@@ -65,6 +65,7 @@ def load_memory(path: str | os.PathLike) -> Memory:
     """
     folder = RunFolder(path)
     config = folder.config()
+    folder.record()  # refuses those of a newer format
     if not isinstance(config.task, History):
         raise ValueError(f"{path} is a run of the task {config.task.kind!r}: memory can be shown of history tasks only")
     problem = config.task.load(config.training.batch_size, config.training.seed, torch.device("cpu"), None)
