@@ -44,9 +44,11 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
             mode = os.fstat(file.fileno()).st_mode  # as the umask has it
             reserve(file, size)
             file.truncate(0)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         if scratch.exists():
             scratch.unlink()
+        if isinstance(error, OverflowError):
+            raise OSError(errno.EFBIG, f"cannot be written: no file has {size} bytes", str(path)) from error
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     try:
         yield scratch

@@ -139,8 +139,12 @@ class RunFolder:
         ValueError
             If it is damaged, or of a newer format.
         """
-        record = read_json(self / "run.json") if (self / "run.json").exists() else {}
+        path = self / "run.json"
+        record = read_json(path) if path.exists() else {}
         check_format(self.path, record.get("format", FORMAT), FORMAT)
+        config, data = record.get("config", {}), record.get("data", {})
+        if not (isinstance(config, dict) and isinstance(data, dict)):
+            raise ValueError(f"{path} is damaged: config and data must be objects")
         return record
 
     def changes(self, config: Config, allowed: Sequence[str] = FREE) -> list[str]:
