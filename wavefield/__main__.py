@@ -1,4 +1,7 @@
-"""Command line: ``python -m wavefield simulate | decode | plot | figure | bench``."""
+"""Command line: ``python -m wavefield simulate | decode | plot | figure | bench``.
+
+Once installed, ``wavefield`` does the same.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 import wavefield as wf
+from wavefield import cli
 from wavefield.version import __version__
 
 MOST_INPUTS = 10_000
@@ -19,12 +21,8 @@ def main(argv=None) -> int:
     """Run one command. Bad input ends with a message and status 2, an unwritable or missing file likewise."""
     parser = _parser()
     options = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
-    try:
-        options.run(options)
-    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError) as error:
-        print(f"{parser.prog} {options.command}: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    name = f"{parser.prog} {options.command}: "
+    return cli.carry_out(options.run, options, name=name, memory="take fewer positions or steps, or --save-every")
 
 
 def _joined(argv):
@@ -39,13 +37,26 @@ def _joined(argv):
 
 
 def _parser():
+    name = cli.program("wavefield", "wavefield")
     parser = argparse.ArgumentParser(
-        prog="python -m wavefield", description="Simulate wave fields, decode their memory, draw them."
+        prog=name,
+        description="Simulate wave fields, decode their memory, draw them.",
+        **cli.examples(name, "simulate transport --size 64 --steps 100 --spike 0:12 -o field.nc\nsimulate -h"),
     )
     parser.add_argument("--version", action="version", version=f"wavefield {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("simulate", help="drive a wave field and write its recording (netCDF)")
+    def add(command, about, lines):
+        added = commands.add_parser(command, help=about, description=about, **cli.examples(name, lines))
+        cli.add_output_options(added)
+        return added
+
+    command = add(
+        "simulate",
+        "drive a wave field and write its recording (netCDF)",
+        "simulate transport --speed -1 --size 128 --steps 100 --spike 0:12 --spike 1:25:0.5 -o field.nc\n"
+        "simulate wave --speed 0.5 --boundary fixed --size 256 --drive drive.csv -o field.nc",
+    )
     command.add_argument("equation", choices=("transport", "wave", "static"))
     command.add_argument("-o", "--output", required=True, help="recording to write, .nc")
     command.add_argument("--speed", type=float, help="signed for transport; default 1")
@@ -69,31 +80,53 @@ def _parser():
     command.add_argument("--overwrite", action="store_true", help="replace the partial file of an interrupted run")
     command.set_defaults(run=_simulate)
 
-    command = commands.add_parser("decode", help="read the inputs back from the last snapshot of a recording")
+    command = add(
+        "decode",
+        "read the inputs back from the last snapshot of a recording",
+        "decode field.nc\ndecode field.nc --signed -o events.csv",
+    )
     command.add_argument("recording")
+    _external(command)
     command.add_argument("-o", "--output", help="table of events to write, .csv or .nc")
     command.add_argument("--horizon", type=int, help="how many steps to look back")
     command.add_argument("--signed", action="store_true", help="amplitudes may be negative")
     command.set_defaults(run=_decode)
 
-    command = commands.add_parser("plot", help="draw a recording")
+    command = add(
+        "plot",
+        "draw a recording",
+        "plot field.nc -o field.png\nplot field.nc --what dispersion -o relation.pdf",
+    )
     command.add_argument("recording")
+    _external(command)
     command.add_argument("-o", "--output", required=True, help="picture to write: .png, .pdf, .svg, or .gif to animate")
     command.add_argument("--what", choices=("space-time", "snapshot", "dispersion"), default="space-time")
     command.add_argument("--decode", action="store_true", help="name the decoded events in a snapshot")
     command.add_argument("--trial", type=int, help="which trial of a batch; default 0")
     command.set_defaults(run=_plot)
 
-    command = commands.add_parser("figure", help="draw a figure of the package: waves against the static bump")
+    command = add(
+        "figure",
+        "draw a figure of the package: waves against the static bump",
+        "figure memory-of-a-wave -o memory.png",
+    )
     command.add_argument("name", choices=("memory-of-a-wave", "digit", "curves"))
     command.add_argument("-o", "--output", required=True)
     command.add_argument("--seed", type=int, default=0, help="of the noise in the digit's snapshot")
     command.set_defaults(run=_figure)
 
-    command = commands.add_parser("bench", help="measure the speed of the time loops on this machine")
+    command = add(
+        "bench",
+        "measure the speed of the time loops on this machine",
+        "bench -o loops.csv",
+    )
     command.add_argument("-o", "--output", help="table to write, .csv")
     command.set_defaults(run=_bench)
     return parser
+
+
+def _external(command):
+    command.add_argument("--allow-external", action="store_true", help="read files that a trusted recording links to")
 
 
 def _simulate(options):
@@ -111,8 +144,10 @@ def _simulate(options):
         overwrite=options.overwrite,
     )
     with rec:
-        sizes = ", ".join(f"{n} {dim}" for dim, n in rec.activity.sizes.items())
-    print(f"wrote {options.output}: activity of {sizes}")
+        sizes = {str(dim): size for dim, size in rec.activity.sizes.items()}
+    shown = ", ".join(f"{size} {dim}" for dim, size in sizes.items())
+    told = f"wrote {options.output}: activity of {shown}"
+    cli.tell(options, told, {"recording": options.output, "activity": sizes})
 
 
 def _operator(options):
@@ -146,24 +181,25 @@ def _drive(options: argparse.Namespace):
 
 
 def _decode(options):
-    with wf.open_recording(options.recording) as rec:
+    if options.output is not None and Path(options.output).suffix not in (".csv", ".nc"):
+        raise ValueError(f"--output must end in .csv or .nc, got {options.output!r}")
+    with wf.open_recording(options.recording, allow_external=options.allow_external) as rec:
         events = wf.decode(rec, horizon=options.horizon, nonnegative=not options.signed)
     table = events.to_dataframe().reset_index()
-    print(table.to_string(index=False) if len(table) else "no events")
+    lines = [table.to_string(index=False) if len(table) else "no events"]
     if events.attrs["warnings"]:
-        print(f"warning: {events.attrs['warnings']}")
-    if options.output is None:
-        return
-    if Path(options.output).suffix not in (".csv", ".nc"):
-        raise ValueError(f"--output must end in .csv or .nc, got {options.output!r}")
-    from wavefield.files import whole_or_nothing
+        lines.append(f"warning: {events.attrs['warnings']}")
+    if options.output is not None:
+        from wavefield.files import whole_or_nothing
 
-    with whole_or_nothing(options.output) as scratch:
-        if options.output.endswith(".csv"):
-            table.to_csv(scratch, index=False)
-        else:
-            events.to_netcdf(scratch, engine="h5netcdf")
-    print(f"wrote {options.output}")
+        with whole_or_nothing(options.output) as scratch:
+            if options.output.endswith(".csv"):
+                table.to_csv(scratch, index=False)
+            else:
+                events.to_netcdf(scratch, engine="h5netcdf")
+        lines.append(f"wrote {options.output}")
+    found = {"events": table.to_dict("records"), "warnings": events.attrs["warnings"].splitlines()}
+    cli.tell(options, "\n".join(lines), found)
 
 
 def _plot(options):
@@ -172,7 +208,7 @@ def _plot(options):
     matplotlib.use("Agg")
     from wavefield import plot
 
-    with wf.open_recording(options.recording) as rec:
+    with wf.open_recording(options.recording, allow_external=options.allow_external) as rec:
         if "trial" in rec.activity.dims:
             trial = options.trial or 0
             if not 0 <= trial < rec.sizes["trial"]:
@@ -192,11 +228,12 @@ def _plot(options):
             plot.save_figure(plot.snapshot(activity.isel(time=-1).load(), events).figure, options.output)
         else:
             plot.save_figure(plot.space_times(activity.load()), options.output)
-    print(f"wrote {options.output}")
+    cli.tell(options, f"wrote {options.output}", {"figure": options.output})
 
 
 def _figure(options):
     import matplotlib
+    import numpy as np
 
     matplotlib.use("Agg")
     from wavefield import figures, plot
@@ -206,13 +243,15 @@ def _figure(options):
     else:
         figure = {"memory-of-a-wave": figures.memory_of_a_wave, "curves": figures.dispersion_and_memory}[options.name]()
     plot.save_figure(figure, options.output)
-    print(f"wrote {options.output}")
+    cli.tell(options, f"wrote {options.output}", {"figure": options.output})
 
 
 def _bench(options):
     from wavefield.bench import bench
 
-    bench(options.output)
+    rows = bench(options.output, show=not (options.quiet or options.json))
+    if options.json:
+        cli.tell(options, "", [row._asdict() for row in rows])
 
 
 if __name__ == "__main__":

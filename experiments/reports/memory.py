@@ -19,6 +19,7 @@ from experiments.run import build_model
 from experiments.runs.folder import RunFolder, write_csv
 from experiments.tasks.history import History, HistoryProblem, find_waves, wave_figures
 from wavefield import plot
+from wavefield.cli import tell
 from wavefield_torch import SequenceModel, gradient_against_lag, linearised
 from wavefield_torch.inspection.linearise import state_size, step
 
@@ -64,6 +65,7 @@ def load_memory(path: str | os.PathLike) -> Memory:
     """
     folder = RunFolder(path)
     config = folder.config()
+    folder.record()  # refuses those of a newer format
     if not isinstance(config.task, History):
         raise ValueError(f"{path} is a run of the task {config.task.kind!r}: memory can be shown of history tasks only")
     problem = config.task.load(config.training.batch_size, config.training.seed, torch.device("cpu"), None)
@@ -161,7 +163,7 @@ def main(options: argparse.Namespace) -> int:
     folders = list(dict.fromkeys(path.resolve() for path in options.folder))
     if len({path.name for path in folders}) < len(folders):
         raise ValueError(f"the folders must have different names, got {', '.join(path.name for path in folders)}")
-    recovered = []
+    recovered, told = [], []
     figure, axes = panels(len(folders), (1 + 3.6 * len(folders), 4), sharey=True)
     for path, ax in zip(folders, axes, strict=True):
         memory = load_memory(path)
@@ -170,7 +172,8 @@ def main(options: argparse.Namespace) -> int:
         if memory.waves is not None:
             columns = plot_memory.travelling_columns(states(memory))
             plot.save_figure(columns, options.output / f"{path.name}-columns.png")
-        print(f"{path.name}:\n{'no wave' if memory.waves is None else plot_memory.describe(memory.waves)}\n")
+        described = "no wave" if memory.waves is None else plot_memory.describe(memory.waves)
+        told.append(f"{path.name}:\n{described}\n")
         plot_memory.gradients(against_lag, bounds=False, ax=ax)
         ax.set_title(memory.name, fontsize=10)
         ax.label_outer()
@@ -180,5 +183,5 @@ def main(options: argparse.Namespace) -> int:
     plot.save_figure(figure, options.output / "gradients.png")
     if recovered:
         write_csv(options.output / "recoveries.csv", recovered)
-    print(f"wrote {options.output}")
+    tell(options, "\n".join([*told, f"wrote {options.output}"]), recovered)
     return 0

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from experiments.config import Config, load_config, to_toml
 from experiments.sources import FREE
-from wavefield.files import whole_or_nothing
+from wavefield.files import harmless, whole_or_nothing
 from wavefield_torch import CheckpointError, load_checkpoint, save_checkpoint
 
 FORMAT = 2  # of a run folder; the first had no run.json
@@ -139,8 +139,12 @@ class RunFolder:
         ValueError
             If it is damaged, or of a newer format.
         """
-        record = read_json(self / "run.json") if (self / "run.json").exists() else {}
+        path = self / "run.json"
+        record = read_json(path) if path.exists() else {}
         check_format(self.path, record.get("format", FORMAT), FORMAT)
+        config, data = record.get("config", {}), record.get("data", {})
+        if not (isinstance(config, dict) and isinstance(data, dict)):
+            raise ValueError(f"{path} is damaged: config and data must be objects")
         return record
 
     def changes(self, config: Config, allowed: Sequence[str] = FREE) -> list[str]:
@@ -351,11 +355,7 @@ def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
     with whole_or_nothing(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, records[0])
         table.writeheader()
-        table.writerows({key: _harmless(value) for key, value in record.items()} for record in records)
-
-
-def _harmless(value):
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+        table.writerows({key: harmless(value) for key, value in record.items()} for record in records)
 
 
 def environment(device: torch.device) -> dict:
