@@ -10,6 +10,7 @@ from wavefield.capacity.memory_capacity import (
     measured_capacity,
     memory_capacity,
 )
+from wavefield.decoding.anywhere.picture import read_picture
 from wavefield.decoding.decode import decode
 from wavefield.modes.drums import extent_from_spectrum, isospectral_drums, square_from_fundamental
 from wavefield.modes.modes import modes
@@ -61,6 +62,7 @@ __all__ = [
     "open_recording",
     "operator_of",
     "phase_speeds",
+    "read_picture",
     "recording",
     "reverse",
     "ricker",

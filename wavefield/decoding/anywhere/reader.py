@@ -226,16 +226,24 @@ class _Fit:
         if np.isinf(error):
             rows = replace(rows, confidence=np.minimum(rows.confidence, _UNDETERMINED_CONFIDENCE))
         visible = self._visible()
-        facts = {"noise": self.noise(), "noise_error": error, "residual": residual, "misfit": misfit, "visible": visible}
+        facts = {
+            "noise": self.noise(),
+            "noise_error": error,
+            "residual": residual,
+            "misfit": misfit,
+            "visible": visible,
+        }
         doubts = [UNDETERMINED] if np.isinf(error) else self._doubts(residual, misfit)
         if visible < self.reader.candidates.shape[1]:
             doubts.append(f"events of typical amplitude older than {visible} steps are hidden by the noise")
         if self.cut:
-            doubts.append("too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound")
+            doubts.append(
+                "too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound"
+            )
         return replace(rows, facts=facts, warnings=doubts)
 
     def _rows(self, prior):
-        """Rows of all events and alternatives: of each cluster of correlated events by itself, the others held fixed."""
+        """Rows of all events and alternatives, each cluster of correlated events judged with the others held fixed."""
         explanation = Explanation(self._posterior(self.columns, self.snapshot, prior), self.support)
         amplitudes = dict(zip(self.support, self.amplitudes, strict=True))
         rows: dict[int, _Row] = {}
@@ -309,7 +317,7 @@ def _clusters(explanation) -> list:
 
 
 def _judged(explanation) -> dict:
-    """Rows of the columns of the best explanation around a given one, and of what may stand for its uncertain events."""
+    """Rows of the best explanation around a given one, and of what may stand for its uncertain events."""
     while (fewer := explanation.without_most_negative()) is not None:
         explanation = Explanation(explanation.posterior, fewer)
     explanation, confidence = converge(explanation, unshown)
