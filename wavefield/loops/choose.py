@@ -113,11 +113,7 @@ def _on_sheet(op, encoder, shape, nonlinearity, bias, dtype):
 def rim_of(op, shape: tuple[int, int], dtype) -> Rim:
     """Return the absorbing layers of a two-way sheet, at those ends that are absorbing."""
     width = [op.rim if boundary == "absorbing" else 0 for boundary in op.boundaries]
-    courant, gain = op.local_courant(shape), op.local_gain(shape)  # (rings, 2, Ny, Nx), (rings, Ny, Nx)
-    squared = courant**2 * gain[:, None]
-    if op.profile is None:
-        squared = squared[..., :1, :1]
-    return make_rim(shape, width, courant.max(axis=(0, 2, 3)), dtype, gain=(squared[:, 0], squared[:, 1]))
+    return make_rim(shape, width, op.local_courant(shape).max(axis=(0, 2, 3)), dtype)
 
 
 def _by_matrix(op, weights, shape, nonlinearity, bias):

@@ -12,11 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wavefield.loops import tiles as w
 from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.sheets.compilation import compiled
-from wavefield.loops.sheets.order import carry_out, plan
-from wavefield.loops.sheets.planes import geometry, load_row, reflect_rows, store_row
+from wavefield.loops.sheets.order import carry_out, plan, steps_at
+from wavefield.loops.sheets.planes import extend_row, geometry, load_row, reflect_rows, store_row
 from wavefield.loops.sheets.rows import NONLINEARITIES, add, bend, clamp, correlate_row
 from wavefield.loops.sheets.source import inject, prepare_keeping, prepare_source
 
@@ -101,38 +100,29 @@ def sheet_convolve(
     given = now.reshape(batch * channels, ny, nx)
     order = plan(sheet, batch, steps, 2 * channels * now.itemsize)
 
-    def whole(buffers, first, last):
-        _advance_trials(buffers, first, last, order, given, sheet, rule, source, keeping)
-
-    def part(buffers, first, last, done, depth, regions, phase):
-        _advance_regions(buffers, first, last, done, depth, regions, phase, given, sheet, rule, source, keeping)
+    def move(buffers, first, last, done, until, phase):
+        _advance_trials(buffers, first, last, done, until, phase, order, given, sheet, rule, source, keeping)
 
     work = float(steps) * batch * ny * nx * max(terms.weight.size, 1)
-    carry_out(order, sheet, batch, 2 * channels, steps, work, dtype, whole, part)
+    carry_out(order, sheet, batch, 2 * channels, steps, work, dtype, move)
     return keeping.ended[0].reshape(now.shape)
 
 
 @compiled
-def _advance_trials(buffers, first, last, order, given, sheet, rule, source, keeping):
-    """Advance trials first…last − 1 one after the other, all of their steps."""
+def _advance_trials(buffers, first, last, done, until, phase, order, given, sheet, rule, source, keeping):
+    """Advance trials first…last − 1 from step `done` to `until`; or, in a phase ≥ 0, regions counted through all."""
     flags = flush_denormals()
-    for trial in range(first, last):
-        for done in range(0, keeping.steps, order.depth):
-            depth = min(order.depth, keeping.steps - done)
-            for phase in range(2):
-                regions = order.seams if phase else order.slabs
-                for region in regions:
-                    _advance(buffers[0], trial, region, done, depth, phase, given, sheet, rule, source, keeping)
-    restore_denormals(flags)
-
-
-@compiled
-def _advance_regions(buffers, first, last, done, depth, regions, phase, given, sheet, rule, source, keeping):
-    """Advance regions first…last − 1, counted through all trials, by `depth` steps after `done` ones."""
-    flags = flush_denormals()
+    whole = phase < 0
     for index in range(first, last):
-        trial, region = index // len(regions), regions[index % len(regions)]
-        _advance(buffers[trial], trial, region, done, depth, phase, given, sheet, rule, source, keeping)
+        count = 1 if whole else len(order.seams if phase else order.slabs)
+        trial, own = index // count, index % count
+        for start in range(done, until, order.depth):
+            depth = min(order.depth, until - start)
+            for now in range(0 if whole else phase, 2 if whole else phase + 1):
+                regions = order.seams if now else order.slabs
+                for k in range(0 if whole else own, len(regions) if whole else own + 1):
+                    levels = buffers[0 if whole else trial]
+                    _advance(levels, trial, regions[k], start, depth, now, given, sheet, rule, source, keeping)
     restore_denormals(flags)
 
 
@@ -140,24 +130,21 @@ def _advance_regions(buffers, first, last, done, depth, regions, phase, given, s
 def _advance(levels, trial, region, done, depth, phase, given, sheet, rule, source, keeping):
     """Advance a region of all channels as a wavefront, loading its rows where nothing has been done before."""
     reach, loads, channels = max(sheet.reach_y, 1), done == 0 and phase == 0, levels.shape[0] // 2
-    lo, lo_slope, hi, hi_slope = region[0], region[1] * reach, region[2], region[3] * reach
-    loaded = lo
+    lo, hi, loaded = region[0], region[2], region[0]
     for place in range(lo - reach, hi + 2 * depth * reach):
         while loads and loaded < hi and (loaded <= place + reach or depth == 1):
             for c in range(channels):
                 load_row(levels[c], loaded, given[trial * channels + c, loaded], sheet)
             loaded += 1
-        for s in range(depth):
-            row = place - s * reach
-            if lo + (s + 1) * lo_slope <= row < hi + (s + 1) * hi_slope:
-                row %= sheet.ny
-                parity = (done + s) % 2 * channels
-                current, following = levels[parity : parity + channels], levels[channels - parity :]
-                for c in range(channels):
-                    reflect_rows(current[c], row, sheet)
-                for c in range(channels):
-                    correlate_row(following[c], current, row, rule.terms, c, sheet)
-                    _finish_row(following[c], row, trial, c, done + s + 1, sheet, rule, source, keeping)
+        begin, end = steps_at(place, region, reach, depth)
+        for s in range(begin, end):
+            row, parity = (place - s * reach) % sheet.ny, (done + s) % 2 * channels
+            current, following = levels[parity : parity + channels], levels[channels - parity :]
+            for c in range(channels):
+                reflect_rows(current[c], row, sheet)
+            for c in range(channels):
+                correlate_row(following[c], current, row, rule.terms, c, sheet)
+                _finish_row(following[c], row, trial, c, done + s + 1, sheet, rule, source, keeping)
 
 
 @compiled
@@ -171,9 +158,9 @@ def _finish_row(level, row, trial, channel, step, sheet, rule, source, keeping):
         bend(cells, rule.nonlinearity)
     if rule.mask.size:
         clamp(cells, rule.mask[row])
-    w.extend(level[row], sheet.origin, sheet.nx, sheet.reach_x, sheet.sides, True, True)
+    extend_row(level, row, sheet.origin, sheet.nx, sheet.reach_x, sheet.sides)
     plane = trial * (rule.terms.start.size - 1) + channel
     if keeping.every and step % keeping.every == 0:
-        store_row(level, row, keeping.saved[step // keeping.every - 1, plane, row], sheet)
+        store_row(level, row, keeping.saved[step // keeping.every - 1, plane, row], sheet.origin)
     if step == keeping.steps:
-        store_row(level, row, keeping.ended[0, plane, row], sheet)
+        store_row(level, row, keeping.ended[0, plane, row], sheet.origin)

@@ -2,29 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from wavefield.loops import tiles as w
-from wavefield.loops.denormals import flush_denormals, restore_denormals
-from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import carry_out, plan
-from wavefield.loops.sheets.planes import geometry, load_row, reflect_rows, store_row
-from wavefield.loops.sheets.rim import Rim, absorb_row, make_rim, rim_cells
-from wavefield.loops.sheets.rows import Medium, clamp, step_row, step_row_in_medium
-from wavefield.loops.sheets.source import inject, prepare_keeping, prepare_source
-
-
-class Physics(NamedTuple):
-    """One step of every channel, as the compiled loop wants it."""
-
-    taps: np.ndarray  # (C, reach_y + 1, reach_x + 1) from the centre outwards
-    q: np.ndarray  # (C,)
-    medium: Medium
-    mask: np.ndarray  # (Ny, Nx) bool, or (0, 0) where there is none
-    rim: Rim
-    fields: np.ndarray  # (planes, cells of the rim), moved in place
+from wavefield.loops.sheets.planes import geometry, planes
+from wavefield.loops.sheets.rim import filters, make_rim, rim_cells
+from wavefield.loops.sheets.rows import Medium
+from wavefield.loops.sheets.source import prepare_keeping, prepare_source
+from wavefield.loops.sheets.twoway import Physics, advance
 
 
 def sheet_leapfrog(
@@ -101,27 +86,31 @@ def sheet_leapfrog(
     rim, fields = _rim(rim, rim_fields, boundary, now.shape, dtype)
     half, medium = _coefficients(taps, faces, scale, middle, q, (channels, ny, nx), dtype)
     own_q = np.zeros(channels, dtype) if taps is None else _per_channel(q, channels, ()).astype(dtype)
-    if rim.y.width + rim.x.width and half.shape[1:] < (2, 2):
+    if not (rim.y.width or rim.x.width):
+        stretched = np.zeros((1, 2, 2), dtype)
+    elif min(half.shape[1:]) < 2:
         raise ValueError(f"a rim needs taps at least 3 wide, got {half.shape}")
+    else:
+        stretched = np.array([[[0, 1], [1, 0]]] * channels, dtype) if taps is None else half
     sheet = geometry(ny, nx, tuple(2 * reach - 1 for reach in half.shape[1:]), boundary, dtype)
-    physics = Physics(half, own_q, medium, _mask(mask, ny, nx), rim, fields)
+    mask = _mask(mask, ny, nx)
+    physics = Physics(
+        half, own_q, medium, _five_point(half, taps), mask, _inside(mask, sheet, dtype), rim, filters(stretched), fields
+    )
     source = prepare_source(drive, encoder, now.shape, steps, dtype)
     keeping = prepare_keeping(every, out, 2, now.shape, steps, dtype)
     if steps == 0:
         keeping.ended[:] = (now.reshape(-1, ny, nx), before.reshape(-1, ny, nx))
     if steps == 1:
         keeping.ended[1] = now.reshape(keeping.ended[1].shape)
-    count, width = batch * channels, 1 if taps is not None else (2 + (3 if medium.q.shape[2] > 1 else 0)) / 2
-    order = plan(sheet, count, steps, int(2 * width * now.itemsize), rim=rim.y.width)
+    count, parts = batch * channels, 2 if taps is not None else 7 if medium.q.shape[2] > 1 else 4
+    order = plan(sheet, count, steps, parts * now.itemsize, rim=rim.y.width)
     levels = now.reshape(count, ny, nx), before.reshape(count, ny, nx)
 
-    def whole(buffers, first, last):
-        _advance_planes(buffers, first, last, order, levels, sheet, physics, source, keeping)
+    def move(buffers, first, last, done, until, phase):
+        advance(buffers, first, last, done, until, phase, order, levels, sheet, physics, source, keeping)
 
-    def part(buffers, first, last, done, depth, regions, phase):
-        _advance_regions(buffers, first, last, done, depth, regions, phase, levels, sheet, physics, source, keeping)
-
-    carry_out(order, sheet, count, 2, steps, float(steps) * now.size, dtype, whole, part)
+    carry_out(order, sheet, count, 2, steps, float(steps) * now.size, dtype, move)
     ended = tuple(level.reshape(now.shape) for level in keeping.ended)
     return (*ended, fields.reshape(batch, channels, -1)) if rim.y.width + rim.x.width else ended
 
@@ -131,15 +120,12 @@ def _rim(rim, fields, boundary, shape, dtype):
     batch, channels, ny, nx = shape
     if rim is None:
         return make_rim((ny, nx), (0, 0), (0.0, 0.0), dtype), np.empty((batch * channels, 0), dtype)
-    for axis, profile, side, size in zip("yx", rim[:2], boundary, (ny, nx), strict=True):
+    for axis, profile, side, size in zip("yx", rim, boundary, (ny, nx), strict=True):
         if profile.width and (side != "absorbing" or profile.cell_a.size != size or profile.cell_a.dtype != dtype):
             raise ValueError(
                 f"a rim along {axis} needs absorbing edges, {size} cells and {dtype}, got {side} edges, "
                 f"{profile.cell_a.size} cells and {profile.cell_a.dtype}"
             )
-    for axis, gain in zip("yx", rim[2:], strict=True):
-        if gain.shape[0] not in (1, channels) or gain.shape[1:] not in ((1, 1), (ny, nx)) or gain.dtype != dtype:
-            raise ValueError(f"gain_{axis} of the rim must fit {(channels, ny, nx)}, {dtype}, got {gain.shape}")
     expected = (batch, channels, rim_cells(rim, (ny, nx)))
     if fields is None:
         fields = np.zeros(expected, dtype)
@@ -205,73 +191,17 @@ def _mask(mask, ny, nx):
     return np.require(mask, bool, "CW")
 
 
-@compiled
-def _advance_planes(buffers, first, last, order, given, sheet, physics, source, keeping):
-    """Advance planes first…last − 1 one after the other, all of their steps."""
-    flags = flush_denormals()
-    for plane in range(first, last):
-        for done in range(0, keeping.steps, order.depth):
-            depth = min(order.depth, keeping.steps - done)
-            for phase in range(2):
-                regions = order.seams if phase else order.slabs
-                for region in regions:
-                    _advance(buffers[0], plane, region, done, depth, phase, given, sheet, physics, source, keeping)
-    restore_denormals(flags)
+def _five_point(half, taps):
+    """a₀, a_x and a_y of each channel, of none where the stencil is another."""
+    five = taps is not None and half.shape[1:] == (2, 2) and not half[:, 1, 1].any()
+    return np.ascontiguousarray(half.reshape(len(half), -1)[:, :3]) if five else np.empty((0, 3), half.dtype)
 
 
-@compiled
-def _advance_regions(buffers, first, last, done, depth, regions, phase, given, sheet, physics, source, keeping):
-    """Advance regions first…last − 1, counted through all planes, by `depth` steps after `done` ones."""
-    flags = flush_denormals()
-    for index in range(first, last):
-        plane, region = index // len(regions), regions[index % len(regions)]
-        _advance(buffers[plane], plane, region, done, depth, phase, given, sheet, physics, source, keeping)
-    restore_denormals(flags)
-
-
-@compiled
-def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, source, keeping):
-    """Advance a region of a plane as a wavefront, loading its rows where nothing has been done before."""
-    reach, loads = max(sheet.reach_y, 1), done == 0 and phase == 0
-    lo, lo_slope, hi, hi_slope = region[0], region[1] * reach, region[2], region[3] * reach
-    trial, channel = plane // physics.taps.shape[0], plane % physics.taps.shape[0]
-    loaded = lo
-    for place in range(lo - reach, hi + 2 * depth * reach):
-        while loads and loaded < hi and (loaded <= place + reach or depth == 1):
-            load_row(levels[0], loaded, given[0][plane, loaded], sheet)
-            load_row(levels[1], loaded, given[1][plane, loaded], sheet)
-            loaded += 1
-        for s in range(depth):
-            row = place - s * reach
-            if lo + (s + 1) * lo_slope <= row < hi + (s + 1) * hi_slope:
-                row %= sheet.ny
-                step = done + s
-                current, previous = levels[step % 2], levels[1 - step % 2]
-                _step_row(current, previous, row, plane, channel, sheet, physics)
-                _finish_row(previous, row, plane, trial, channel, step, sheet, physics, source, keeping)
-
-
-@compiled
-def _step_row(current, previous, row, plane, channel, sheet, physics):
-    reflect_rows(current, row, sheet)
-    if physics.medium.faces_y.size:
-        step_row_in_medium(current, previous, row, channel, physics.medium, sheet)
-    else:
-        step_row(current, previous, row, physics.taps[channel], physics.q[channel], sheet)
-    if physics.fields.shape[1]:
-        absorb_row(current, previous, row, channel, physics.rim, physics.fields[plane], sheet)
-
-
-@compiled
-def _finish_row(level, row, plane, trial, channel, step, sheet, physics, source, keeping):
-    """What follows when a row is new: inputs, the mask, the cells beyond its ends, and where it is kept."""
-    cells = level[row, sheet.origin : sheet.origin + sheet.nx]
-    inject(cells, source, trial, channel, step, row)
-    if physics.mask.size:
-        clamp(cells, physics.mask[row])
-    w.extend(level[row], sheet.origin, sheet.nx, sheet.reach_x, sheet.sides, True, True)
-    step += 1
-    if keeping.every and step % keeping.every == 0:
-        store_row(level, row, keeping.saved[step // keeping.every - 1, plane, row], sheet)
-    if step >= keeping.steps - 1:
-        store_row(level, row, keeping.ended[keeping.steps - step, plane, row], sheet)
+def _inside(mask, sheet, dtype):
+    """The mask as bits, one row after the other as in a plane that begins on a vector's address."""
+    if not mask.size:
+        return np.empty((0, 0), dtype)
+    bits = planes(1, 1, sheet, dtype)[0, 0]
+    whole = bits.view(f"i{bits.itemsize}")
+    whole[: sheet.ny, sheet.origin : sheet.origin + sheet.nx] = -mask.astype(whole.dtype)
+    return bits

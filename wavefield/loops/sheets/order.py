@@ -25,6 +25,7 @@ import numba
 import numpy as np
 
 from wavefield.loops import tiles as w
+from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.planes import Geometry, planes
 
 _CACHE_BYTES = 512 * 1024  # rows of a wavefront: a part of one core's second-level cache
@@ -84,26 +85,40 @@ def planned(sheet: Geometry, depth: int, slabs: int) -> Plan:
     )
 
 
-def carry_out(
-    plan: Plan, sheet: Geometry, count: int, levels: int, steps: int, work: float, dtype, whole, part
-) -> None:
+def carry_out(plan: Plan, sheet: Geometry, count: int, levels: int, steps: int, work: float, dtype, move):
     """Move `count` planes by `steps` steps, in threads if `work`, the updates of cells, is worth it.
 
-    ``whole(buffers, first, last)`` moves planes first…last − 1 one after the other through all passes, in buffers for
-    one plane; ``part(buffers, first, last, done, depth, regions, phase)`` moves regions first…last − 1, counted
-    through all planes, by `depth` steps after `done` ones, in buffers for all planes.
+    ``move(buffers, first, last, done, until, phase)`` moves planes first…last − 1 one after the other from step
+    `done` to `until` in a buffer for one; or, where phase is not −1, regions first…last − 1 of that phase, counted
+    through all planes, in buffers for all.
     """
     with w.crew(work) as run:
         if len(plan.slabs) == 1:
-            run(lambda first, last: whole(planes(1, levels, sheet, dtype), first, last), count)
+            run(lambda first, last: move(planes(1, levels, sheet, dtype), first, last, 0, steps, -1), count)
             return
         buffers = planes(count, levels, sheet, dtype)
         for done in range(0, steps, plan.depth):
-            depth = min(plan.depth, steps - done)
+            until = min(done + plan.depth, steps)
             for phase, regions in enumerate((plan.slabs, plan.seams)):
 
-                def task(first, last, done=done, depth=depth, regions=regions, phase=phase):
-                    part(buffers, first, last, done, depth, regions, phase)
+                def task(first, last, done=done, until=until, phase=phase):
+                    move(buffers, first, last, done, until, phase)
 
-                if len(regions):
-                    run(task, count * len(regions))
+                run(task, count * len(regions))
+
+
+@compiled
+def steps_at(place, region, reach, depth):
+    """First step, and last + 1, that the wavefront makes at a place within a region."""
+    first, last = 0, depth
+    lower, upper = (region[1] + 1) * reach, (region[3] + 1) * reach
+    above, below = place - region[0] - region[1] * reach, place - region[2] - region[3] * reach
+    if lower:
+        last = min(last, above // lower + 1)
+    elif above < 0:
+        last = 0
+    if upper:
+        first = max(first, below // upper + 1)
+    elif below >= 0:
+        last = 0
+    return first, last

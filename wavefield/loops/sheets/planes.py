@@ -70,19 +70,34 @@ def planes(count: int, levels: int, sheet: Geometry, dtype) -> np.ndarray:
 
 
 @compiled
-def load_row(level, row, cells, sheet):
-    """Put the cells of a row into a plane, and continue them beyond the sides."""
-    target = level[row]
-    for i in range(sheet.nx):
-        target[sheet.origin + i] = cells[i]
-    w.extend(target, sheet.origin, sheet.nx, sheet.reach_x, sheet.sides, True, True)
+def extend_row(level, row, origin, cells, reach, sides):
+    """Continue a row beyond its sides, by one cell or by `reach`."""
+    if reach == 1 and cells > 1:
+        first, last = origin, origin + cells - 1
+        if sides == w.PERIODIC:
+            level[row, first - 1], level[row, last + 1] = level[row, last], level[row, first]
+        elif sides == w.FREE:
+            level[row, first - 1], level[row, last + 1] = level[row, first + 1], level[row, last - 1]
+        else:
+            level[row, first - 1] = level[row, last + 1] = 0
+    else:
+        w.extend(level[row], origin, cells, reach, sides, True, True)
 
 
 @compiled
-def store_row(level, row, cells, sheet):
+def load_row(level, row, cells, sheet):
+    """Put the cells of a row into a plane, and continue them beyond the sides."""
+    target = level[row, sheet.origin : sheet.origin + cells.size]
+    for i in range(cells.size):
+        target[i] = cells[i]
+    extend_row(level, row, sheet.origin, sheet.nx, sheet.reach_x, sheet.sides)
+
+
+@compiled
+def store_row(level, row, cells, origin):
     """Copy the cells of a row out of a plane."""
-    source = level[row, sheet.origin :]
-    for i in range(sheet.nx):
+    source = level[row, origin : origin + cells.size]
+    for i in range(cells.size):
         cells[i] = source[i]
 
 

@@ -37,12 +37,25 @@ class Profile(NamedTuple):
 
 
 class Rim(NamedTuple):
-    """Layers along y and x, and what their corrections are multiplied by, (c dt/dx)² per axis times the local gain."""
+    """Layers along y and along x."""
 
     y: Profile
     x: Profile
-    gain_y: np.ndarray  # (C, Ny, Nx), or (C, 1, 1) where it does not vary, C or 1
-    gain_x: np.ndarray
+
+
+class Filters(NamedTuple):
+    """The stencil along each axis as a second difference of a filtered field, Σ_k a_k (S^k − 2 + S^−k) = δ²·filter.
+
+        filter = Σ_m along[m]·(S^m + S^−m) + across·(one cell to either side of the other axis)
+
+    The layers stretch the second difference, and so fit the stencil inside: where they did not, waves too short to be
+    resolved would grow.
+    """
+
+    along_y: np.ndarray  # (C, reach_y)
+    across_y: np.ndarray  # (C,)
+    along_x: np.ndarray  # (C, reach_x)
+    across_x: np.ndarray  # (C,)
 
 
 def rim_profile(size: int, width: int, courant: float, dtype=np.float64) -> Profile:
@@ -73,24 +86,10 @@ def rim_profile(size: int, width: int, courant: float, dtype=np.float64) -> Prof
     return Profile(width, *parts)
 
 
-def make_rim(size, width, courant, dtype=np.float64, *, gain=None) -> Rim:
-    """Return the rim of a sheet of size (Ny, Nx).
-
-    Parameters
-    ----------
-    size : (int, int)
-    width : (int, int)
-        Cells along y and x, 0 for an axis without layers.
-    courant : (float, float)
-        c·dt/dy and c·dt/dx, the largest where they vary.
-    gain : pair of array_like, each (), (C,) or (C, Ny, Nx), optional
-        What multiplies ∂²h in the new level, along y and x: by default courant², in a damped field that divided by
-        1 + γdt/2, in a medium that varies its value at each cell.
-    """
+def make_rim(size, width, courant, dtype=np.float64) -> Rim:
+    """Return the rim of a sheet of size (Ny, Nx), `width` cells along each axis, as `rim_profile` makes it."""
     profiles = [rim_profile(n, cells, c, dtype) for n, cells, c in zip(size, width, courant, strict=True)]
-    gains = [np.asarray(part, dtype) for part in (np.square(courant) if gain is None else gain)]
-    gains = [part if part.ndim == 3 else part.reshape(-1, 1, 1) for part in gains]
-    return Rim(*profiles, *(np.require(part, dtype, "CW") for part in gains))
+    return Rim(*profiles)
 
 
 def rim_cells(rim: Rim, size: tuple[int, int]) -> int:
@@ -99,68 +98,145 @@ def rim_cells(rim: Rim, size: tuple[int, int]) -> int:
     return (4 * wide_y + 2) * nx * (wide_y > 0) + (4 * wide_x + 2) * ny * (wide_x > 0)
 
 
+def filters(half: np.ndarray) -> Filters:
+    """Return the filters of taps (C, reach_y + 1, reach_x + 1), from the centre outwards, a cross or 3 × 3."""
+    corners = half[:, 1:, 1:]
+    if corners.any() and half.shape[1:] != (2, 2):
+        raise ValueError("a rim needs taps that are a cross or 3 × 3")
+    corner = half[:, 1, 1] if half.shape[1:] == (2, 2) else np.zeros(len(half), half.dtype)
+    parts = []
+    for axis_taps in (half[:, :, 0], half[:, 0, :]):
+        reach = axis_taps.shape[1] - 1
+        k, m = np.arange(1, reach + 1), np.arange(reach)
+        along = axis_taps[:, 1:] @ np.maximum(k[:, None] - m, 0)
+        if reach == 1:  # corners are second differences along one axis and smoothing along the other
+            along = along + 2 * corner[:, None]
+        parts += [np.ascontiguousarray(along, half.dtype), np.ascontiguousarray(corner / 2)]
+    return Filters(*parts)
+
+
 @compiled
-def absorb_row(current, new, row, own, rim, fields, sheet):
+def absorb_row(current, new, row, channel, rim, fields, filters, medium, scratch, sheet):
     """Move the fields of the layers at a row by one step and add what they add to its new level.
 
     Rows come in order within a step, as the face above a row was moved with the row before it. `fields` are those of
     a plane: ψ and ζ of the layers along y, row by row, then ψ and ζ of those along x.
     """
-    o, nx, ny, wide = sheet.origin, sheet.nx, sheet.ny, rim.y.width
-    target = new[row, o : o + nx]
+    ny, nx, wide = sheet.ny, sheet.nx, rim.y.width
+    target = new[row, sheet.origin : sheet.origin + nx]
     if wide and (row <= wide or row >= ny - wide - 1):
         psi = fields[: (2 * wide + 2) * nx].reshape(2 * wide + 2, nx)
         zeta = fields[(2 * wide + 2) * nx : (4 * wide + 2) * nx].reshape(2 * wide, nx)
-        here, place = current[row, o : o + nx], row + sheet.reach_y
-        above, below = current[sheet.where[place - 1], o : o + nx], current[sheet.where[place + 1], o : o + nx]
-        gains, varies = rim.gain_y[own % rim.gain_y.shape[0]], rim.gain_y.shape[2] > 1
-        gain = gains[row if varies else 0]
+        above, here, below, added = scratch[0, :nx], scratch[1, :nx], scratch[2, :nx], scratch[3, :nx]
+        for shift, filtered in ((-1, above), (0, here), (1, below)):
+            _filter_y(filtered, current, row + shift, 0, filters, channel, sheet)
         if row == 0:
             _move(psi[0], above, here, rim.y.face_a[0], rim.y.face_b[0])
-        face = row + 1
-        if face <= wide or face >= ny - wide:
-            slot = face if face <= wide else face - (ny - 2 * wide - 1)
-            _move(psi[slot], here, below, rim.y.face_a[face], rim.y.face_b[face])
-        upper, lower = row, row + 1  # faces; of those outside a layer nothing is there
-        a, b = rim.y.cell_a[row], rim.y.cell_b[row]
-        if row == wide:
-            flow = psi[upper]
+        bottom = row >= ny - wide - 1
+        shift = ny - 2 * wide - 1 if bottom else 0  # of the faces, by what lies between the layers
+        if row != wide:
+            _move(psi[row + 1 - shift], here, below, rim.y.face_a[row + 1], rim.y.face_b[row + 1])
+        if row == wide:  # beyond the last face of a layer there is nothing
             for i in range(nx):
-                target[i] -= gain[i if varies else 0] * flow[i]
+                added[i] = -psi[row, i]
         elif row == ny - wide - 1:
-            flow = psi[lower - (ny - 2 * wide - 1)]
             for i in range(nx):
-                target[i] += gain[i if varies else 0] * flow[i]
+                added[i] = psi[row + 1 - shift, i]
         else:
-            shift = 0 if row < wide else ny - 2 * wide - 1
-            entering, leaving = psi[upper - shift], psi[lower - shift]
-            own_zeta = zeta[row if row < wide else row - (ny - 2 * wide)]
-            for i in range(nx):
-                steep = leaving[i] - entering[i]
-                own_zeta[i] = b * own_zeta[i] + a * (above[i] - 2 * here[i] + below[i] + steep)
-                target[i] += gain[i if varies else 0] * (steep + own_zeta[i])
+            _bend(
+                added, zeta[row - shift - bottom],
+                psi[row - shift], psi[row + 1 - shift], above, here, below, rim.y.cell_a[row], rim.y.cell_b[row],
+            )  # fmt: skip
+        _add_local(target, added, medium.faces_y, row, channel, 0, medium)
     wide = rim.x.width
     if wide:
         taken = (4 * rim.y.width + 2) * nx if rim.y.width else 0
         line = fields[taken + row * (4 * wide + 2) : taken + (row + 1) * (4 * wide + 2)]
-        psi, zeta, cells = line[: 2 * wide + 2], line[2 * wide + 2 :], current[row, o - 1 : o + nx + 1]
-        gains, varies = rim.gain_x[own % rim.gain_x.shape[0]], rim.gain_x.shape[2] > 1
-        gain = gains[row if varies else 0]
-        for side in range(2):  # the faces and cells of a layer, and where their fields are
-            face, cell = (nx - wide, nx - wide) if side else (0, 0)
-            flow, own_zeta = psi[side * (wide + 1) :], zeta[side * wide :]
-            for i in range(wide + 1):
-                steep = cells[face + i + 1] - cells[face + i]
-                flow[i] = rim.x.face_b[face + i] * flow[i] + rim.x.face_a[face + i] * steep
-            for i in range(wide):
-                x = cell + i
-                steep = flow[i + 1] - flow[i]
-                bent = cells[x] - 2 * cells[x + 1] + cells[x + 2] + steep
-                own_zeta[i] = rim.x.cell_b[x] * own_zeta[i] + rim.x.cell_a[x] * bent
-                target[x] += gain[x if varies else 0] * (steep + own_zeta[i])
-        target[wide] -= gain[wide if varies else 0] * psi[wide]
-        inner = nx - wide - 1
-        target[inner] += gain[inner if varies else 0] * psi[wide + 1]
+        for side in range(2):
+            _absorb_side(target, current, row, channel, side, line, rim.x, filters, medium, scratch, sheet)
+
+
+@compiled
+def _absorb_side(target, current, row, channel, side, line, layer, filters, medium, scratch, sheet):
+    """The layer at the left or the right of a row."""
+    wide, first = layer.width, sheet.nx - layer.width if side else 0  # of its cells and faces
+    psi, zeta = line[side * (wide + 1) : (side + 1) * (wide + 1)], line[(2 + side) * wide + 2 : (3 + side) * wide + 2]
+    cells, added = scratch[0, : wide + 2], scratch[3, : wide + 1]
+    _filter_x(cells, current, row, first - 1, filters, channel, sheet)
+    for i in range(wide + 1):
+        psi[i] = layer.face_b[first + i] * psi[i] + layer.face_a[first + i] * (cells[i + 1] - cells[i])
+    inner = 0 if side else wide  # where the cell that only touches the layer stands among those that are added to
+    added[inner] = psi[0] if side else -psi[wide]
+    for i in range(wide):
+        steep, a, b = psi[i + 1] - psi[i], layer.cell_a[first + i], layer.cell_b[first + i]
+        zeta[i] = b * zeta[i] + a * ((cells[i] - cells[i + 1]) + (cells[i + 2] - cells[i + 1]) + steep)
+        added[i + side] = steep + zeta[i]
+    _add_local(
+        target[first - side : first - side + wide + 1], added, medium.faces_x, row, channel, first - side, medium
+    )
+
+
+@compiled
+def _bend(added, zeta, entering, leaving, above, here, below, a, b):
+    for i in range(zeta.size):
+        steep = leaving[i] - entering[i]
+        zeta[i] = b * zeta[i] + a * ((above[i] - here[i]) + (below[i] - here[i]) + steep)
+        added[i] = steep + zeta[i]
+
+
+@compiled
+def _add_local(target, added, faces, row, channel, first, medium):
+    """Add to cells from `first` on; in a medium that varies, times its local gain, the mean of both faces."""
+    if faces.size == 0:
+        for i in range(added.size):
+            target[i] += added[i]
+        return
+    face, own = faces[channel % faces.shape[0]], channel % medium.scale.shape[0]
+    over, down = (1, 0) if faces.shape[2] > medium_columns(medium) else (0, 1)
+    varies = medium.scale.shape[2] > 1
+    for i in range(added.size):
+        x = first + i
+        scale = medium.scale[own, row, x] if varies else medium.scale[own, 0, 0]
+        target[i] += scale * (face[row, x] + face[row + down, x + over]) / 2 * added[i]
+
+
+@compiled
+def medium_columns(medium):
+    return medium.faces_y.shape[2]
+
+
+@compiled
+def _filter_y(target, current, row, first, filters, channel, sheet):
+    """The filtered field along y at cells from `first` of a row, which may lie one beyond the sheet."""
+    place, n = row + sheet.reach_y, target.size
+    start = sheet.origin + first
+    own = current[sheet.where[place], start - 1 : start + n + 1]
+    along, across = filters.along_y[channel], filters.across_y[channel]
+    for i in range(n):
+        target[i] = along[0] * own[i + 1]
+    if across != 0:
+        for i in range(n):
+            target[i] += across * (own[i] - 2 * own[i + 1] + own[i + 2])
+    for m in range(1, along.size):
+        one, other = current[sheet.where[place - m], start:], current[sheet.where[place + m], start:]
+        for i in range(n):
+            target[i] += along[m] * (one[i] + other[i])
+
+
+@compiled
+def _filter_x(target, current, row, first, filters, channel, sheet):
+    """The filtered field along x at cells from `first` of a row, which may be −1."""
+    start, n, place = sheet.origin + first, target.size, row + sheet.reach_y
+    cells, along, across = current[row], filters.along_x[channel], filters.across_x[channel]
+    for i in range(n):
+        target[i] = along[0] * cells[start + i]
+    if across != 0:
+        one, other = current[sheet.where[place - 1]], current[sheet.where[place + 1]]
+        for i in range(start, start + n):
+            target[i - start] += across * (one[i] - 2 * cells[i] + other[i])
+    for m in range(1, along.size):
+        for i in range(start, start + n):
+            target[i - start] += along[m] * (cells[i - m] + cells[i + m])
 
 
 @compiled
