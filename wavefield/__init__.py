@@ -2,6 +2,7 @@
 
 from wavefield import history
 from wavefield.capacity.conditioning import snapshot_conditioning, snapshot_rank
+from wavefield.capacity.exact_readout import exact_readout
 from wavefield.capacity.memory_capacity import (
     capacity_against_channels,
     capacity_against_damping,
@@ -51,6 +52,7 @@ __all__ = [
     "driven_ends",
     "encoder_at",
     "energy",
+    "exact_readout",
     "extent_from_spectrum",
     "gaussian",
     "history",

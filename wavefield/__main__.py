@@ -74,6 +74,7 @@ def _parser():
     command.add_argument("-o", "--output", help="table of events to write, .csv or .nc")
     command.add_argument("--horizon", type=int, help="how many steps to look back")
     command.add_argument("--signed", action="store_true", help="amplitudes may be negative")
+    command.add_argument("--anywhere", action="store_true", help="inputs may have entered anywhere: read places, too")
     command.set_defaults(run=_decode)
 
     command = commands.add_parser("plot", help="draw a recording")
@@ -147,7 +148,8 @@ def _drive(options: argparse.Namespace):
 
 def _decode(options):
     with wf.open_recording(options.recording) as rec:
-        events = wf.decode(rec, horizon=options.horizon, nonnegative=not options.signed)
+        sites = "anywhere" if options.anywhere else None
+        events = wf.decode(rec, horizon=options.horizon, nonnegative=not options.signed, sites=sites)
     table = events.to_dataframe().reset_index()
     print(table.to_string(index=False) if len(table) else "no events")
     if events.attrs["warnings"]:
