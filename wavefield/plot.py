@@ -231,6 +231,28 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> None:
         plt.close(figure)
 
 
+def exact_readout(limits: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Phase diagram of what `wavefield.exact_readout` measured: share of snapshots read exactly, by events and noise.
+
+    Light is read, dark is not; the line is where half of the snapshots are.
+
+    Parameters
+    ----------
+    limits : Dataset
+        With `exact` over (events, noise).
+    """
+    ax = plt.subplots(figsize=(4.5, 3.5), layout="constrained")[1] if ax is None else ax
+    exact = limits["exact"].transpose("events", "noise")
+    mesh = ax.pcolormesh(
+        *(_log_edges(exact[dim].values) for dim in ("noise", "events")), exact.values, cmap="cividis", vmin=0, vmax=1
+    )
+    if min(exact.shape) > 1 and exact.min() < 0.5 < exact.max():
+        ax.contour(exact["noise"], exact["events"], exact.values, [0.5], colors="white", linewidths=1.5)
+    ax.set(xscale="log", yscale="log", xlabel=label(exact["noise"]), ylabel=label(exact["events"]))
+    ax.figure.colorbar(mesh, ax=ax, label=label(exact), pad=0.01)
+    return ax
+
+
 _label = label  # where a parameter of that name stands in the way
 
 
@@ -240,6 +262,13 @@ def _edges(coordinate):
         return np.array([centres[0] - 0.5, centres[0] + 0.5])
     inner = (centres[1:] + centres[:-1]) / 2
     return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
+
+
+def _log_edges(centres):
+    """Edges of cells about centres that are even on a logarithmic scale, none of them zero."""
+    logs = np.log(np.maximum(centres.astype(float), 1e-12))
+    steps = np.diff(logs) / 2 if logs.size > 1 else np.array([0.5])
+    return np.exp(np.concatenate([[logs[0] - steps[0]], logs[:-1] + steps[: logs.size - 1], [logs[-1] + steps[-1]]]))
 
 
 def _rows(events):
