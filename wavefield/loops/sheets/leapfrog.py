@@ -103,7 +103,8 @@ def sheet_leapfrog(
         keeping.ended[:] = (now.reshape(-1, ny, nx), before.reshape(-1, ny, nx))
     if steps == 1:
         keeping.ended[1] = now.reshape(keeping.ended[1].shape)
-    count, parts = batch * channels, 2 if taps is not None else 7 if medium.q.shape[2] > 1 else 4
+    count, parts = batch * channels, 2 if taps is not None else 7 if medium.q[0].size > 1 else 4
+    parts += mask.size > 0  # that are read for a cell
     order = plan(sheet, count, steps, parts * now.itemsize, rim=rim.y.width)
     levels = now.reshape(count, ny, nx), before.reshape(count, ny, nx)
 
@@ -202,6 +203,7 @@ def _inside(mask, sheet, dtype):
     if not mask.size:
         return np.empty((0, 0), dtype)
     bits = planes(1, 1, sheet, dtype)[0, 0]
+    bits[:] = 0
     whole = bits.view(f"i{bits.itemsize}")
     whole[: sheet.ny, sheet.origin : sheet.origin + sheet.nx] = -mask.astype(whole.dtype)
     return bits
