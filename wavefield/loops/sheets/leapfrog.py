@@ -155,6 +155,7 @@ def _coefficients(taps, faces, scale, middle, q, shape, dtype):
         if face.ndim != 3 or face.shape[0] not in (1, channels) or face.shape[1:] != expected:
             raise ValueError(f"faces along {name} must have shape {(channels, *expected)}, got {face.shape}")
     parts = [q, (1 + np.asarray(q)) / 2 if scale is None else scale, middle]
+    parts = [_uniform(part) for part in parts]  # what is the same everywhere is not read for every cell
     varies = any(np.ndim(part) == 3 for part in parts)
     q, scale, middle = (_per_cell(part, channels, (ny, nx) if varies else (1, 1), dtype) for part in parts)
     faces = [np.broadcast_to(face, (max(part.shape[0] for part in faces), *face.shape[1:])) for face in faces]
@@ -182,6 +183,12 @@ def _per_cell(value, channels, shape, dtype):
         raise ValueError(
             f"one value for all, one for each of {channels} channels or one for each cell is needed, got {value.shape}"
         ) from None
+
+
+def _uniform(value):
+    """The values (C,) of an array (C, Ny, Nx) that does not vary within its channels, else the array."""
+    value = np.asarray(value)
+    return value[:, 0, 0] if value.ndim == 3 and (value == value[:, :1, :1]).all() else value
 
 
 def _mask(mask, ny, nx):
