@@ -16,7 +16,7 @@ import analysis
 from analysis import plot_memory
 from experiments.reports.figures import panels
 from experiments.run import build_model
-from experiments.runs.folder import RunFolder, write_csv
+from experiments.runs.folder import RunFolder, make_folder, write_csv
 from experiments.tasks.history import History, HistoryProblem, find_waves, wave_figures
 from wavefield import plot
 from wavefield.cli import tell
@@ -159,7 +159,7 @@ def _a_line(waves, ax):
 def main(options: argparse.Namespace) -> int:
     """Draw the memory of runs, a page each, and their gradients together."""
     matplotlib.use("Agg")  # pictures are written, none is shown
-    options.output.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output)
     folders = list(dict.fromkeys(path.resolve() for path in options.folder))
     if len({path.name for path in folders}) < len(folders):
         raise ValueError(f"the folders must have different names, got {', '.join(path.name for path in folders)}")
