@@ -11,6 +11,10 @@ from .capacity.memory_capacity import (
     memory_capacity,
 )
 from .decoding.decode import decode
+from .modes.drums import extent_from_spectrum, isospectral_drums, square_from_fundamental
+from .modes.modes import modes
+from .operators.cortex import cortical_sheet
+from .operators.dispersion import phase_speeds
 from .operators.encoder import driven_ends, encoder_at
 from .operators.energy import energy
 from .operators.equations import (
@@ -40,18 +44,23 @@ __all__ = [
     "capacity_against_damping",
     "capacity_against_noise",
     "capacity_against_speed",
+    "cortical_sheet",
     "courant_limit",
     "decode",
     "driven_ends",
     "encoder_at",
     "energy",
+    "extent_from_spectrum",
     "gaussian",
     "history",
+    "isospectral_drums",
     "load_drive",
     "measured_capacity",
     "memory_capacity",
+    "modes",
     "open_recording",
     "operator_of",
+    "phase_speeds",
     "recording",
     "reverse",
     "ricker",
@@ -62,6 +71,7 @@ __all__ = [
     "snapshot_rank",
     "spike_trains",
     "spikes",
+    "square_from_fundamental",
     "static",
     "tone_burst",
     "transport",
