@@ -150,8 +150,11 @@ def _a_line(waves, ax):
     """The first line of the wave basis: inputs enter at the newest slot and travel to the oldest."""
     line = waves.activity.isel(trial=0, channel=0)
     plot.space_time(line, ax=ax)
-    share = 100 * waves.attrs["variance_explained"]
-    ax.set_title(f"first line of the states in it ({share:.0f} % of their variance)", fontsize=10)
+    share = waves.attrs[
+        "variance_explained"
+    ]  # below 0 where the basis, which is not orthogonal, adds more than it holds
+    held = f"{100 * share:.0f} %" if share > 0 else "none"
+    ax.set_title(f"first line of the states in it ({held} of their variance)", fontsize=10)
     ax.set_yticks(line.position.values, line.position.values.astype(int) + 1)
     ax.set(xlabel="time (steps)", ylabel="slot, newest above")
 
