@@ -30,7 +30,7 @@ malformed: setup
 	$(ONE_THREAD) $(PY) -m pytest tests/test_malformed.py --full-draws
 
 kills: setup
-	$(ONE_THREAD) $(PY) tests/kills.py --kills 100
+	$(ONE_THREAD) PYTHONPATH=. $(PY) tests/kills.py --kills 100
 
 bench: setup
 	$(PY) -m wavefield bench

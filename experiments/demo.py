@@ -16,6 +16,7 @@ import wavefield as wf
 from experiments.config import load_config
 from experiments.reports.figures import side_by_side
 from experiments.run import run_name, run_or_resume
+from experiments.runs.folder import make_folder
 from wavefield import figures, plot
 from wavefield.cli import tell
 from wavefield.files import whole_or_nothing
@@ -28,7 +29,7 @@ def main(options: argparse.Namespace) -> int:
     """Write a recording, the events read back from it, its diagnostics and the figures into one folder."""
     matplotlib.use("Agg")  # pictures are written, none is shown
     folder = Path(options.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     rng = np.random.default_rng(options.seed)
     silent = options.quiet or options.json
     say: Say = (lambda _: None) if silent else tqdm.write

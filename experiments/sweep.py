@@ -35,7 +35,7 @@ from tqdm import tqdm
 from experiments.config import ConfigError, read_source, resolve, to_toml
 from experiments.run import NOT_FINITE, run_or_resume
 from experiments.runs.child import Processes, ProcessLostError
-from experiments.runs.folder import RunFolder, RunInUseError, write_csv, write_text
+from experiments.runs.folder import RunFolder, RunInUseError, make_folder, write_csv, write_text
 from experiments.runs.options import run_options
 from experiments.runs.study import NAME, named, storage_of
 from wavefield.cli import interruptible, tell
@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     source = read_source(options.config)
     folder = (options.output or Path("runs") / f"sweep-{source['name']}").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     work = {
         "folder": str(folder),
         "source": source,

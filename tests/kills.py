@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 import analysis.__main__
 import experiments.__main__
@@ -78,11 +79,12 @@ def execute(
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, number)
     _, status = os.waitpid(child, 0)
-    while _group_lives(child):  # what a command that was killed had started ends with it
-        if time.monotonic() - began > 120:
-            raise AssertionError(f"{command}: processes are left")
-        time.sleep(0.02)
-    return os.waitstatus_to_exitcode(status), time.monotonic() - began
+    ended = time.monotonic()
+    while left := _group_of(child):  # what a command that was killed had started ends with it
+        if time.monotonic() - ended > 60:
+            raise AssertionError(f"{command}: processes are left, {left}")
+        time.sleep(0.05)
+    return os.waitstatus_to_exitcode(status), ended - began
 
 
 def _ended(child):
@@ -90,12 +92,14 @@ def _ended(child):
         return file.read().rpartition(")")[2].split()[0] == "Z"
 
 
-def _group_lives(group):
-    try:
-        os.killpg(group, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+def _group_of(leader):
+    """The processes that a command began and that still run."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.cmdline()))
+    return found
 
 
 def scratch(folder: Path) -> list[str]:

@@ -258,7 +258,7 @@ def test_a_damaged_run_folder_is_told_of_in_a_sentence(whole, tmp_path, request,
             told(experiments.__main__.main, "resume", folder, *(["steps=15"] if command == "longer" else []), "-q")
         assert not [path.name for path in folder.rglob("*") if ".tmp" in path.name]
 
-    tried(request, 25, check)
+    tried(request, 8, check)
     assert peak() < MOST_MB
 
 
@@ -309,5 +309,5 @@ def test_a_damaged_recording_is_told_of_in_a_sentence(files, tmp_path, request, 
         assert not [path.name for path in tmp_path.iterdir() if ".tmp" in path.name]
 
     np.savetxt(files / "places.csv", np.arange(4.0)[:, None], header="x", comments="")
-    tried(request, 40, check)
+    tried(request, 25, check)
     assert peak() < MOST_MB

@@ -14,6 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from experiments.reports.report import Run, find_runs
+from experiments.runs.folder import make_folder
 from wavefield.cli import tell
 from wavefield.files import whole_or_nothing
 
@@ -41,7 +42,7 @@ def write_events(run: Run, path: Path) -> None:
     """
     rows = run.folder.rows()
     began = run.folder.metrics.stat().st_mtime - rows[-1]["seconds"]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with whole_or_nothing(path) as scratch, open(scratch, "wb") as file:
         writer = RecordWriter(file)
         writer.write(Event(wall_time=began, file_version="brain.Event:2").SerializeToString())

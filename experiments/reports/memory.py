@@ -16,7 +16,7 @@ import analysis
 from analysis import plot_memory
 from experiments.reports.figures import panels
 from experiments.run import build_model
-from experiments.runs.folder import RunFolder, write_csv
+from experiments.runs.folder import RunFolder, make_folder, write_csv
 from experiments.tasks.history import History, HistoryProblem, find_waves, wave_figures
 from wavefield import plot
 from wavefield.cli import tell
@@ -150,8 +150,11 @@ def _a_line(waves, ax):
     """The first line of the wave basis: inputs enter at the newest slot and travel to the oldest."""
     line = waves.activity.isel(trial=0, channel=0)
     plot.space_time(line, ax=ax)
-    share = 100 * waves.attrs["variance_explained"]
-    ax.set_title(f"first line of the states in it ({share:.0f} % of their variance)", fontsize=10)
+    share = waves.attrs[
+        "variance_explained"
+    ]  # below 0 where the basis, which is not orthogonal, adds more than it holds
+    held = f"{100 * share:.0f} %" if share > 0 else "none"
+    ax.set_title(f"first line of the states in it ({held} of their variance)", fontsize=10)
     ax.set_yticks(line.position.values, line.position.values.astype(int) + 1)
     ax.set(xlabel="time (steps)", ylabel="slot, newest above")
 
@@ -159,7 +162,7 @@ def _a_line(waves, ax):
 def main(options: argparse.Namespace) -> int:
     """Draw the memory of runs, a page each, and their gradients together."""
     matplotlib.use("Agg")  # pictures are written, none is shown
-    options.output.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output)
     folders = list(dict.fromkeys(path.resolve() for path in options.folder))
     if len({path.name for path in folders}) < len(folders):
         raise ValueError(f"the folders must have different names, got {', '.join(path.name for path in folders)}")

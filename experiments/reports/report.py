@@ -22,7 +22,7 @@ from experiments.reports.tables import (
     table_line,
     table_names,
 )
-from experiments.runs.folder import RunFolder, read_json, write_csv, write_text
+from experiments.runs.folder import RunFolder, make_folder, read_json, write_csv, write_text
 from wavefield.cli import tell
 from wavefield.plot import save_figure
 
@@ -48,7 +48,7 @@ def main(options: argparse.Namespace) -> int:
 
     For every sweep there are its trials, the best of them and the importance of the settings, and a figure.
     """
-    options.output.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output)
     folders = options.folders or [options.runs]
     if missing := [folder for folder in options.folders if not folder.is_dir()]:
         raise FileNotFoundError(f"no folder {missing[0]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import os
@@ -66,7 +67,7 @@ class RunFolder:
         RunInUseError
             At once, if another process trains into it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         try:
             lock = filelock.FileLock(self / ".lock", timeout=0).acquire()
         except filelock.Timeout:
@@ -95,7 +96,7 @@ class RunFolder:
         """
         if self.holds_run():
             raise FileExistsError(f"{self.path} holds a run already: resume it, or name another folder")
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         if fixed:
             with whole_or_nothing(self / "fixed.safetensors") as scratch:
                 save_file(dict(fixed), scratch)
@@ -298,6 +299,20 @@ class RunFolder:
                     ) from None
                 print(f"{error}; the one before it is used", file=sys.stderr)
         return None
+
+
+def make_folder(path: Path) -> None:
+    """Create a folder, and those above it, unless it is there.
+
+    Raises
+    ------
+    NotADirectoryError
+        If a file is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, or lies below one, and cannot be a folder", path) from None
 
 
 def as_json(value):

@@ -50,9 +50,9 @@ def named(path: Path) -> Iterator[None]:
     try:
         yield
     except (DatabaseError, StorageInternalError, sqlite3.Error) as error:
-        found = error
-        while not isinstance(found, sqlite3.Error) and (found.__cause__ or getattr(found, "orig", None)):
-            found = found.__cause__ or found.orig  # type: ignore[union-attr]
+        found: BaseException = error
+        while not isinstance(found, sqlite3.Error) and (cause := found.__cause__ or getattr(found, "orig", None)):
+            found = cause
         why = str(found).splitlines()[0]
         if "locked" in why or "busy" in why:
             raise OSError(

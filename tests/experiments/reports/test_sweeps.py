@@ -1,6 +1,7 @@
 """What a report says of sweeps: the best trials, the importance of settings; strangers' studies do no harm."""
 
 import csv
+import shutil
 import sqlite3
 
 import optuna
@@ -17,9 +18,14 @@ RATE = FloatDistribution(1e-4, 1e-1, log=True)
 
 
 @pytest.fixture
-def swept(tmp_path):
+def swept(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "sweep-digits")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
     """Twelve trials whose score depends on the rate alone; one was pruned, one failed."""
-    folder = tmp_path / "sweep-digits"
+    folder = tmp_path_factory.mktemp("made") / "sweep-digits"
     folder.mkdir()
     study = optuna.create_study(study_name=NAME, storage=storage_of(folder / "study.db"), direction="maximize")
     kinds = CategoricalDistribution(["=cmd()", "<b>x</b>|y"])
