@@ -60,7 +60,9 @@ class Effort(NamedTuple):
     repeats: int = 3
 
 
-def bench(output=None, *, updates: float = 3e9, positions: int = 4096**2, repeats: int = 3) -> list[Row]:
+def bench(
+    output=None, *, updates: float = 3e9, positions: int = 4096**2, repeats: int = 3, show: bool = True
+) -> list[Row]:
     """Measure the time loops, print a table and, where `output` is given, write it as CSV.
 
     Parameters
@@ -73,6 +75,8 @@ def bench(output=None, *, updates: float = 3e9, positions: int = 4096**2, repeat
         Rows and sheets of more positions than this are left out.
     repeats : int
         Timings of each case, of which the best counts.
+    show : bool
+        Whether the table is printed.
 
     Returns
     -------
@@ -80,14 +84,16 @@ def bench(output=None, *, updates: float = 3e9, positions: int = 4096**2, repeat
     """
     effort = Effort(updates, positions, repeats)
     machine = describe_machine()
-    print("\n".join(f"{name}: {value}" for name, value in machine.items()))
-    print(f"\n{'case':38}{'dtype':9}{'rings':>6}{'positions':>10}{'steps':>8}{'seconds':>10}{'rate':>10}  unit")
+    if show:
+        print("\n".join(f"{name}: {value}" for name, value in machine.items()))
+        print(f"\n{'case':38}{'dtype':9}{'rings':>6}{'positions':>10}{'steps':>8}{'seconds':>10}{'rate':>10}  unit")
     rows = []
     with nullcontext() if output is None else whole_or_nothing(output) as scratch:
         for measure in CASES:
             for row in measure(effort):
                 rows.append(row)
-                print(_line(row), flush=True)
+                if show:
+                    print(_line(row), flush=True)
         if output is not None:
             _write(scratch, rows, machine)
     return rows
