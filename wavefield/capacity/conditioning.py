@@ -97,7 +97,9 @@ def snapshot_conditioning(
     )
 
 
-def snapshot_rank(operator: WaveOperator, size: int | tuple[int, int], *, steps: Sequence[int], **options: Any) -> xr.Dataset:
+def snapshot_rank(
+    operator: WaveOperator, size: int | tuple[int, int], *, steps: Sequence[int], **options: Any
+) -> xr.Dataset:
     """`rank`, `columns` and `condition` of `snapshot_conditioning` for each number of steps, along the dim ``steps``.
 
     Examples

@@ -54,7 +54,7 @@ def memory_capacity(
     operator : WaveOperator
         Its linear field; see `measured_capacity` for what a nonlinear one or a network holds.
     size : int or pair of ints
-        Positions N of each ring, (Ny, Nx) of a sheet. The work grows as the cube of the size of a part of the field whose rings are
+        Positions N of each ring, (Ny, Nx) of a sheet. The work grows as the cube of the size of a part whose rings are
         linked.
     max_lag : int
         Largest lag k, in steps; lag 0 is the input that has just arrived.
@@ -128,7 +128,9 @@ def memory_capacity(
     return _labelled(capacity, dimensions, attrs)
 
 
-def capacity_against_noise(operator: WaveOperator, size: int | tuple[int, int], *, noise: Sequence[float], **options: Any) -> xr.Dataset:
+def capacity_against_noise(
+    operator: WaveOperator, size: int | tuple[int, int], *, noise: Sequence[float], **options: Any
+) -> xr.Dataset:
     """`memory_capacity` at each standard deviation of the readout noise, along the dim ``noise``."""
     noise = finite_vector(noise, "noise").tolist()
     results = [memory_capacity(operator, size, noise=sigma, **options) for sigma in noise]
@@ -136,7 +138,11 @@ def capacity_against_noise(operator: WaveOperator, size: int | tuple[int, int], 
 
 
 def capacity_against_speed(
-    speed: Sequence[float], size: int | tuple[int, int], *, equation: Callable[..., WaveOperator] = transport, **options: Any
+    speed: Sequence[float],
+    size: int | tuple[int, int],
+    *,
+    equation: Callable[..., WaveOperator] = transport,
+    **options: Any,
 ) -> xr.Dataset:
     """`memory_capacity` of ``equation(speed=…)`` at each speed, along the dim ``speed``.
 
@@ -155,7 +161,11 @@ def capacity_against_speed(
 
 
 def capacity_against_damping(
-    damping: Sequence[float], size: int | tuple[int, int], *, equation: Callable[..., WaveOperator] = wave, **options: Any
+    damping: Sequence[float],
+    size: int | tuple[int, int],
+    *,
+    equation: Callable[..., WaveOperator] = wave,
+    **options: Any,
 ) -> xr.Dataset:
     """`memory_capacity` of ``equation(damping=…)`` at each damping, along the dim ``damping``."""
     damping = finite_vector(damping, "damping").tolist()
