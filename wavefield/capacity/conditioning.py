@@ -25,7 +25,7 @@ from wavefield.operators.operator import WaveOperator
 
 def snapshot_conditioning(
     operator: WaveOperator,
-    size: int | tuple[int, int],
+    size: int | tuple[int, ...],
     *,
     steps: int,
     encoder: str | ArrayLike = "own",
@@ -90,7 +90,7 @@ def snapshot_conditioning(
         attrs={
             "method": "singular values of the map from inputs and onsets to the snapshot",
             "operator": repr(operator),
-            "size": size if np.ndim(size) == 0 else list(size),
+            "size": list(size) if isinstance(size, tuple) else size,
             "source_kind": "direct" if operator.levels == 1 else source,
             "readout": "displacement and the level before" if previous else "displacement",
         },
@@ -98,7 +98,7 @@ def snapshot_conditioning(
 
 
 def snapshot_rank(
-    operator: WaveOperator, size: int | tuple[int, int], *, steps: Sequence[int], **options: Any
+    operator: WaveOperator, size: int | tuple[int, ...], *, steps: Sequence[int], **options: Any
 ) -> xr.Dataset:
     """`rank`, `columns` and `condition` of `snapshot_conditioning` for each number of steps, along the dim ``steps``.
 

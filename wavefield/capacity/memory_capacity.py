@@ -37,7 +37,7 @@ from wavefield.operators.operator import WaveOperator
 
 def memory_capacity(
     operator: WaveOperator,
-    size: int | tuple[int, int],
+    size: int | tuple[int, ...],
     *,
     max_lag: int,
     noise: float = 0.0,
@@ -118,7 +118,7 @@ def memory_capacity(
     attrs = {
         "method": "covariance of the linear state under white noise inputs",
         "operator": repr(operator),
-        "size": size if np.ndim(size) == 0 else list(size),
+        "size": list(size) if isinstance(size, tuple) else size,
         "source_kind": "direct" if operator.levels == 1 else source,
         "readout": "displacement and the level before" if previous else "displacement",
         "noise": noise,
@@ -129,7 +129,7 @@ def memory_capacity(
 
 
 def capacity_against_noise(
-    operator: WaveOperator, size: int | tuple[int, int], *, noise: Sequence[float], **options: Any
+    operator: WaveOperator, size: int | tuple[int, ...], *, noise: Sequence[float], **options: Any
 ) -> xr.Dataset:
     """`memory_capacity` at each standard deviation of the readout noise, along the dim ``noise``."""
     noise = finite_vector(noise, "noise").tolist()
@@ -139,7 +139,7 @@ def capacity_against_noise(
 
 def capacity_against_speed(
     speed: Sequence[float],
-    size: int | tuple[int, int],
+    size: int | tuple[int, ...],
     *,
     equation: Callable[..., WaveOperator] = transport,
     **options: Any,
@@ -162,7 +162,7 @@ def capacity_against_speed(
 
 def capacity_against_damping(
     damping: Sequence[float],
-    size: int | tuple[int, int],
+    size: int | tuple[int, ...],
     *,
     equation: Callable[..., WaveOperator] = wave,
     **options: Any,
@@ -174,7 +174,7 @@ def capacity_against_damping(
 
 
 def capacity_against_channels(
-    operator: WaveOperator, size: int | tuple[int, int], *, channels: Sequence[int], max_lag: int, **options: Any
+    operator: WaveOperator, size: int | tuple[int, ...], *, channels: Sequence[int], max_lag: int, **options: Any
 ) -> xr.Dataset:
     """Total and mean capacity with so many rings, each with an input of its own, along the dim ``channels``.
 
