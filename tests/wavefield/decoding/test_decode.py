@@ -124,7 +124,7 @@ def test_decoding_is_linear():
     rng = np.random.default_rng(0)
     one, other = train(rng, 60, 2, 9), train(rng, 60, 2, 9, signed=True)
     both = decode(wf.simulate(wf.wave(1.0), 2 * one - 3 * other, size=64), nonnegative=False)
-    parts = [as_drive(decode(wf.simulate(wf.wave(1.0), x, size=64)), x) for x in (one, other)]
+    parts = [as_drive(decode(wf.simulate(wf.wave(1.0), x, size=64), nonnegative=False), x) for x in (one, other)]
     np.testing.assert_allclose(as_drive(both, one), 2 * parts[0] - 3 * parts[1], rtol=0, atol=1e-12)
 
 

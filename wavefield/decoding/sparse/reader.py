@@ -146,7 +146,7 @@ class _State:
         noise = max(self.noise_and_error()[0], self.least)
         found = np.concatenate([p.amplitudes for p in self.problems])
         if not found.any():
-            found = np.array([max(p.largest_amplitude() for p in self.problems)])
+            found = np.array([max(self.least, *(p.largest_amplitude() for p in self.problems))])
         mean = float(found.mean()) if self.positive else 0.0
         typical = mean if self.positive else np.sqrt((found**2).mean())
         spread = np.sqrt((((found - mean) ** 2).sum() + typical**2) / (found.size + 1))
