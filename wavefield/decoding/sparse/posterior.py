@@ -48,15 +48,36 @@ class Beside:
     floor: float  # sum of squares that rounding leaves of all values
 
 
+@dataclass
+class Effort:
+    """How many numbers a search has gone over, and how many it may."""
+
+    most: float = np.inf
+    spent: float = 0.0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the search has to end."""
+        return self.spent > self.most
+
+    def charge(self, events: int, columns: int) -> None:
+        """Add what it takes to go over all columns for each of some events."""
+        self.spent += (events + 4) * (columns + 1000)
+
+
 class Posterior:
     """The posterior over supports of one snapshot (R,).
 
     `ways` (n,) are the numbers k of inputs and onsets of the columns, `candidates` is their sum over all that are
-    possible beforehand. Where the noise is unknown, `beside` says what else it is judged by.
+    possible beforehand. Where the noise is unknown, `beside` says what else it is judged by. What is worked out is
+    charged to `effort`, which ends the search.
     """
 
-    def __init__(self, columns: Columns, snapshot, prior: Prior, *, ways=None, candidates=None, beside=None):
+    def __init__(
+        self, columns: Columns, snapshot, prior: Prior, *, ways=None, candidates=None, beside=None, effort=None
+    ):
         self.columns, self.snapshot, self.prior, self.beside = columns, snapshot, prior, beside
+        self.effort = Effort() if effort is None else effort
         self.ridge = (prior.noise / prior.spread) ** 2  # ρ
         self.shrinkage = self.ridge * prior.mean**2  # part of Q of each event
         self.product = columns.matrix.T @ snapshot + self.ridge * prior.mean  # Dᵀy + ρm
@@ -104,9 +125,10 @@ class Explanation:
     def __init__(self, posterior: Posterior, support):
         self.posterior, self.support = posterior, sorted(support)
         p, support, s = posterior, self.support, len(self.support)
+        p.effort.charge(s, p.columns.count)
         self.rows = p.columns.products(support)  # rows of A, (s, n)
         self.rows[np.arange(s), support] += p.ridge
-        self.inverse = np.linalg.inv(self.rows[:, support])
+        self.inverse = _inverse(self.rows[:, support])
         self.amplitudes = self.inverse @ p.product[support]
         # once more with the residual: without noise the normal equations alone lose the digits that decide
         self.amplitudes += self.inverse @ (p.product[support] - self.rows[:, support] @ self.amplitudes)
@@ -168,11 +190,24 @@ class Explanation:
         return [j for j, x in zip(self.support, self.amplitudes, strict=True) if x > self.amplitudes.min()]
 
 
+def _inverse(matrix):
+    """Inverse of a positive definite matrix, and positive definite where rounding leaves nothing of some direction."""
+    try:
+        inverse = np.linalg.inv(matrix)
+        if (np.diag(inverse) > 0).all():
+            return inverse
+    except np.linalg.LinAlgError:
+        pass
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors / np.maximum(values, len(values) * np.finfo(float).eps * values[-1])) @ vectors.T
+
+
 class Reduced:
     """An explanation with some events left out, and the change of its score when none, one or two others come in."""
 
     def __init__(self, explanation: Explanation, block: list):
         self.explanation, self.size = explanation, len(block)
+        explanation.posterior.effort.charge(self.size, explanation.posterior.columns.count)
         p, weights, amplitudes = explanation.posterior, explanation.weights[block], explanation.amplitudes[block]
         freed = np.linalg.inv(explanation.inverse[np.ix_(block, block)])
         self.unexplained = explanation.unexplained + amplitudes @ freed @ amplitudes - len(block) * p.shrinkage
