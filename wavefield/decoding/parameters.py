@@ -15,6 +15,7 @@ from wavefield.operators.operator import WaveOperator
 
 NAMES = ("speed", "damping")
 _AROUND = 1.25  # factor on the speed up to which it is searched for
+_CLOSE = 1e-4  # relative difference of speeds, difference of dampings per step, between which a slope is taken
 _SAME = 1e-12  # relative difference of kernels that are the same
 _TOO_LONG = 10.0  # times the damping lasts at most for the time looked back
 
@@ -48,6 +49,8 @@ class Family:
                 return None
             speed, damping = op.courant * op.dx / op.dt, -np.log(gain) / op.dt
         family = cls(op, float(speed[0]), float(damping[0]))
+        if abs(family.speed) > family.fastest:  # by rounding
+            family = replace(family, speed=float(np.copysign(family.fastest, family.speed)))
         if not np.isfinite(family.speed) or family.speed == 0 or abs(family.damping) * op.dt >= 2:
             return None
         try:
@@ -74,6 +77,15 @@ class Family:
             return (smallest, largest) if self.speed > 0 else (-largest, -smallest)
         dt = self.operator.dt
         return min(0.0, self.damping), min(max(4 * self.damping, _TOO_LONG / (steps * dt)), 1.0 / dt)
+
+    def around(self, name: str) -> tuple[float, float]:
+        """Return two values of a parameter close to its own, between which to take a slope."""
+        if name == "speed":
+            largest = min(abs(self.speed) * (1 + _CLOSE), self.fastest)
+            pair = abs(self.speed) * (1 - _CLOSE), largest
+            return pair if self.speed > 0 else (-pair[1], -pair[0])
+        close = _CLOSE / self.operator.dt
+        return (max(self.damping - close, 0.0), self.damping + close)
 
     @property
     def fastest(self) -> float:

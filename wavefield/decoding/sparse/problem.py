@@ -88,6 +88,13 @@ class Problem:
         """What the support does not explain."""
         return self.snapshot - self.columns.matrix[:, self.support] @ self.amplitudes
 
+    def explained(self):
+        """Onsets, inputs and amplitudes of the support, one for each class."""
+        classes = self.support if self.chosen is None else self.chosen[self.support]
+        columns = [int(j) if self.block.columns is None else int(self.block.members[j][0]) for j in classes]
+        onset, which = np.divmod(np.array(columns, np.int64), self.block.design.inputs)
+        return onset + self.block.steps - self.block.design.steps, self.inputs[which], self.amplitudes
+
     def _posterior(self, prior, beside):
         ways = self.block.ways if self.chosen is None else self.block.ways[self.chosen]
         total = self.block.ways.sum()
