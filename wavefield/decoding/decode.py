@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from wavefield.decoding.dense import DenseReader
+from wavefield.decoding.estimate import Estimate, asked_for, estimated
 from wavefield.decoding.events import Events
 from wavefield.decoding.exact import exact_reader
 from wavefield.decoding.request import Request
@@ -31,6 +33,7 @@ def decode(
     nonnegative: bool = True,
     noise: float | None = None,
     method: str = "auto",
+    estimate: str | Sequence[str] | Mapping[str, tuple[float, float]] | None = None,
 ) -> xr.Dataset:
     """Read past inputs from one snapshot of a linear field that was at rest `steps` steps ago.
 
@@ -72,6 +75,11 @@ def decode(
         ``"tikhonov"`` is for a dense drive of either sign: least squares with a Gaussian prior on every amplitude,
         its strength fitted; amplitudes that stand out by two standard deviations are listed, with the
         probability that their sign is right.
+    estimate : str, sequence of str, or mapping of str to (float, float), optional
+        What of the operator is not known and is estimated together with the events, by all snapshots together:
+        ``"speed"``, ``"damping"`` or both, of an operator made by `transport` or `wave`. A mapping gives the bounds
+        between which each is searched, as in `scipy.optimize`; by default the speed of the operator over and times
+        1.25, as far as its scheme is stable, and dampings from 0. The damping of a one-way field is −log(gain)/dt.
 
     Returns
     -------
@@ -83,12 +91,15 @@ def decode(
         - `period`: 0 if the onset is known, else the steps modulo which it is; the latest is given;
         - `ambiguous`: 0, or a number that marks rows which are alternatives or stand and fall together: classes,
           collisions, events of confidence below 0.9, events that a singular design leaves mostly undetermined;
-        - `trial`, where there are trials.
+        - `trial`, where there are trials;
+        - with `estimate`, `speed` and `speed_interval` (dim `bound`), `damping` and `damping_interval`: the most
+          probable value and the values of highest density with 95 % of the posterior. The events are those of this
+          operator, their confidences the mean over all that come into question.
 
         Attributes: `method`, `steps`, `horizon`; `noise` and its standard deviation `noise_error` (0 if it was given,
         infinite if the field does not determine it, in which case confidences are low and `noise` should be given);
         `residual` (root mean square) and `misfit`, the probability that white noise is as correlated as the residual
-        is (small for a wrong operator, NaN where not worked out); `rank` and `columns` of the design, its
+        is, or as like what a wrong speed or damping leaves (small for a wrong operator, NaN where not worked out); `rank` and `columns` of the design, its
         `conditioning` (NaN where not worked out), and `warnings`.
 
     Raises
@@ -102,6 +113,14 @@ def decode(
     >>> events = decode(np.array([[0.0, 0.0, 2.0, 0.0]]), wf.transport(1.0), steps=4)
     >>> int(events.onset[0]), int(events.input[0]), float(events.amplitude[0])
     (1, 0, 2.0)
+
+    A speed that is known by about, read from the same snapshot as the events:
+
+    >>> rec = wf.simulate(wf.wave(0.9), wf.spikes([[(5, 1.0), (20, 1.0)]], steps=40), size=64)
+    >>> rec["activity"] += 0.01 * np.random.default_rng(0).standard_normal(rec.activity.shape)
+    >>> found = decode(rec, wf.wave(0.88), estimate="speed")
+    >>> found.onset.values.tolist(), round(float(found.speed), 2)
+    ([5, 20], 0.9)
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
@@ -116,9 +135,42 @@ def decode(
         nonnegative=nonnegative,
         noise=noise,
     )
+    if estimate is None:
+        return as_dataset(request, _read(request, method))
+    family, bounds = asked_for(estimate, request, method)
+    found = estimated(request, family, bounds, _progress)
+    return as_dataset(request, _read_all(request, method, found)).assign(_described(found))
+
+
+def _read(request, method) -> list[Events]:
+    """Read every snapshot of a request."""
     reader = Reader(request, method)
     snapshots = tqdm(request.snapshots, desc="decode", unit="trial", delay=2, disable=None)
-    return as_dataset(request, [_scaled(reader, request.noise, *levels).sorted() for levels in snapshots])
+    return [_scaled(reader, request.noise, *levels).sorted() for levels in snapshots]
+
+
+def _read_all(request, method, found: Estimate) -> list[Events]:
+    """Read the snapshots under the most probable operator, confidences being means over all operators found."""
+    readings = [(weight, _read(replace(request, operator=operator), method)) for weight, operator in found.operators]
+    trials = []
+    for parts in zip(*(events for _, events in readings), strict=True):
+        first, confidence = parts[0], np.zeros(len(parts[0]))
+        for (weight, _), events in zip(readings, parts, strict=True):
+            there = dict(zip(zip(events.onset, events.input, strict=True), events.confidence, strict=True))
+            confidence += weight * np.array([there.get(row, 0.0) for row in zip(first.onset, first.input, strict=True)])
+        trials.append(replace(first, confidence=confidence, warnings=first.warnings + found.warnings))
+    return trials
+
+
+def _described(found: Estimate) -> dict:
+    """Variables of what was estimated."""
+    variables: dict = {}
+    for name, value in found.values.items():
+        about = {"units": "1", "long_name": name}
+        variables[name] = ((), value, about)
+        interval = about | {"long_name": f"{name}, interval that holds 95 %"}
+        variables[f"{name}_interval"] = ("bound", np.array(found.intervals[name]), interval)
+    return variables
 
 
 # ---- readers ------------------------------------------------------------------------------------------------------
