@@ -17,6 +17,7 @@ from wavefield.decoding.exact import exact_reader
 from wavefield.decoding.request import Request
 from wavefield.decoding.sparse.reader import SparseReader
 from wavefield.operators.operator import WaveOperator
+from wavefield.recordings.schema import regular_times
 
 METHODS = ("auto", "exact", "sparse", "tikhonov")
 
@@ -87,6 +88,7 @@ def decode(
         One row for each event, dim `event`, by onset:
 
         - `onset` (steps), `input`, `amplitude`, `amplitude_error` (standard deviation);
+        - `time`, onset·dt, the time at which that step began, in the units of the recording's times;
         - `confidence`: probability that there was such an event, with this input and this onset (modulo `period`);
         - `period`: 0 if the onset is known, else the steps modulo which it is; the latest is given;
         - `ambiguous`: 0, or a number that marks rows which are alternatives or stand and fall together: classes,
@@ -99,8 +101,8 @@ def decode(
         Attributes: `method`, `steps`, `horizon`; `noise` and its standard deviation `noise_error` (0 if it was given,
         infinite if the field does not determine it, in which case confidences are low and `noise` should be given);
         `residual` (root mean square) and `misfit`, the probability that white noise is as correlated as the residual
-        is, or as like what a wrong speed or damping leaves (small for a wrong operator, NaN where not worked out); `rank` and `columns` of the design, its
-        `conditioning` (NaN where not worked out), and `warnings`.
+        is, or as like what a wrong speed or damping leaves (small for a wrong operator, NaN where not worked out);
+        `rank` and `columns` of the design, its `conditioning` (NaN where not worked out), and `warnings`.
 
     Raises
     ------
@@ -139,7 +141,7 @@ def decode(
         return as_dataset(request, _read(request, method))
     family, bounds = asked_for(estimate, request, method)
     found = estimated(request, family, bounds, _progress)
-    return as_dataset(request, _read_all(request, method, found)).assign(_described(found))
+    return as_dataset(request, _read_all(request, method, found)).assign(_described(found, request.units))
 
 
 def _read(request, method) -> list[Events]:
@@ -162,11 +164,13 @@ def _read_all(request, method, found: Estimate) -> list[Events]:
     return trials
 
 
-def _described(found: Estimate) -> dict:
+def _described(found: Estimate, units) -> dict:
     """Variables of what was estimated."""
     variables: dict = {}
+    per_time = "1" if units["time"] == "1" else f"{units['time']}-1"
+    by_name = {"speed": " ".join(u for u in (units["position"], per_time) if u != "1") or "1", "damping": per_time}
     for name, value in found.values.items():
-        about = {"units": "1", "long_name": name}
+        about = {"units": by_name[name], "long_name": name}
         variables[name] = ((), value, about)
         interval = about | {"long_name": f"{name}, interval that holds 95 %"}
         variables[f"{name}_interval"] = ("bound", np.array(found.intervals[name]), interval)
@@ -248,6 +252,11 @@ def as_dataset(request: Request, trials: list[Events]) -> xr.Dataset:
         name: ("event", np.concatenate([getattr(t, field) for t in trials]), {"units": "1", "long_name": text})
         for name, (field, text) in described.items()
     }
+    for name in ("amplitude", "amplitude_error"):
+        table[name][2]["units"] = request.units["drive"]
+    dt, units = request.operator.dt, request.units["time"]
+    about = {"units": units, "long_name": "time of the event, counted from rest"}
+    table["time"] = ("event", regular_times(table["onset"][1], dt, units), about)
     if request.trials:
         which = np.repeat(np.arange(len(trials)), [len(t) for t in trials])
         table["trial"] = ("event", which, {"units": "1", "long_name": "number of the trial"})

@@ -30,10 +30,12 @@ from wavefield.decoding.sparse.reader import SparseReader, forward_map
 
 COVERED = 0.95  # of the posterior, by an interval
 _MOST_TRIED = 41  # speeds tried
+_DAMPINGS = np.array([0.05, 0.15, 0.4])  # dampings tried, from the lowest to the highest bound
 _TRIALS_TRIED = 4  # snapshots they are tried on, those of largest norm
 _KEPT = 4  # supports that are followed up
 _TURNS = 4  # of θ and S
-_NODES = {1: 61, 2: 17}  # of the grid along each parameter, by the number of parameters
+_FAR = 15.0  # logarithms by which a support falls short that is not followed further
+_NODES = {1: 41, 2: 13}  # of the grid along each parameter, by the number of parameters
 _REACH = 4.5  # standard deviations that the grid reaches
 _NEGLIGIBLE = 1e-3  # weight of a support that is left out
 _FINE = 401  # points at which a marginal density is looked at
@@ -94,12 +96,13 @@ def estimated(request: Request, family: Family, bounds: dict, progress: Callable
     """Estimate the parameters between their bounds, from all snapshots of a request together."""
     fit = _Fit(request, family, bounds)
     found: dict = {}
-    for start in fit.starts(progress):
-        supports, theta, score = fit.improved(*start)
-        key = supports.key
-        if key not in found or score > found[key][2]:
-            found[key] = (supports, theta, score)
-    best = max(found.values(), key=lambda mode: mode[2])
+    for theta, supports in progress(fit.starts(progress), "supports"):
+        if supports.key not in found:
+            least = max((score for _, _, score in found.values()), default=-np.inf) - _FAR
+            supports, theta, score = fit.improved(theta, supports, least)
+            found[supports.key] = max((supports, theta, score), found.get(supports.key, _NONE), key=_score)
+    best = max(found.values(), key=_score)
+    found = {key: mode for key, mode in found.items() if mode[2] > best[2] - _FAR}
     prior = best[0].priors  # what the supports are weighed against each other under
     modes = [_Mode.of(fit, supports.with_priors(prior), theta) for supports, theta, _ in found.values()]
     modes = [mode for mode in modes if np.isfinite(mode.log_mass)]
@@ -113,6 +116,13 @@ def estimated(request: Request, family: Family, bounds: dict, progress: Callable
         bounds,
         [(weight, family.at(**dict(zip(names, mode.theta, strict=True)))) for weight, mode in weighed],
     )
+
+
+_NONE = (None, None, -np.inf)
+
+
+def _score(mode):
+    return mode[2]
 
 
 def _checked_bounds(name, given, family):
@@ -195,36 +205,49 @@ class _Fit:
         for snapshot, own, prior in zip(snapshots, np.split(at, cuts), supports.priors, strict=True):
             beside = None if request.noise is not None else Beside(snapshot.size, 0.0, 1e-12 * (snapshot @ snapshot))
             posterior = Posterior(Columns(columns[:, own]), snapshot, prior, candidates=candidates, beside=beside)
-            total += Explanation(posterior, range(own.size)).score
+            if own.size:
+                total += Explanation(posterior, range(own.size)).score
+            else:
+                total += posterior.evidence(snapshot @ snapshot) + posterior.size_prior(0)
         return float(total)
 
     def starts(self, progress) -> list:
-        """The best of the speeds tried, and what is given: pairs of θ and supports, best first."""
+        """Where to begin, pairs of θ and supports, best first: speeds are tried, for the best of them dampings."""
         snapshots = sorted(self.snapshots, key=np.linalg.norm)[-_TRIALS_TRIED:]
-        given = np.array([np.clip(self.family.value(name), *self.bounds[name]) for name in self.bounds])
-        tried = [given]
+        tried = [np.array([np.clip(self.family.value(name), *self.bounds[name]) for name in self.bounds])]
         if "speed" in self.bounds:
-            place, (low, high) = list(self.bounds).index("speed"), self.bounds["speed"]
+            low, high = self.bounds["speed"]
             cells = min(self.request.horizon, self.request.encoder.shape[1])
             count = min(_MOST_TRIED, int(np.ceil(2 * abs(np.log(high / low)) * cells)) + 2)
-            for speed in np.geomspace(low, high, count):
-                theta = given.copy()
-                theta[place] = speed
-                tried.append(theta)
-        scored = []
-        for theta in progress(tried, "speeds"):
-            supports = self.solved(theta, snapshots)
-            scored.append((self.score(theta, supports, snapshots), tuple(theta), supports.key, theta))
+            tried += self._varied(tried[0], "speed", np.geomspace(low, high, count))
+        scored = [self._tried(theta, snapshots) for theta in progress(tried, "speeds")]
+        if "damping" in self.bounds:
+            low, high = self.bounds["damping"]
+            best = sorted(scored, key=lambda entry: -entry[0])[:_KEPT]
+            more = [v for _, _, theta in best for v in self._varied(theta, "damping", low + (high - low) * _DAMPINGS)]
+            scored += [self._tried(theta, snapshots) for theta in progress(more, "dampings")]
         scored.sort(key=lambda entry: -entry[0])
         kept: dict = {}
-        for _, _, key, theta in scored:
+        for _, key, theta in scored:
             kept.setdefault(key, theta)
         return [(theta, self.solved(theta, self.snapshots)) for theta in list(kept.values())[:_KEPT]]
 
-    def improved(self, theta, supports):
-        """Improve θ and the supports by turns; return the supports, θ and the score."""
+    def _varied(self, theta, name, values):
+        """θ with other values of one parameter."""
+        places = np.array(list(self.bounds)) == name
+        return [np.where(places, value, theta) for value in values]
+
+    def _tried(self, theta, snapshots):
+        """Score, supports and θ."""
+        supports = self.solved(theta, snapshots)
+        return self.score(theta, supports, snapshots), supports.key, theta
+
+    def improved(self, theta, supports, least):
+        """Improve θ and the supports by turns; return supports, θ and score; give up below `least`."""
         theta, score = self._climbed(theta, supports)
         for _ in range(_TURNS):
+            if score < least:
+                break
             other = self.solved(theta, self.snapshots)
             if other.key == supports.key:
                 break
@@ -247,7 +270,7 @@ class _Fit:
             lambda at: -self.score(np.clip(at, low, high), supports),
             theta,
             method="Nelder-Mead",
-            options={"initial_simplex": simplex, "xatol": 1e-3 * min(step.values()), "fatol": 1e-3, "maxfev": 150},
+            options={"initial_simplex": simplex, "xatol": 1e-3 * min(step.values()), "fatol": 1e-2, "maxfev": 100},
         )
         return np.clip(best.x, low, high), -float(best.fun)
 

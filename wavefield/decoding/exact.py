@@ -19,8 +19,8 @@ from scipy.special import bdtrc
 from wavefield.decoding.events import Events, not_listed, silent_inputs
 from wavefield.decoding.noise import UNDETERMINED, Cells, judge
 from wavefield.decoding.request import Request
-from wavefield.decoding.sparse.misfit import portmanteau
 from wavefield.decoding.shifts import Shifts, shifts_of, two_way_shifts_of
+from wavefield.decoding.sparse.misfit import portmanteau
 
 
 def exact_reader(request: Request) -> OneWayReader | TwoWayReader | None:

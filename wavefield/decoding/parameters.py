@@ -1,7 +1,7 @@
 """Speed and damping as parameters of an operator: what they are, how far they may go, and the operator of others.
 
-    transport:  h[t+1] = e^{−γdt}·( ν h_{n∓1} + (1 − ν) h_n ),   ν = |c|·dt/dx
-    wave:       (1 + γdt/2)·h[t+1] = 2h[t] + (c·dt/dx)²·L h[t] − (1 − γdt/2)·h[t−1]
+transport:  h[t+1] = e^{−γdt}·( ν h_{n∓1} + (1 − ν) h_n ),   ν = |c|·dt/dx
+wave:       (1 + γdt/2)·h[t+1] = 2h[t] + (c·dt/dx)²·L h[t] − (1 − γdt/2)·h[t−1]
 """
 
 from __future__ import annotations

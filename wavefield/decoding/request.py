@@ -14,6 +14,7 @@ from wavefield.operators.encoder import resolve_encoder
 from wavefield.operators.operator import WaveOperator
 from wavefield.simulation.continuation import check_whole, past_of
 from wavefield.simulation.simulate import operator_of
+from wavefield.simulation.units import units_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class Request:
     nonnegative: bool
     noise: float | None
     precision: float  # relative rounding of the numbers given
+    units: dict  # of time, position and drive, "1" where nothing is said
 
     @classmethod
     def of(
@@ -69,7 +71,9 @@ class Request:
         if given.bias is not None:
             snapshots = _without_bias(snapshots, operator, now.shape[2], given.bias, steps)
         pulse = operator.levels == 2 and given.source != "force"
-        return cls(operator, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
+        described = snapshot if isinstance(snapshot, xr.Dataset) else xr.Dataset()
+        units = {name: units_of(described, name) for name in ("time", "position", "drive")}
+        return cls(operator, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision, units)
 
     @property
     def both(self) -> bool:

@@ -98,7 +98,9 @@ class Problem:
     def _posterior(self, prior, beside):
         ways = self.block.ways if self.chosen is None else self.block.ways[self.chosen]
         total = self.block.ways.sum()
-        return Posterior(self.columns, self.snapshot, prior, ways=ways, candidates=total, beside=beside, effort=self.effort)
+        return Posterior(
+            self.columns, self.snapshot, prior, ways=ways, candidates=total, beside=beside, effort=self.effort
+        )
 
     def improve(self, prior, beside, *, anew, thorough):
         """Climb to the best support from the present one, or also `anew` from none, and fit its amplitudes."""
