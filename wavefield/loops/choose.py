@@ -23,11 +23,12 @@ def stepper(op, weights, *, nonlinearity: str, bias, dtype) -> Stepper:
     """Return the function that advances the levels of the field.
 
     A linear two-way field runs in the leapfrog loop, uncoupled rings in the transport loop, a coupled kernel or a
-    driven end as a convolution; a two-way field that is not linear is multiplied by its sparse matrix.
+    driven end as a convolution; a two-way field that is not linear is multiplied by its sparse matrix, as is one
+    smaller than the kernel, for which the loops have no room.
     """
-    if op.levels == 2 and not (nonlinearity == "identity" and bias is None):
-        return _by_matrix(op, weights, nonlinearity, bias)
     size = weights.shape[1]
+    if size < op.kernel.shape[2] or (op.levels == 2 and not (nonlinearity == "identity" and bias is None)):
+        return _by_matrix(op, weights, nonlinearity, bias)
     if op.levels == 2:
         loop, constants = leapfrog, _leapfrog_constants(op, size)
     elif op.diagonal and op.boundary_row is None:

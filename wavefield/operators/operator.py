@@ -361,11 +361,16 @@ class WaveOperator:
         return one_step_matrix(self, size)
 
     def check_size(self, size: int) -> None:
-        """Refuse a size below the kernel's width, or other than that of the speed profile or the boundary row."""
-        if size < self.kernel.shape[2]:
-            raise ValueError(f"size must be at least {self.kernel.shape[2]}, the width of the kernel, got {size}")
-        if size < 3 and self.boundary == "absorbing" and self.levels == 2:
-            raise ValueError(f"size must be at least 3 between absorbing ends of a two-way field, got {size}")
+        """Refuse a size other than that of the speed profile or the boundary row, or too small for absorbing ends.
+
+        A kernel may be wider than a ring, around which it then reaches several times, and than a line, whose ends say
+        what it reads beyond them.
+        """
+        if self.boundary == "absorbing" and self.levels == 2 and size < self.kernel.shape[2]:
+            raise ValueError(
+                f"size must be at least {self.kernel.shape[2]}, the width of the kernel, between absorbing ends of a "
+                f"two-way field, got {size}"
+            )
         for name, given in (("speed profile", self.profile), ("boundary row", self.boundary_row)):
             if given is not None and given.shape[-1] != size:
                 raise ValueError(f"size must be {given.shape[-1]}, the length of the {name}, got {size}")

@@ -567,7 +567,11 @@ SNAPSHOT, RIGHT = np.eye(2, 32), wf.transport(1.0)
         ((SNAPSHOT + 1j, RIGHT), {"steps": 5}, "snapshot must be an array of real numbers"),
         ((np.zeros((1, 2, 2, 32)), RIGHT), {"steps": 5}, "snapshot must have shape"),
         ((np.zeros((2, 0)), RIGHT), {"steps": 5}, "snapshot must have shape"),
-        ((np.zeros((1, 2)), RIGHT), {"steps": 5}, "size must be at least 3, the width of the kernel, got 2"),
+        (
+            (np.zeros((1, 2)), wf.wave(1.0, boundary="absorbing")),
+            {"steps": 5},
+            "size must be at least 3, the width of the kernel, between absorbing ends",
+        ),
         ((SNAPSHOT, wf.transport([1.0, 0.9, 0.8])), {"steps": 5}, "rings"),
         ((SNAPSHOT, RIGHT), {"steps": 5, "encoder": np.zeros((3, 32, 1))}, "snapshot must have 3 rings"),
         ((SNAPSHOT, RIGHT), {"steps": 5, "encoder": np.zeros((2, 31, 1))}, "encoder must have shape"),
