@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from wavefield.decoding.dense import DenseReader
 from wavefield.decoding.estimate import Estimate, asked_for, estimated
-from wavefield.decoding.events import Events
+from wavefield.decoding.events import Events, joined, silent_inputs
 from wavefield.decoding.exact import exact_reader
 from wavefield.decoding.request import Request
 from wavefield.decoding.sparse.reader import SparseReader
@@ -198,6 +198,8 @@ class Reader:
 
     def read(self, now, before, noise) -> Events:
         """Return the events of one snapshot, levels (rings, N), and what their periods mean."""
+        if not self.request.encoder.any():
+            return self._none(now, noise)
         events = None if self._exact is None else self._exact.read(now, before, noise)
         if events is None and self.method == "exact":
             raise ValueError(
@@ -207,6 +209,13 @@ class Reader:
         if events is None:
             events = self._inverse.read(now, before, noise)
         return replace(events, warnings=events.warnings + _remarks_on_periods(events.period))
+
+    def _none(self, now, noise):
+        """Where no input enters there is no event."""
+        residual = float(np.sqrt(np.mean(np.square(now))))
+        facts = {"method": self.method, "noise": float(noise or 0), "noise_error": 0.0 if noise else float("inf")}
+        facts |= {"residual": residual, "horizon": self.request.horizon, "columns": 0}
+        return joined([], facts, silent_inputs(np.zeros(0), self.request.encoder.shape[2]))
 
 
 def _progress(items, text):

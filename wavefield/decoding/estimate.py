@@ -32,7 +32,8 @@ COVERED = 0.95  # of the posterior, by an interval
 _MOST_TRIED = 41  # speeds tried
 _DAMPINGS = np.array([0.05, 0.15, 0.4])  # dampings tried, from the lowest to the highest bound
 _TRIALS_TRIED = 4  # snapshots they are tried on, those of largest norm
-_KEPT = 4  # supports that are followed up
+_KEPT = 4  # speeds for which dampings are tried
+_FOLLOWED = 12  # supports that are followed up
 _TURNS = 4  # of θ and S
 _FAR = 15.0  # logarithms by which a support falls short that is not followed further
 _NODES = {1: 41, 2: 13}  # of the grid along each parameter, by the number of parameters
@@ -95,12 +96,10 @@ def asked_for(estimate, request: Request, method: str) -> tuple[Family, dict]:
 def estimated(request: Request, family: Family, bounds: dict, progress: Callable) -> Estimate:
     """Estimate the parameters between their bounds, from all snapshots of a request together."""
     fit = _Fit(request, family, bounds)
-    found: dict = {}
+    found: dict = {}  # by supports: them, θ and the score
     for theta, supports in progress(fit.starts(progress), "supports"):
-        if supports.key not in found:
-            least = max((score for _, _, score in found.values()), default=-np.inf) - _FAR
-            supports, theta, score = fit.improved(theta, supports, least)
-            found[supports.key] = max((supports, theta, score), found.get(supports.key, _NONE), key=_score)
+        fit.follow(theta, supports, found)
+    fit.follow_speeds(found)
     best = max(found.values(), key=_score)
     found = {key: mode for key, mode in found.items() if mode[2] > best[2] - _FAR}
     prior = best[0].priors  # what the supports are weighed against each other under
@@ -116,9 +115,6 @@ def estimated(request: Request, family: Family, bounds: dict, progress: Callable
         bounds,
         [(weight, family.at(**dict(zip(names, mode.theta, strict=True)))) for weight, mode in weighed],
     )
-
-
-_NONE = (None, None, -np.inf)
 
 
 def _score(mode):
@@ -230,7 +226,7 @@ class _Fit:
         kept: dict = {}
         for _, key, theta in scored:
             kept.setdefault(key, theta)
-        return [(theta, self.solved(theta, self.snapshots)) for theta in list(kept.values())[:_KEPT]]
+        return [(theta, self.solved(theta, self.snapshots)) for theta in list(kept.values())[:_FOLLOWED]]
 
     def _varied(self, theta, name, values):
         """θ with other values of one parameter."""
@@ -242,20 +238,35 @@ class _Fit:
         supports = self.solved(theta, snapshots)
         return self.score(theta, supports, snapshots), supports.key, theta
 
-    def improved(self, theta, supports, least):
-        """Improve θ and the supports by turns; return supports, θ and score; give up below `least`."""
-        theta, score = self._climbed(theta, supports)
+    def follow(self, theta, supports, found: dict) -> None:
+        """Improve θ and the supports by turns, and add to those found all that come up on the way."""
         for _ in range(_TURNS):
-            if score < least:
+            if supports.key in found:
                 break
-            other = self.solved(theta, self.snapshots)
-            if other.key == supports.key:
+            theta, score = self._climbed(theta, supports)
+            found[supports.key] = supports, theta, score
+            if score < max(map(_score, found.values())) - _FAR:
                 break
-            there, better = self._climbed(theta, other)
-            if better <= score:
-                break
-            theta, score, supports = there, better, other
-        return supports, theta, score
+            supports = self.solved(theta, self.snapshots)
+
+    def follow_speeds(self, found: dict) -> None:
+        """Add to the supports found those of the best of them at other speeds, its events as much older or younger."""
+        if "speed" not in self.bounds:
+            return
+        supports, theta, score = max(found.values(), key=_score)
+        place, last = list(self.bounds).index("speed"), self.request.steps - 1
+        for speed in np.geomspace(*self.bounds["speed"], _MOST_TRIED):
+            ages = [(last - onset) * theta[place] / speed for onset, _ in supports.places]
+            for rounded in (np.rint, np.floor, np.ceil):
+                onsets = [last - rounded(age).astype(np.int64) for age in ages]
+                if min((onset.min() for onset in onsets if onset.size), default=0) < last + 1 - self.request.horizon:
+                    continue
+                places = tuple((onset, which) for onset, (_, which) in zip(onsets, supports.places, strict=True))
+                other = replace(supports, places=places)
+                there = np.where(np.arange(len(theta)) == place, speed, theta)
+                distinct = all(len(key) == onset.size for key, onset in zip(other.key, onsets, strict=True))
+                if distinct and other.key not in found and self.score(there, other) > score - _FAR:
+                    found[other.key] = other, *self._climbed(there, other)
 
     def _climbed(self, theta, supports):
         """θ of the largest score with the supports as they are, and the score."""

@@ -103,8 +103,12 @@ class SparseReader:
         """Return p of the residual as white noise that does not depend on the operator; NaN if it is but rounding."""
         if state.residual() < _ROUNDED * state.least:
             return float("nan")
+        left, reached = state.snapshot.copy(), np.zeros(state.snapshot.size, bool)
+        for problem, (_, rows, _) in zip(state.problems, self.problem.blocks, strict=True):
+            left[rows], reached[rows] = problem.residual(), True
         size = self.request.encoder.shape[1]
-        together = portmanteau(np.concatenate([p.residual().reshape(-1, size) for p in state.problems]))
+        entered = reached.reshape(-1, size).any(axis=1)
+        together = portmanteau(left.reshape(-1, size)[entered]) if entered.any() else float("nan")
         return combined(together, self._score(state))
 
     def _score(self, state):
@@ -124,7 +128,8 @@ class SparseReader:
             changes.append((other.forward(drive) - one.forward(drive)) / (high - low))
         here = forward_map(self.request, self.request.operator, steps)
         traces = here.columns((onset - onset.min()) * drive.shape[1] + which)
-        return score_test(state.snapshot - here.forward(drive), np.transpose(changes), traces, state.given)
+        noise = None if state.given is None else max(state.given, state.least)
+        return score_test(state.snapshot - here.forward(drive), np.transpose(changes), traces, noise)
 
 
 def forward_map(request: Request, operator, steps: int) -> Design:
