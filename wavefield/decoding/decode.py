@@ -213,7 +213,11 @@ class Reader:
     def _none(self, now, noise):
         """Where no input enters there is no event."""
         residual = float(np.sqrt(np.mean(np.square(now))))
-        facts = {"method": self.method, "noise": float(noise or 0), "noise_error": float("inf") if noise is None else 0.0}
+        facts = {
+            "method": self.method,
+            "noise": float(noise or 0),
+            "noise_error": float("inf") if noise is None else 0.0,
+        }
         facts |= {"residual": residual, "horizon": self.request.horizon, "columns": 0}
         return joined([], facts, silent_inputs(np.zeros(0), self.request.encoder.shape[2]))
 

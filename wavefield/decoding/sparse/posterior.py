@@ -28,6 +28,8 @@ from scipy.special import betaln
 from wavefield.decoding.inverse.columns import RIVAL, Columns
 from wavefield.decoding.noise import RATE_PRIOR
 
+_LIKE = 0.7  # correlation from which a column is the double of another
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -144,10 +146,31 @@ class Explanation:
 
     @cached_property
     def correlation(self) -> np.ndarray:
-        """Correlation (s, s) of the events: directly, or as far as some column is correlated with both."""
+        """Correlation (s, s) of the events: directly, as far as a column is correlated with both, or by `_doubles`."""
         columns = self.posterior.columns.correlation(self.support)  # (s, n)
         shared = np.array([np.minimum(columns, of_one).max(axis=1) for of_one in columns]).reshape(-1, len(columns))
-        return np.maximum(np.where(shared > RIVAL, shared, 0), columns[:, self.support])
+        shared = np.maximum(np.where(shared > RIVAL, shared, 0), columns[:, self.support])
+        return np.maximum(shared, self._doubles(columns))
+
+    def _doubles(self, columns):
+        """Correlation (s, s) of what events leave unexplained when another column, much like theirs, takes their place.
+
+        Two events far from each other may each have such a double, as inputs at opposite places of a ring, and both
+        doubles together may explain what one of them alone does not.
+        """
+        p, s = self.posterior, len(self.support)
+        likeness = columns.copy()
+        likeness[:, self.support] = 0
+        twin = likeness.argmax(axis=1) if s else np.zeros(0, int)
+        close = np.flatnonzero(likeness[np.arange(s), twin] > _LIKE)
+        coupled = np.zeros((s, s))
+        if close.size > 1:
+            own, other = p.columns.matrix[:, np.array(self.support)[close]], p.columns.matrix[:, twin[close]]
+            left = own - other * (np.einsum("rk,rk->k", own, other) / p.columns.squares[twin[close]])
+            size = np.linalg.norm(left, axis=0)
+            cosine = np.abs(left.T @ left) / np.maximum(np.multiply.outer(size, size), 1e-300)
+            coupled[np.ix_(close, close)] = cosine
+        return coupled
 
     @property
     def errors(self) -> np.ndarray:
