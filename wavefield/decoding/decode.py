@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from wavefield.decoding.anywhere.anywhere import decode_anywhere
 from wavefield.decoding.dense import DenseReader
 from wavefield.decoding.estimate import Estimate, asked_for, estimated
 from wavefield.decoding.events import Events, joined, silent_inputs
@@ -35,6 +36,7 @@ def decode(
     noise: float | None = None,
     method: str = "auto",
     estimate: str | Sequence[str] | Mapping[str, tuple[float, float]] | None = None,
+    sites: str | None = None,
 ) -> xr.Dataset:
     """Read past inputs from one snapshot of a linear field that was at rest `steps` steps ago.
 
@@ -53,7 +55,8 @@ def decode(
     Parameters
     ----------
     snapshot : recording or array_like, shape (rings, N), (N,) or (trial, rings, N)
-        A recording is decoded from its last state and needs nothing else.
+        A recording is decoded from its last state and needs nothing else. Of a sheet N stands for (Ny, Nx), here and
+        below.
     operator : WaveOperator
         What moved the field. Needed with an array, as are `steps`.
     steps : int
@@ -81,6 +84,9 @@ def decode(
         ``"speed"``, ``"damping"`` or both, of an operator made by `transport` or `wave`. A mapping gives the bounds
         between which each is searched, as in `scipy.optimize`; by default the speed of the operator over and times
         1.25, as far as its scheme is stable, and dampings from 0. The damping of a one-way field is −log(gain)/dt.
+    sites : {None, "anywhere"}
+        ``"anywhere"``: nobody says where inputs enter, nor how many. Every place and onset of a two-way field is
+        considered and `encoder` is not used; what comes back has places instead of inputs, see below.
 
     Returns
     -------
@@ -104,6 +110,13 @@ def decode(
         is, or as like what a wrong speed or damping leaves (small for a wrong operator, NaN where not worked out);
         `rank` and `columns` of the design, its `conditioning` (NaN where not worked out), and `warnings`.
 
+        With ``sites="anywhere"`` a row has, instead of `input` and `period`, the `channel` (number of the ring or
+        sheet), the cell `y`, `x` of the event (of a ring `x`), the same in units of length, `y_position` and
+        `x_position`, and its `time` in units of dt. `confidence` is the probability of an event at this place and
+        onset. An event that is not certain comes with the places and onsets that may stand for it, marked by the same
+        number in `ambiguous` and each with its probability. The attribute `visible` is the number of steps back for
+        which an event of typical amplitude stands out from the noise.
+
     Raises
     ------
     ValueError, TypeError
@@ -123,9 +136,23 @@ def decode(
     >>> found = decode(rec, wf.wave(0.88), estimate="speed")
     >>> found.onset.values.tolist(), round(float(found.speed), 2)
     ([5, 20], 0.9)
+
+    Two events on a sheet, of which nobody says where they entered:
+
+    >>> encoder = wf.encoder_at([(4, 9), (12, 3)], size=(16, 16))
+    >>> rec = wf.simulate(wf.wave(0.6, dims=2), wf.spikes([[(3, 1.0)], [(14, 0.5)]], 20), encoder=encoder)
+    >>> found = decode(rec, sites="anywhere")
+    >>> list(zip(found.onset.values.tolist(), found.y.values.tolist(), found.x.values.tolist()))
+    [(3, 4, 9), (14, 12, 3)]
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if sites not in (None, "anywhere"):
+        raise ValueError(f"sites must be None (the encoder says where inputs enter) or 'anywhere', got {sites!r}")
+    if sites and encoder is not None:
+        raise ValueError("sites='anywhere' looks everywhere: leave out `encoder`, or `sites` to use it")
+    if sites and method not in ("auto", "sparse"):
+        raise ValueError(f"sites='anywhere' solves for few events, method must be 'auto' or 'sparse', got {method!r}")
     request = Request.of(
         snapshot,
         operator,
@@ -136,7 +163,12 @@ def decode(
         horizon=horizon,
         nonnegative=nonnegative,
         noise=noise,
+        anywhere=sites == "anywhere",
     )
+    if sites:
+        if estimate is not None:
+            raise ValueError("estimate needs inputs whose places are known; sites='anywhere' looks for the places")
+        return decode_anywhere(request, horizon is not None)
     if estimate is None:
         return as_dataset(request, _read(request, method))
     family, bounds = asked_for(estimate, request, method)

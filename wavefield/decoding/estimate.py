@@ -255,7 +255,8 @@ class _Fit:
             return
         supports, theta, score = max(found.values(), key=_score)
         place, last = list(self.bounds).index("speed"), self.request.steps - 1
-        for speed in np.geomspace(*self.bounds["speed"], _MOST_TRIED):
+        low, high = self.bounds["speed"]
+        for speed in np.geomspace(low, high, _MOST_TRIED):
             ages = [(last - onset) * theta[place] / speed for onset, _ in supports.places]
             for rounded in (np.rint, np.floor, np.ceil):
                 onsets = [last - rounded(age).astype(np.int64) for age in ages]

@@ -39,7 +39,7 @@ class Family:
     @classmethod
     def of(cls, op: WaveOperator) -> Family | None:
         """Return the family of an operator; None if it is none of `transport` or `wave`, or its rings differ."""
-        if not isinstance(op, WaveOperator) or not op.diagonal or op.boundary_row is not None:
+        if not isinstance(op, WaveOperator) or op.dims != 1 or not op.diagonal or op.boundary_row is not None:
             return None
         if op.levels == 2:
             speed, damping = op.courant * op.dx / op.dt, 2 * op.halved_damping / op.dt

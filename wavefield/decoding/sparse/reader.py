@@ -103,12 +103,11 @@ class SparseReader:
         """Return p of the residual as white noise that does not depend on the operator; NaN if it is but rounding."""
         if state.residual() < _ROUNDED * state.least:
             return float("nan")
-        left, reached = state.snapshot.copy(), np.zeros(state.snapshot.size, bool)
-        for problem, (_, rows, _) in zip(state.problems, self.problem.blocks, strict=True):
-            left[rows], reached[rows] = problem.residual(), True
-        size = self.request.encoder.shape[1]
-        entered = reached.reshape(-1, size).any(axis=1)
-        together = portmanteau(left.reshape(-1, size)[entered]) if entered.any() else float("nan")
+        left = np.zeros(state.values)  # zero outside of a mask, and on rings that no input enters
+        rows = [rows for _, rows, _ in self.problem.blocks]
+        for where, problem in zip(rows, state.problems, strict=True):
+            left[where] = problem.residual()
+        together = portmanteau(left.reshape(-1, *self.request.shape), sum(where.size for where in rows))
         return combined(together, self._score(state))
 
     def _score(self, state):
