@@ -260,6 +260,8 @@ def _trainable(op, size, channels):
             raise ValueError(f"channels must be a multiple of the operator's {op.levels} levels, got {channels}")
         op = op.with_rings(channels // op.levels)
     op.check_size(size)
+    if size < op.kernel.shape[2]:
+        raise ValueError(f"size must be at least {op.kernel.shape[2]}, the width of the kernel, got {size}")
     return op
 
 
