@@ -38,6 +38,8 @@ def main(options: argparse.Namespace) -> int:
         "diagnose": lambda: _diagnose(folder, say),
         "what a wave remembers": lambda: plot.save_figure(figures.memory_of_a_wave(), folder / "memory-of-a-wave.png"),
         "a digit read back": lambda: plot.save_figure(figures.digit(rng), folder / "digit.png"),
+        "a sheet, read back": lambda: plot.save_figure(figures.sheet(), folder / "sheet.png"),
+        "two drums with one spectrum": lambda: plot.save_figure(figures.drums(), folder / "drums.png"),
         "dispersion and memory": lambda: plot.save_figure(figures.dispersion_and_memory(), folder / "curves.png"),
         "train a wave RNN and an identity RNN to copy over 30 steps": lambda: _train(folder, options.seed, say, silent),
     }

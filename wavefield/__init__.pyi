@@ -2,6 +2,7 @@
 
 from . import history
 from .capacity.conditioning import snapshot_conditioning, snapshot_rank
+from .capacity.exact_readout import exact_readout
 from .capacity.memory_capacity import (
     capacity_against_channels,
     capacity_against_damping,
@@ -10,9 +11,10 @@ from .capacity.memory_capacity import (
     measured_capacity,
     memory_capacity,
 )
+from .decoding.anywhere.picture import read_picture
 from .decoding.decode import decode
-from .modes.drums import extent_from_spectrum, isospectral_drums, square_from_fundamental
-from .modes.modes import modes
+from .drums.modes import modes
+from .drums.shapes import extent_from_spectrum, isospectral_drums, square_from_fundamental
 from .operators.cortex import cortical_sheet
 from .operators.dispersion import phase_speeds
 from .operators.encoder import driven_ends, encoder_at
@@ -50,6 +52,7 @@ __all__ = [
     "driven_ends",
     "encoder_at",
     "energy",
+    "exact_readout",
     "extent_from_spectrum",
     "gaussian",
     "history",
@@ -61,6 +64,7 @@ __all__ = [
     "open_recording",
     "operator_of",
     "phase_speeds",
+    "read_picture",
     "recording",
     "reverse",
     "ricker",
