@@ -11,7 +11,9 @@ from scipy.fft import rfft, rfftfreq
 from scipy.signal import hilbert
 
 from analysis.direction.index import power_balance, split_directions, travelling_modes
-from analysis.direction.plane import plane_symmetry_test
+from analysis.direction.in_turn import in_turn
+from analysis.direction.motion import motion_test
+from analysis.direction.shapes import SHAPES
 from analysis.direction.significance import FEW_BLOCKS, symmetry_test
 from analysis.direction.standing import ONE_MODE, ONE_PHASE, ONE_WAVE, standing_wave
 from analysis.fields.band import Band
@@ -22,12 +24,14 @@ from analysis.fields.units import labelled, netcdf_attrs
 from analysis.spectra.spectrum import spectrum
 from analysis.spectra.transform import Spectral, spectral_dims
 from analysis.velocity.estimators import ANY_LAYOUT, ESTIMATORS, radon_speed
-from analysis.velocity.result import DoubtfulEstimate
+from analysis.velocity.result import STATUS, DoubtfulEstimate
 
 VERDICTS = (
     "none", "static", "standing", "travelling to +x", "travelling to -x", "travelling both ways", "travelling",
+    "rotating", "expanding", "converging", "several in turn",
 )  # fmt: skip
 SLOWEST_CYCLES = 2  # what turns more slowly than twice in the record counts as standing still
+MOTION = ("index", "shape", "sign", "centre_x", "centre_y", "p_direction", "p_place", "wave_share", "modules_share")
 CERTAIN = 6.0  # standard deviations of the noise by which a pattern must stand out
 COHERENT = 0.3  # share of one direction's power that must travel as one wave
 # Overlap of the amplitudes a and b of the two directions, Σab/√(Σa²Σb²), from which they are one standing wave. It is 1
@@ -54,11 +58,19 @@ def diagnose(
     - ``none``: nothing stands out of noise, or what does follows no plane wave;
     - ``static``: what stands out hardly changes (fewer than two cycles in the record);
     - ``travelling to +x`` or ``-x``, on a ring or line: the direction-symmetry test rejects at `alpha`;
-    - ``travelling``, on a sheet or scattered electrodes: the test over all directions rejects at `alpha` (see
-      `plane_direction_test`); ``angle`` says which way;
+    - ``travelling``, on a sheet or scattered electrodes: the fronts are straight and the test over all directions
+      rejects at `alpha` (as `plane_direction_test`); ``angle`` says which way;
+    - ``rotating``, ``expanding`` or ``converging``, there too: arms that turn about a point inside the array, or rings
+      that leave it or run into it, explain more than straight fronts, and the same test rejects; ``centre_x`` and
+      ``centre_y`` say about which point, ``sign`` whether counter-clockwise (1) or clockwise (−1);
+    - ``several in turn``, there too: stretches of the record have different ones of these, see ``in_turn``;
     - ``standing``: one mode, of one phase up to its sign, that a pair of opposite plane waves explains; or both
       directions carry coherent waves of the same amplitude at the same time and place;
     - ``travelling both ways``: both carry coherent waves that are apart (not on scattered electrodes).
+
+    In two dimensions nothing is said to move where its lags are as large when the sensors change places (fixed random
+    phases, latencies that know no place), nor where two modules, one active after the other, explain them as well as a
+    wave does: ``p_place``, ``wave_share`` and ``modules_share``. No speed is given there either.
 
     Parameters
     ----------
@@ -103,15 +115,17 @@ def diagnose(
         field = Field.of(rec, mask)
         planar = len(field.space.dims) == 2 or field.space.dims == ("electrode",)
         gridded = field.space.dims != ("electrode",)
-        test = plane_symmetry_test if planar else _direction
-        tested = test(field, seed=seed, draws=draws, band=band)
+        if planar:
+            tested = motion_test(field, seed=seed, draws=draws, band=band, alpha=alpha)
+        else:
+            tested = _direction(field, seed=seed, draws=draws, band=band)
         result = xr.Dataset()
         if gridded:
             power = spectrum(field, Spectral(), average=field.trial).compute()
             result = xr.Dataset({"power": power["power"]})
             result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
         if planar:
-            result = result.assign(index=tested["index"])
+            result = result.assign({name: tested[name] for name in MOTION})
         travelling = travelling_modes(field, band=band)["mean_index"]
         result = result.assign({name: tested[name] for name in ("p_value", "q_value", "null_index")})
         result["travelling_index"] = travelling.mean(field.trial).assign_attrs(travelling.attrs)
@@ -124,6 +138,8 @@ def diagnose(
             along_y = abs(tested["axis"][..., 1]) > abs(tested["axis"][..., 0]) if planar else None
             result = result.assign(_both_sides(field, band, along_y))
     result["verdict_code"] = _verdict(result, alpha)
+    if planar:
+        result = _in_two_dimensions(result, in_turn(field, seed=seed, draws=draws, band=band, alpha=alpha))
     result["verdict"] = xr.apply_ufunc(lambda code: np.array(VERDICTS)[code], result["verdict_code"])
     result["verdict"].attrs = labelled("1", "what the field does")
     texts = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
@@ -279,9 +295,10 @@ def _verdict(result, alpha):
     one_mode = (result["mode_share"] > ONE_MODE) & (result["mode_index"] < ONE_PHASE) & (result["mode_fit"] > ONE_WAVE)
     code = xr.where(one_mode, VERDICTS.index("standing"), code)
     one_way = xr.where(result["index"] > 0, VERDICTS.index("travelling to +x"), VERDICTS.index("travelling to -x"))
-    if "angle" in result:
-        one_way = VERDICTS.index("travelling")
-    code = xr.where(result["p_value"] < alpha, one_way, code)
+    moves = result["p_value"] < alpha
+    if "shape" in result:
+        one_way, moves = _moving(result), moves & (result["wave_share"] > result["modules_share"])
+    code = xr.where(moves, one_way, code)
     code = xr.where(static, VERDICTS.index("static"), code)
     code = xr.where(seen, code, VERDICTS.index("none")).astype(np.int8)
     flags = {
@@ -289,3 +306,28 @@ def _verdict(result, alpha):
         "flag_meanings": " ".join(v.replace(" ", "_") for v in VERDICTS),
     }
     return code.assign_attrs(labelled("1", "what the field does") | flags)
+
+
+def _moving(tested: xr.Dataset) -> xr.DataArray:
+    """What moves in two dimensions, as a count in `VERDICTS`, by its shape and the sign of its direction."""
+    rings = xr.where(tested["sign"] > 0, VERDICTS.index("expanding"), VERDICTS.index("converging"))
+    code = xr.where(tested["shape"] == SHAPES.index("rings"), rings, VERDICTS.index("travelling"))
+    return xr.where(tested["shape"] == SHAPES.index("arms"), VERDICTS.index("rotating"), code)
+
+
+def _in_two_dimensions(result: xr.Dataset, turns: xr.Dataset) -> xr.Dataset:
+    """The verdict where waves change, and no speed or angle of a plane wave where there is none."""
+    code = result["verdict_code"]
+    attrs = code.attrs
+    code = xr.where(turns["changes"] & (code != VERDICTS.index("static")), VERDICTS.index("several in turn"), code)
+    result["verdict_code"] = code.astype(np.int8).assign_attrs(attrs)
+    refused = (code == VERDICTS.index("none")) & (result["status"] == 0)
+    result["status"] = (
+        xr.where(refused, STATUS.index("chance"), result["status"]).astype(np.int8).transpose(*result["status"].dims)
+    ).assign_attrs(result["status"].attrs)
+    for name in ("speed", "speed_low", "speed_high", "direction", "direction_low", "direction_high"):
+        result[name] = result[name].where(~refused).transpose(*result[name].dims).assign_attrs(result[name].attrs)
+    straight = ~code.isin([VERDICTS.index(word) for word in ("rotating", "expanding", "converging")])
+    for name in ("angle", "angle_low", "angle_high"):
+        result[name] = result[name].where(straight).assign_attrs(result[name].attrs)
+    return result.assign(turns.drop_vars("changes"))
