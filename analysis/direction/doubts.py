@@ -27,7 +27,6 @@ from analysis.fields.sensors import Sites
 
 CENTRES = 5  # along each axis: about those the flux is taken, too
 CUTS = 12  # directions of cuts, over half a turn
-FAINT = 0.01  # share of the strongest pattern's power below which a block counts less, as beside a band-pass
 STRONG = 0.5  # share of the largest weight at which a block's pattern counts, …
 WEAK = 0.05  # … and of the largest power
 
@@ -38,8 +37,8 @@ def place_p_value(modes: Modes, where: Sites, draws: int, rng: np.random.Generat
     Where it stops early, the number of permutations until then stands for `draws`: the p-value of a sequential test
     (Besag and Clifford 1991, Biometrika 78).
     """
-    heard = np.minimum(1.0, modes.power / max(FAINT * modes.power.max(initial=0.0), np.finfo(float).tiny))
-    weight = modes.weight**2 * heard  # squared: noise gives every block some pattern
+    # noise gives every block some pattern, and a steep slope beside a band-pass leaves one frequency to a block
+    weight = modes.weight**2 * (modes.power / max(modes.power.max(initial=0.0), np.finfo(float).tiny)) ** 0.25
     rows = (modes.pattern * weight[:, None])[weight > 0]
     if not len(rows) or not len(where.first):
         return 1.0

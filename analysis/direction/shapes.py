@@ -14,7 +14,8 @@ shape                   ψ                              σ > 0
 ``arms``                mθ + 2πκ|x − c|, m = 1, 2      the wave turns counter-clockwise about c; σ < 0: clockwise
 ======================  =============================  ==========================================================
 
-with one centre c inside the array for all frequencies. The shape that holds most of the power is taken. Running time
+with one centre c for all frequencies. The shape that holds most of the power is taken; about a centre outside the
+array that is a plane wave, whose front may be curved (see `analysis.velocity.fronts`). Running time
 backwards keeps p, so that neither the choice of the shape nor that of its centre and wavelength prefers a direction,
 and the test of σ holds its level whichever shape was chosen.
 """
@@ -36,7 +37,9 @@ from analysis.fields.sensors import Sites
 
 SHAPES = ("plane", "rings", "arms")
 CENTRES = 7  # along each axis of the array, the edges included
+AROUND, OUTSIDE = 12, (0.8, 1.2, 2.0)  # centres outside: angles, and distances from the middle in lengths of the array
 HALVINGS = 3  # of the grid of centres about the best
+GRID = np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j])
 ARMS = (1, 2)
 MOST_TURNS = 2.0  # wavelengths by which an arm of a spiral may run outwards over the array
 MOST_SENSORS = 256  # of larger arrays that many are drawn
@@ -70,6 +73,11 @@ class Shape:
     @property
     def curved(self) -> bool:
         return self.name != "plane"
+
+    def straight(self, where: Sites) -> Shape:
+        """The plane waves that hold most."""
+        turns = 2 * np.pi * self.plane.wavenumber @ where.centred[self.sites].T
+        return Shape("plane", self.plane, self.plane, np.full(2, np.nan), self.sites, turns)
 
     @property
     def vector(self) -> np.ndarray:
@@ -117,7 +125,8 @@ def choose_shape(spectrum: np.ndarray, frequency: np.ndarray, steps: int, where:
         found, held = _best_centre(curved, rows, some)
         if held > most:
             name, centre, most = curved, found, held
-    if name == "plane":
+    low, high = where.position.min(axis=0), where.position.max(axis=0)
+    if name == "plane" or (centre < low).any() or (centre > high).any():
         return straight, modes
     phases = phases_about(name, centre, some)
     chosen, power, difference = fit_pairs(spectrum[..., sites], plane.first, phases)
@@ -142,18 +151,22 @@ def _held(rows: np.ndarray, turns: np.ndarray) -> float:
 
 
 def _best_centre(name, rows, where: Sites) -> tuple[np.ndarray, float]:
-    """The centre inside the array about which this shape holds most power: a grid, then finer ones about its best."""
+    """The centre, wherever it is, about which this shape holds most power: a grid, then finer ones about its best."""
     low, high = where.position.min(axis=0), where.position.max(axis=0)
-    tried = np.stack(np.meshgrid(*np.linspace(low, high, CENTRES).T, indexing="ij"), axis=-1).reshape(-1, 2)
-    step, best, found = (high - low) / (CENTRES - 1), -1.0, tried[0]
+    inside = np.stack(np.meshgrid(*np.linspace(low, high, CENTRES).T, indexing="ij"), axis=-1).reshape(-1, 2)
+    angle = 2 * np.pi * np.arange(AROUND) / AROUND
+    ring = np.column_stack([np.cos(angle), np.sin(angle)])
+    outside = np.concatenate([(low + high) / 2 + where.extent * far * ring for far in OUTSIDE])
+    step, best, found = (high - low) / (CENTRES - 1), -1.0, inside[0]
+    tried = np.concatenate([inside, outside[((outside < low) | (outside > high)).any(axis=1)]])
     for _ in range(1 + HALVINGS):
         for centre in tried:
             held = _held(rows, phases_about(name, centre, where))
             if held > best:
                 best, found = held, centre
+        away = np.linalg.norm(found - (low + high) / 2) / where.extent
         step = step / 2
-        around = found + step * np.array([(i, j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j])
-        tried = np.clip(around, low, high)
+        tried = found + max(1.0, 2 * away) * step * GRID
     return found, best
 
 
