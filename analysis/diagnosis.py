@@ -321,7 +321,8 @@ def _in_two_dimensions(result: xr.Dataset, turns: xr.Dataset) -> xr.Dataset:
     attrs = code.attrs
     code = xr.where(turns["changes"] & (code != VERDICTS.index("static")), VERDICTS.index("several in turn"), code)
     result["verdict_code"] = code.astype(np.int8).assign_attrs(attrs)
-    refused = (code == VERDICTS.index("none")) & (result["status"] == 0)
+    still = code.isin([VERDICTS.index(word) for word in ("none", "static", "standing")])
+    refused = still & (result["status"] == 0)
     result["status"] = (
         xr.where(refused, STATUS.index("chance"), result["status"]).astype(np.int8).transpose(*result["status"].dims)
     ).assign_attrs(result["status"].attrs)

@@ -36,6 +36,16 @@ def may_be_chance(values, dt: float, where: Sites, slowness, covariance, *, band
     return direction_p_value(pairs, fitting_null(pairs), DRAWS, rng) > level
 
 
+def stands(values, dt: float, where: Sites, *, band) -> bool:
+    """Whether `values` (time, site) stand: both directions alike, and the sensors not in phase with each other."""
+    rng = np.random.default_rng(0)
+    _, spectrum = spectra(values[None], dt, band)
+    pairs = strongest_pairs(spectrum, len(values), where, rng)
+    balanced = np.linalg.norm(pairs.difference @ pairs.axis) < BALANCED * pairs.power.sum()
+    in_phase = np.sum(np.abs(spectrum.sum(axis=-1)) ** 2) / where.count
+    return bool(balanced and in_phase < 0.5 * np.sum(np.abs(spectrum) ** 2) and pairs.power.min() > 0)
+
+
 def knows_no_place(modes: Modes, shape: Shape, where: Sites, *, level: float) -> bool:
     """Whether the lags are as large with the sensors in other places, or two modules explain them as well as a wave."""
     wave, modules = explained(modes, shape, where)

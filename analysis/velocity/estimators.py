@@ -31,7 +31,7 @@ from analysis.fields.read import Recording
 from analysis.fields.sensors import Sites
 from analysis.fields.units import inverse_units, labelled
 from analysis.velocity.chance import DRAWS as CHANCE_DRAWS
-from analysis.velocity.chance import knows_no_place, may_be_chance
+from analysis.velocity.chance import knows_no_place, may_be_chance, stands
 from analysis.velocity.delays import delays
 from analysis.velocity.fronts import along_the_front
 from analysis.velocity.intervals import Velocity, velocity
@@ -40,6 +40,7 @@ from analysis.velocity.radon import radon
 from analysis.velocity.result import STATUS, Estimate, check_confidence, velocity_dataset
 from analysis.velocity.ridge import ridge_speed
 
+LONG = 2.0  # array lengths; the mean gradient of a standing wave is that of a wave longer than that
 SILENT = 1e-5  # share of the largest value below which changes in time are rounding (of float32)
 
 
@@ -254,18 +255,27 @@ def _one(values, dt, where, estimate, band, level):
         return Estimate("silent")
     values = values - values.mean(axis=0)
     found = estimate(values, dt, where, band=band)
-    if where.dimension == 2 and where.count >= FEWEST_SENSORS:
+    if where.dimension == 2 and where.count >= FEWEST_SENSORS and not _unlimited(found, level):
         found = _in_two_dimensions(found, values, dt, where, estimate, band, level)
     if found.status != "ok" or found.slowness is None or found.covariance is None:
         return found
-    bounds = velocity(found.slowness, found.covariance, 1 - level)
-    if not np.isfinite([bounds.low, bounds.high]).all():  # it says itself that nothing need travel
+    if _wavelength(found) > LONG * where.extent and stands(values, dt, where, band=band):
+        return Estimate("ambiguous", frequency=found.frequency, explained=found.explained)
+    if _unlimited(found, level):
         return found
     if len(found.slowness) == where.dimension and may_be_chance(
         values, dt, where, found.slowness, found.covariance, band=band, level=level
     ):
         return Estimate("chance", frequency=found.frequency, explained=found.explained)
     return found
+
+
+def _unlimited(found: Estimate, level: float) -> bool:
+    """Whether an estimate says itself that nothing need travel: its interval reaches zero slowness."""
+    if found.status != "ok" or found.slowness is None or found.covariance is None:
+        return False
+    bounds = velocity(found.slowness, found.covariance, 1 - level)
+    return not np.isfinite([bounds.low, bounds.high]).all()
 
 
 def _in_two_dimensions(found, values, dt, where: Sites, estimate, band, level) -> Estimate:
