@@ -10,8 +10,8 @@ import xarray as xr
 from scipy.fft import rfft, rfftfreq
 from scipy.signal import hilbert
 
-from analysis.direction.index import power_balance, split_directions, travelling_modes
 from analysis.direction.in_turn import in_turn
+from analysis.direction.index import power_balance, split_directions, travelling_modes
 from analysis.direction.motion import motion_test
 from analysis.direction.shapes import SHAPES
 from analysis.direction.significance import FEW_BLOCKS, symmetry_test

@@ -158,6 +158,13 @@ def describe(one: xr.Dataset) -> str:
         angle, low, high = (np.degrees(float(one[name])) for name in ("angle", "angle_low", "angle_high"))
         interval = f" [{low:.1f}°, {high:.1f}°]" if np.isfinite(low) else ""
         lines[0] += f" towards {angle:.1f}°{interval}, counter-clockwise from +x"
+    if "centre_x" in one and str(one["verdict"].values) in ("rotating", "expanding", "converging"):
+        sense = ""
+        if str(one["verdict"].values) == "rotating":
+            sense = " counter-clockwise" if float(one["sign"]) > 0 else " clockwise"
+        lines[0] += f"{sense} about ({float(one['centre_x']):.3g}, {float(one['centre_y']):.3g})"
+    if str(one["verdict"].values) == "several in turn":
+        lines += _in_turn(one)
     lines.append(f"direction index {float(one['index']):.3f}, p = {float(one['p_value']):.3g}")
     for k, name in enumerate(one["estimator"].values.tolist()):
         here = one.isel(estimator=k)
@@ -169,6 +176,22 @@ def describe(one: xr.Dataset) -> str:
             lines.append(f"speed by {name}: not given ({why})")
     lines.append(f"travelling index {float(one['travelling_index']):.2f} (0 standing, 1 travelling)")
     return "\n".join(lines)
+
+
+def _in_turn(one: xr.Dataset) -> list[str]:
+    """Which wave from when on, of stretches with the same one the first alone."""
+    words = one["in_turn"].attrs["flag_meanings"].split()
+    unit = one["stretch_start"].attrs.get("units", "1")
+    unit, lines, before = "" if unit == "1" else f" {unit}", [], ""
+    for code, angle, start in zip(
+        one["in_turn"].values, one["in_turn_angle"].values, one["stretch_start"].values, strict=True
+    ):
+        word = words[int(code)]
+        towards = f" towards {np.degrees(angle):.0f}°" if word == "travelling" else ""
+        if word not in ("none", before) or word == "travelling":
+            lines.append(f"  {word}{towards} from {start:.4g}{unit}")
+        before = word
+    return lines
 
 
 def new_axes(width: float, height: float) -> Axes:

@@ -110,9 +110,7 @@ def _by_waves(rows: np.ndarray, turns: np.ndarray, along: np.ndarray) -> float:
 
     `turns` come from a grid of wavelengths; what remains of the phase along `along` (site, D) is taken out of them.
     """
-    return sum(
-        max(_aligned(v, psi, along), _aligned(v, -psi, along)) for v, psi in zip(rows, turns, strict=True)
-    )
+    return sum(max(_aligned(v, psi, along), _aligned(v, -psi, along)) for v, psi in zip(rows, turns, strict=True))
 
 
 def _aligned(v, psi, x) -> float:

@@ -126,7 +126,11 @@ def motion_test(
         {name: (tuple(channel), found[name], labelled(units.get(name, "1"), text)) for name, text in texts.items()}
     )
     q = false_discovery_control(found["p_value"]) if channel else found["p_value"]
-    result["q_value"] = (tuple(channel), q, labelled("1", "p-value adjusted for the false discovery rate over channels"))
+    result["q_value"] = (
+        tuple(channel),
+        q,
+        labelled("1", "p-value adjusted for the false discovery rate over channels"),
+    )
     flags = {"flag_values": list(range(len(SHAPES))), "flag_meanings": " ".join(SHAPES)}
     result["shape"] = (tuple(channel), code, labelled("1", "shape of the fronts") | flags)
     result["null_index"] = ((*channel, "draw"), nulls, labelled("1", "size of the direction index under the null"))

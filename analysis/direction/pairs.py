@@ -85,9 +85,7 @@ def strongest_pairs(spectrum: np.ndarray, steps: int, where: Sites, rng: np.rand
     return Pairs(first, tried[chosen], power, difference, independent_spectra(spectrum, first), wider)
 
 
-def fit_pairs(
-    spectrum: np.ndarray, first: np.ndarray, turns: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def fit_pairs(spectrum: np.ndarray, first: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each block of the spectra (trial, f, site) the best of the phases `turns` (m, site): which, p and p σ."""
     rows = np.arange(first.size)
     best, difference = np.full(first.size, -1.0), np.zeros(first.size)

@@ -25,6 +25,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from analysis.direction.pairs import (
     FINENESS,
     SHORTEST_AXIS,
