@@ -1,4 +1,4 @@
-"""Does a plane show different waves one after the other? The test of `analysis.direction.motion`, stretch by stretch."""
+"""Are there different waves in a plane one after the other? `analysis.direction.motion`, stretch by stretch."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from analysis.fields.units import labelled
 MOVES = ("none", "travelling", "rotating", "expanding", "converging")
 STRETCHES = (4, 2)  # equal ones; the first number that leaves each of them …
 SHORTEST = 64  # … so many samples is taken
+FINE = 50  # surrogates times alpha, at least
 TURNED = np.radians(60)  # plane waves whose directions differ by less are the same
 
 
@@ -40,7 +41,7 @@ def in_turn(
     code, angle = np.zeros((*shape, count), dtype=np.int8), np.full((*shape, count), np.nan)
     changes = np.zeros(shape, dtype=bool)
     starts = np.arange(count) * (steps // max(count, 1))
-    draws = max(draws, int(np.ceil(4 / alpha)))  # so that a p-value can be as small as that
+    draws = max(draws, int(np.ceil(FINE / alpha)))  # few would leave the decision to chance
     for at, values in channels(field):
         found = [
             moved(

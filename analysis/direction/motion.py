@@ -21,7 +21,7 @@ from analysis.fields.field import Field
 from analysis.fields.sensors import Sites
 from analysis.fields.units import labelled
 
-PLACE_DRAWS = 199  # permutations of the sensors at least
+PLACE_DRAWS = 199  # permutations of the sensors
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def moved(values: np.ndarray, dt: float, where: Sites, rng, *, draws: int, band,
     if pairs.power.sum() > 0:
         p_direction = float((1 + np.sum(null_index >= index * (1 - 1e-9))) / (1 + draws))
     if p_direction < alpha:
-        p_place = place_p_value(modes, where, max(draws, PLACE_DRAWS), rng, enough=alpha)
+        p_place = place_p_value(modes, where, PLACE_DRAWS, rng, enough=alpha)
     wave, modules = explained(modes, shape, where)
     return Motion(
         shape=shape.name,

@@ -34,8 +34,8 @@ REMEDIES = {
     "too_short": "the record is too short for the wave to cross even two sensors' distance within it; record longer",
     "chance": "no direction is preferred more than in surrogates in which nothing travels, so the delays found may be "
     "chance (volume conduction, shared noise); record longer, or band-pass around the wave",
-    "curved": "the fronts turn about a point inside the array, where a plane wave has no speed; see the verdict and the "
-    "centre of analysis.diagnose, or analysis.phase_gradient for the speed at each place",
+    "curved": "the fronts turn about a point inside the array, where a plane wave has no speed; see the verdict and "
+    "the centre of analysis.diagnose, or analysis.phase_gradient for the speed at each place",
 }
 
 
