@@ -31,7 +31,18 @@ VERDICTS = (
     "rotating", "expanding", "converging", "several in turn",
 )  # fmt: skip
 SLOWEST_CYCLES = 2  # what turns more slowly than twice in the record counts as standing still
-MOTION = ("index", "shape", "sign", "centre_x", "centre_y", "p_direction", "p_place", "wave_share", "modules_share")
+MOTION = (
+    "index",
+    "angle",
+    "shape",
+    "sign",
+    "centre_x",
+    "centre_y",
+    "p_direction",
+    "p_place",
+    "wave_share",
+    "modules_share",
+)
 CERTAIN = 6.0  # standard deviations of the noise by which a pattern must stand out
 COHERENT = 0.3  # share of one direction's power that must travel as one wave
 # Overlap of the amplitudes a and b of the two directions, Σab/√(Σa²Σb²), from which they are one standing wave. It is 1
@@ -100,6 +111,8 @@ def diagnose(
         dimensions ``angle`` with ``angle_low`` and ``angle_high`` (rad, counter-clockwise from +x, y up): the
         direction by the first of the estimators radon, delay and phase gradient that stands, or where none does, that
         of the test, without an interval; ``index`` is then the size of the direction vector, which has no sign.
+        With a `band`, ``verdict_without_band``, ``p_value_without_band``, ``index_without_band`` (and ``angle``) over
+        all frequencies beside them: a narrow band makes waves of noise.
         In the attributes the parameters and ``warnings``, one text.
 
     Examples
@@ -113,39 +126,63 @@ def diagnose(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         field = Field.of(rec, mask)
-        planar = len(field.space.dims) == 2 or field.space.dims == ("electrode",)
-        gridded = field.space.dims != ("electrode",)
-        if planar:
-            tested = motion_test(field, seed=seed, draws=draws, band=band, alpha=alpha)
-        else:
-            tested = _direction(field, seed=seed, draws=draws, band=band)
-        result = xr.Dataset()
-        if gridded:
-            power = spectrum(field, Spectral(), average=field.trial).compute()
-            result = xr.Dataset({"power": power["power"]})
-            result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
-        if planar:
-            result = result.assign({name: tested[name] for name in MOTION})
-        travelling = travelling_modes(field, band=band)["mean_index"]
-        result = result.assign({name: tested[name] for name in ("p_value", "q_value", "null_index")})
-        result["travelling_index"] = travelling.mean(field.trial).assign_attrs(travelling.attrs)
-        result = result.merge(_velocities(field, band, confidence))
-        if planar:
-            result = result.assign(_angle(field, result, tested["angle"]))
-        result = result.assign(_pattern(field) if gridded else _pattern_of_electrodes(field))
-        result = result.assign(standing_wave(field, band))
-        if gridded:
-            along_y = abs(tested["axis"][..., 1]) > abs(tested["axis"][..., 0]) if planar else None
-            result = result.assign(_both_sides(field, band, along_y))
-    result["verdict_code"] = _verdict(result, alpha)
-    if planar:
-        result = _in_two_dimensions(result, in_turn(field, seed=seed, draws=draws, band=band, alpha=alpha))
-    result["verdict"] = xr.apply_ufunc(lambda code: np.array(VERDICTS)[code], result["verdict_code"])
-    result["verdict"].attrs = labelled("1", "what the field does")
+        options = {"seed": seed, "draws": draws, "alpha": alpha}
+        result = _judged(field, band=band, **options).merge(_velocities(field, band, confidence))
+        if "shape" in result:
+            result = _in_two_dimensions(field, result)
+    if band is not None:
+        result = result.assign(_without_the_band(field, **options))
+    for name in [name for name in result if str(name).startswith("verdict_code")]:
+        words = xr.apply_ufunc(lambda code: np.array(VERDICTS)[code], result[name])
+        text = "what the field does" + (", all frequencies taken" if "without" in str(name) else "")
+        result[str(name).replace("_code", "")] = words.assign_attrs(labelled("1", text))
     texts = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
     parameters = {"band": band, "draws": draws, "alpha": alpha, "confidence": confidence, "seed": seed}
     result.attrs = {**netcdf_attrs(method="diagnose", **parameters), "warnings": "\n".join(texts)}
     return result
+
+
+def _judged(field: Field, *, seed, draws: int, band: Band | None, alpha: float) -> xr.Dataset:
+    """What the verdict rests on, and the verdict."""
+    planar = len(field.space.dims) == 2 or field.space.dims == ("electrode",)
+    gridded = field.space.dims != ("electrode",)
+    if planar:
+        tested = motion_test(field, seed=seed, draws=draws, band=band, alpha=alpha)
+    else:
+        tested = _direction(field, seed=seed, draws=draws, band=band)
+    result = xr.Dataset()
+    if gridded:
+        power = spectrum(field, Spectral(), average=field.trial).compute()
+        result = xr.Dataset({"power": power["power"]})
+        result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
+    if planar:
+        result = result.assign({name: tested[name] for name in MOTION})
+    travelling = travelling_modes(field, band=band)["mean_index"]
+    result = result.assign({name: tested[name] for name in ("p_value", "q_value", "null_index")})
+    result["travelling_index"] = travelling.mean(field.trial).assign_attrs(travelling.attrs)
+    result = result.assign(_pattern(field) if gridded else _pattern_of_electrodes(field))
+    result = result.assign(standing_wave(field, band))
+    if gridded:
+        along_y = abs(tested["axis"][..., 1]) > abs(tested["axis"][..., 0]) if planar else None
+        result = result.assign(_both_sides(field, band, along_y))
+    code = _verdict(result, alpha)
+    if planar:
+        turns = in_turn(field, seed=seed, draws=draws, band=band, alpha=alpha)
+        several = turns["changes"] & (code != VERDICTS.index("static"))
+        code = xr.where(several, VERDICTS.index("several in turn"), code).astype(np.int8).assign_attrs(code.attrs)
+        result = result.assign(turns.drop_vars("changes"))
+    result["verdict_code"] = code
+    return result
+
+
+def _without_the_band(field: Field, **options) -> dict[str, xr.DataArray]:
+    """The verdict over all frequencies, to stand beside that of a band: a narrow band makes waves of noise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said already of the band
+        found = _judged(field, band=None, **options)
+    names = [name for name in ("verdict_code", "p_value", "index", "angle") if name in found]
+    texts = {name: f"{found[name].attrs['long_name']}, all frequencies taken" for name in names}
+    return {f"{name}_without_band": found[name].assign_attrs(long_name=texts[name]) for name in names}
 
 
 def _direction(field: Field, **options):
@@ -315,20 +352,17 @@ def _moving(tested: xr.Dataset) -> xr.DataArray:
     return xr.where(tested["shape"] == SHAPES.index("arms"), VERDICTS.index("rotating"), code)
 
 
-def _in_two_dimensions(result: xr.Dataset, turns: xr.Dataset) -> xr.Dataset:
-    """The verdict where waves change, and no speed or angle of a plane wave where there is none."""
+def _in_two_dimensions(field: Field, result: xr.Dataset) -> xr.Dataset:
+    """The direction with its interval, and no speed or angle of a plane wave where there is none."""
     code = result["verdict_code"]
-    attrs = code.attrs
-    code = xr.where(turns["changes"] & (code != VERDICTS.index("static")), VERDICTS.index("several in turn"), code)
-    result["verdict_code"] = code.astype(np.int8).assign_attrs(attrs)
     still = code.isin([VERDICTS.index(word) for word in ("none", "static", "standing")])
     refused = still & (result["status"] == 0)
-    result["status"] = (
-        xr.where(refused, STATUS.index("chance"), result["status"]).astype(np.int8).transpose(*result["status"].dims)
-    ).assign_attrs(result["status"].attrs)
+    status = xr.where(refused, STATUS.index("chance"), result["status"]).transpose(*result["status"].dims)
+    result["status"] = status.astype(np.int8).assign_attrs(result["status"].attrs)
     for name in ("speed", "speed_low", "speed_high", "direction", "direction_low", "direction_high"):
         result[name] = result[name].where(~refused).transpose(*result[name].dims).assign_attrs(result[name].attrs)
+    result = result.assign(_angle(field, result, result["angle"]))
     straight = ~code.isin([VERDICTS.index(word) for word in ("rotating", "expanding", "converging")])
     for name in ("angle", "angle_low", "angle_high"):
         result[name] = result[name].where(straight).assign_attrs(result[name].attrs)
-    return result.assign(turns.drop_vars("changes"))
+    return result

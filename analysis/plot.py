@@ -166,6 +166,10 @@ def describe(one: xr.Dataset) -> str:
     if str(one["verdict"].values) == "several in turn":
         lines += _in_turn(one)
     lines.append(f"direction index {float(one['index']):.3f}, p = {float(one['p_value']):.3g}")
+    if "verdict_without_band" in one:
+        lines[-1] += " (in the band)"
+        p = float(one["p_value_without_band"])
+        lines.append(f"without the band: {one['verdict_without_band'].values}, p = {p:.3g}")
     for k, name in enumerate(one["estimator"].values.tolist()):
         here = one.isel(estimator=k)
         if int(here["status"]) == 0:
@@ -182,15 +186,16 @@ def _in_turn(one: xr.Dataset) -> list[str]:
     """Which wave from when on, of stretches with the same one the first alone."""
     words = one["in_turn"].attrs["flag_meanings"].split()
     unit = one["stretch_start"].attrs.get("units", "1")
-    unit, lines, before = "" if unit == "1" else f" {unit}", [], ""
+    unit, lines, before = "" if unit == "1" else f" {unit}", [], ("none", np.nan)
     for code, angle, start in zip(
         one["in_turn"].values, one["in_turn_angle"].values, one["stretch_start"].values, strict=True
     ):
         word = words[int(code)]
         towards = f" towards {np.degrees(angle):.0f}°" if word == "travelling" else ""
-        if word not in ("none", before) or word == "travelling":
+        same = word == before[0] and not np.cos(angle - before[1]) < 0.5  # within 60°
+        if word != "none" and not same:
             lines.append(f"  {word}{towards} from {start:.4g}{unit}")
-        before = word
+        before = (word, angle)
     return lines
 
 

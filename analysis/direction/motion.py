@@ -49,7 +49,9 @@ class Motion:
         return self.wave_share > self.modules_share
 
 
-def moved(values: np.ndarray, dt: float, where: Sites, rng, *, draws: int, band, alpha: float) -> Motion:
+def moved(
+    values: np.ndarray, dt: float, where: Sites, rng, *, draws: int, band, alpha: float, place_draws: int = PLACE_DRAWS
+) -> Motion:
     """The test of one channel, values (trial, time, site)."""
     frequency, spectrum = spectra(values, dt, band)
     shape, modes = choose_shape(spectrum, frequency, values.shape[1], where, rng)
@@ -60,7 +62,7 @@ def moved(values: np.ndarray, dt: float, where: Sites, rng, *, draws: int, band,
     if pairs.power.sum() > 0:
         p_direction = float((1 + np.sum(null_index >= index * (1 - 1e-9))) / (1 + draws))
     if p_direction < alpha:
-        p_place = place_p_value(modes, where, PLACE_DRAWS, rng, enough=alpha)
+        p_place = place_p_value(modes, where, place_draws, rng, enough=alpha)
     wave, modules = explained(modes, shape, where)
     return Motion(
         shape=shape.name,
@@ -103,8 +105,9 @@ def motion_test(
     found = {name: np.full(shape_of, np.nan) for name in (*names, "wave_share", "modules_share")}
     code, axis = np.zeros(shape_of, dtype=np.int8), np.full((*shape_of, 2), np.nan)
     nulls = np.full((*shape_of, draws), np.nan)
+    place_draws = max(draws, PLACE_DRAWS)
     for at, values in channels(field):
-        one = moved(values, field.time.step, where, rng, draws=draws, band=band, alpha=alpha)
+        one = moved(values, field.time.step, where, rng, draws=draws, band=band, alpha=alpha, place_draws=place_draws)
         for name in found:
             found[name][at] = getattr(one, name)
         code[at], axis[at], nulls[at] = SHAPES.index(one.shape), one.axis, one.null_index

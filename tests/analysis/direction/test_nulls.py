@@ -8,7 +8,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.signal import butter, hilbert, lfilter, sosfiltfilt
 
 import wavefield as wf
-from analysis import delay_velocity, diagnose, radon_velocity
+from analysis import delay_velocity, diagnose, plot, radon_velocity
 from analysis.direction.motion import motion_test
 from analysis.fields.field import Field
 
@@ -184,3 +184,17 @@ def test_estimators_by_themselves_refuse_lags_of_no_wave(null):
         rec = recording(null(np.random.default_rng([seed, 7])), filtered=False)
         for estimate in (radon_velocity, delay_velocity):
             assert estimate(rec).status != 0
+
+
+def test_the_verdict_with_and_without_the_band_stand_side_by_side():
+    rng = np.random.default_rng(3)
+    wave = np.cos(2 * np.pi * (0.05 * TIME - X / 6))
+    strong = 4 * unit(pink(rng, 1)) + 2 * np.cos(2 * np.pi * 0.2 * TIME)  # the sensors share it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = diagnose(recording(wave + strong + 0.3 * sensor_noise(rng), filtered=False), band=BAND, draws=99)
+        alone = diagnose(recording(wave + strong + 0.3 * sensor_noise(rng), filtered=False), draws=99)
+    assert "verdict_without_band" not in alone
+    assert result.verdict_without_band.item() == alone.verdict.item()
+    text = plot.describe(result)
+    assert f"without the band: {alone.verdict.item()}, p = {float(result.p_value_without_band):.3g}" in text

@@ -106,7 +106,9 @@ def test_waves_that_follow_each_other_are_named_in_turn():
     found = [MOVES[code] for code in result.in_turn.values]
     assert found == ["rotating", "rotating", "travelling", "travelling"]
     np.testing.assert_allclose(np.degrees(result.in_turn_angle[2:]), 90, atol=5)
-    assert "rotating from 0" in plot.describe(result)
+    lines = plot.describe(result).splitlines()
+    assert lines[1].startswith("  rotating from 1")
+    assert lines[2].startswith("  travelling towards 90° from 257")
 
 
 def test_a_wave_that_stays_the_same_is_not_several():
