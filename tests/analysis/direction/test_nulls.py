@@ -150,7 +150,7 @@ def name_of(null):
 @pytest.mark.parametrize("filtered", [False, True], ids=["as it is", "band-passed"])
 @pytest.mark.parametrize("null", NULLS, ids=name_of)
 def test_what_does_not_travel_is_not_said_to(null, filtered, draws, measured):
-    count = draws(4, 400)
+    count = draws(4, 150)
     moved = []
     for seed in range(count):
         field = Field.of(recording(null(np.random.default_rng([seed, 7])), filtered))
@@ -165,7 +165,7 @@ def test_what_does_not_travel_is_not_said_to(null, filtered, draws, measured):
 @pytest.mark.parametrize("filtered", [False, True], ids=["as it is", "band-passed"])
 @pytest.mark.parametrize("null", [volume_conduction, fixed_phases, sequential_halves], ids=name_of)
 def test_what_does_not_travel_has_no_speed(null, filtered, draws, measured):
-    count = draws(2, 40)
+    count = draws(2, 12)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         results = [
