@@ -126,12 +126,13 @@ def diagnose(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         field = Field.of(rec, mask)
-        options = {"seed": seed, "draws": draws, "alpha": alpha}
-        result = _judged(field, band=band, **options).merge(_velocities(field, band, confidence))
+        result = _judged(field, seed=seed, draws=draws, band=band, alpha=alpha).merge(
+            _velocities(field, band, confidence)
+        )
         if "shape" in result:
             result = _in_two_dimensions(field, result)
     if band is not None:
-        result = result.assign(_without_the_band(field, **options))
+        result = result.assign(_without_the_band(field, seed=seed, draws=draws, alpha=alpha))
     for name in [name for name in result if str(name).startswith("verdict_code")]:
         words = xr.apply_ufunc(lambda code: np.array(VERDICTS)[code], result[name])
         text = "what the field does" + (", all frequencies taken" if "without" in str(name) else "")
@@ -175,11 +176,11 @@ def _judged(field: Field, *, seed, draws: int, band: Band | None, alpha: float) 
     return result
 
 
-def _without_the_band(field: Field, **options) -> dict[str, xr.DataArray]:
+def _without_the_band(field: Field, *, seed, draws: int, alpha: float) -> dict[str, xr.DataArray]:
     """The verdict over all frequencies, to stand beside that of a band: a narrow band makes waves of noise."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # said already of the band
-        found = _judged(field, band=None, **options)
+        found = _judged(field, seed=seed, draws=draws, band=None, alpha=alpha)
     names = [name for name in ("verdict_code", "p_value", "index", "angle") if name in found]
     texts = {name: f"{found[name].attrs['long_name']}, all frequencies taken" for name in names}
     return {f"{name}_without_band": found[name].assign_attrs(long_name=texts[name]) for name in names}

@@ -27,6 +27,7 @@ from analysis.fields.sensors import Sites
 
 CENTRES = 5  # along each axis: about those the flux is taken, too
 CUTS = 12  # directions of cuts, over half a turn
+FAINT = 0.03  # share of the largest weight below which a pattern adds less than a thousandth to a flux
 STRONG = 0.5  # share of the largest weight at which a block's pattern counts, …
 WEAK = 0.05  # … and of the largest power
 
@@ -39,7 +40,7 @@ def place_p_value(modes: Modes, where: Sites, draws: int, rng: np.random.Generat
     """
     # noise gives every block some pattern, and a steep slope beside a band-pass leaves one frequency to a block
     weight = modes.weight**2 * (modes.power / max(modes.power.max(initial=0.0), np.finfo(float).tiny)) ** 0.25
-    rows = (modes.pattern * weight[:, None])[weight > 0]
+    rows = (modes.pattern * weight[:, None])[weight > FAINT * weight.max(initial=0.0)]
     if not len(rows) or not len(where.first):
         return 1.0
     arms = _arms(where)  # (flux, pair)

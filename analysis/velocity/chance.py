@@ -10,10 +10,12 @@ In two dimensions lags also arise where sensors have fixed phases that know no p
 one after the other: the doubts of `analysis.direction.doubts` apply to every estimate there.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from analysis.direction.doubts import explained, place_p_value
-from analysis.direction.pairs import direction_p_value, fitting_null, spectra, strongest_pairs
+from analysis.direction.pairs import Pairs, direction_p_value, fitting_null, spectra, strongest_pairs
 from analysis.direction.shapes import Modes, Shape
 from analysis.fields.sensors import Sites
 
@@ -22,28 +24,42 @@ BALANCED = 0.1  # direction index below which a field is nearly a standing wave:
 DRAWS = 199
 
 
-def may_be_chance(values, dt: float, where: Sites, slowness, covariance, *, band, level: float) -> bool:
-    """Whether nothing says that `values` (time, site) travel: near zero slowness, and no direction is preferred."""
+@dataclass(frozen=True)
+class Balance:
+    """How evenly a field goes both ways, and whether its sensors are in phase."""
+
+    pairs: Pairs
+    index: float  # size of the direction index
+    in_phase: float  # share of the power that all sensors have in common
+
+    @property
+    def stands(self) -> bool:
+        """Both directions alike, and the sensors not in phase with each other."""
+        return self.known and self.index < BALANCED and self.in_phase < 0.5
+
+    @property
+    def known(self) -> bool:
+        """False where there are too few sensors for any pair of waves."""
+        return bool(self.pairs.power.min() > 0)
+
+
+def balance(values: np.ndarray, dt: float, where: Sites, *, band) -> Balance:
+    """The balance of both directions in `values` (time, site)."""
+    _, spectrum = spectra(values[None], dt, band)
+    pairs = strongest_pairs(spectrum, len(values), where, np.random.default_rng(0))
+    index = np.linalg.norm(pairs.difference @ pairs.axis) / max(pairs.power.sum(), np.finfo(float).tiny)
+    total = max(np.sum(np.abs(spectrum) ** 2), np.finfo(float).tiny)
+    return Balance(pairs, float(index), float(np.sum(np.abs(spectrum.sum(axis=-1)) ** 2) / where.count / total))
+
+
+def may_be_chance(found: Balance, slowness, covariance, *, level: float) -> bool:
+    """Whether nothing says that a field travels: near zero slowness, and no direction is preferred."""
     size = float(slowness @ slowness)  # |s|², and the variance along s below
     certain = size**2 > CERTAIN**2 * float(slowness @ covariance @ slowness)
-    rng = np.random.default_rng(0)
-    _, spectrum = spectra(values[None], dt, band)
-    pairs = strongest_pairs(spectrum, len(values), where, rng)
-    if not pairs.power.min() > 0:  # too few sensors for any pair of waves
+    if not found.known or (certain and found.index > BALANCED):
         return False
-    if certain and np.linalg.norm(pairs.difference @ pairs.axis) > BALANCED * pairs.power.sum():
-        return False
-    return direction_p_value(pairs, fitting_null(pairs), DRAWS, rng) > level
-
-
-def stands(values, dt: float, where: Sites, *, band) -> bool:
-    """Whether `values` (time, site) stand: both directions alike, and the sensors not in phase with each other."""
     rng = np.random.default_rng(0)
-    _, spectrum = spectra(values[None], dt, band)
-    pairs = strongest_pairs(spectrum, len(values), where, rng)
-    balanced = np.linalg.norm(pairs.difference @ pairs.axis) < BALANCED * pairs.power.sum()
-    in_phase = np.sum(np.abs(spectrum.sum(axis=-1)) ** 2) / where.count
-    return bool(balanced and in_phase < 0.5 * np.sum(np.abs(spectrum) ** 2) and pairs.power.min() > 0)
+    return direction_p_value(found.pairs, fitting_null(found.pairs), DRAWS, rng) > level
 
 
 def knows_no_place(modes: Modes, shape: Shape, where: Sites, *, level: float) -> bool:

@@ -31,7 +31,7 @@ from analysis.fields.read import Recording
 from analysis.fields.sensors import Sites
 from analysis.fields.units import inverse_units, labelled
 from analysis.velocity.chance import DRAWS as CHANCE_DRAWS
-from analysis.velocity.chance import knows_no_place, may_be_chance, stands
+from analysis.velocity.chance import balance, knows_no_place, may_be_chance
 from analysis.velocity.delays import delays
 from analysis.velocity.fronts import along_the_front
 from analysis.velocity.intervals import Velocity, velocity
@@ -259,13 +259,15 @@ def _one(values, dt, where, estimate, band, level):
         found = _in_two_dimensions(found, values, dt, where, estimate, band, level)
     if found.status != "ok" or found.slowness is None or found.covariance is None:
         return found
-    if _wavelength(found) > LONG * where.extent and stands(values, dt, where, band=band):
-        return Estimate("ambiguous", frequency=found.frequency, explained=found.explained)
-    if _unlimited(found, level):
+    unlimited, long = _unlimited(found, level), _wavelength(found) > LONG * where.extent
+    if unlimited and not long:
         return found
-    if len(found.slowness) == where.dimension and may_be_chance(
-        values, dt, where, found.slowness, found.covariance, band=band, level=level
-    ):
+    ways = balance(values, dt, where, band=band)
+    if long and ways.stands:
+        return Estimate("ambiguous", frequency=found.frequency, explained=found.explained)
+    if unlimited or len(found.slowness) < where.dimension:
+        return found
+    if may_be_chance(ways, found.slowness, found.covariance, level=level):
         return Estimate("chance", frequency=found.frequency, explained=found.explained)
     return found
 

@@ -43,10 +43,9 @@ def along_the_front(
             source = _source(rows, frequency, where, size, shape.centre, nearest=0.0)
             if source is not None:
                 radial = again(about(where, source[0]))
-                wider = source[2]
+                wider = source[1]
                 radial = replace(radial, covariance=None if radial.covariance is None else radial.covariance * wider)
-        kept = {"delay": found.delay, "r_squared": found.r_squared}
-        return replace(radial, front_distance=0.0, **kept)
+        return replace(radial, front_distance=0.0, delay=found.delay, r_squared=found.r_squared)
     if found.status != "ok" or found.slowness is None or found.covariance is None:
         return found
     rows, frequency = _strong(modes)
@@ -58,8 +57,9 @@ def along_the_front(
     kappa, error = _curvature(rows, frequency, found.slowness, where.centred, across)
     if abs(kappa) > CURVED * error:
         source = _source(rows, frequency, where, size, where.position.mean(axis=0) - ahead * size / kappa)
-        if source is not None:
-            return _about_source(found, again, where, *source)
+        curved = None if source is None else _about_source(found, again, where, *source)
+        if curved is not None:
+            return curved
     hidden = 0.5 * kappa**2 / size * float(np.var(across))
     return replace(found, covariance=found.covariance + np.outer(ahead, ahead) * hidden**2)
 
@@ -117,8 +117,10 @@ def _curvature(rows, frequency, slowness, place, across) -> tuple[float, float]:
 
 
 def _source(rows, frequency, where: Sites, size, centre, *, nearest=NEAREST):
-    """The source (2,), whether waves leave it (1) or run into it (−1), and by how much not knowing it widens the
-    variance of the slowness; None where none fits, or only one nearer to the middle than `nearest` array lengths."""
+    """The source (2,), and by how much not knowing it widens the variance of the slowness.
+
+    None where none fits, or only one nearer to the middle than `nearest` array lengths.
+    """
     middle = where.position.mean(axis=0)
     sense = np.nan
     for _ in range(ROUNDS):
@@ -141,7 +143,7 @@ def _source(rows, frequency, where: Sites, size, centre, *, nearest=NEAREST):
             break
     alone = _fit(rows, frequency, sense * size * distance, slopes[:, :1])[1]
     wider = covariance[0, 0] / max(alone[0, 0], 1e-300)
-    return centre, sense, max(1.0, wider)
+    return centre, max(1.0, wider)
 
 
 def _sense(rows, frequency, distance, size) -> float:
@@ -154,14 +156,19 @@ def _sense(rows, frequency, distance, size) -> float:
     return 1.0 if explained(1.0) >= explained(-1.0) else -1.0
 
 
-def _about_source(found, again, where, centre, sense, wider) -> Estimate:
-    """The estimate along the distance from a source outside, as a slowness at the middle of the array."""
+def _about_source(found, again, where, centre, wider) -> Estimate | None:
+    """The estimate along the distance from a source outside, as a slowness at the middle of the array.
+
+    None where it explains no more of the power than the plane wave `found`.
+    """
     radial = again(about(where, centre))
     if radial.status != "ok" or radial.slowness is None or radial.covariance is None:
-        return found
+        return None
+    better = radial.r_squared > found.r_squared if np.isfinite(found.r_squared) else radial.explained > found.explained
+    if not better:  # where delays are fitted sensor by sensor, the share of their variance tells, not that of the power
+        return None
     offset = where.position.mean(axis=0) - centre
-    outwards = offset / np.linalg.norm(offset)
-    ahead = outwards * np.sign(radial.slowness[0])
+    ahead = offset / np.linalg.norm(offset) * np.sign(radial.slowness[0])
     across = np.array([-ahead[1], ahead[0]])
     covariance = np.outer(ahead, ahead) * float(radial.covariance[0, 0]) * wider
     covariance += np.outer(across, across) * float(across @ found.covariance @ across)
