@@ -43,6 +43,7 @@ MOTION = (
     "wave_share",
     "modules_share",
 )
+NEARLY = 3.0  # levels of the test up to which a wave may have been missed
 CERTAIN = 6.0  # standard deviations of the noise by which a pattern must stand out
 COHERENT = 0.3  # share of one direction's power that must travel as one wave
 # Overlap of the amplitudes a and b of the two directions, Σab/√(Σa²Σb²), from which they are one standing wave. It is 1
@@ -130,7 +131,7 @@ def diagnose(
             _velocities(field, band, confidence)
         )
         if "shape" in result:
-            result = _in_two_dimensions(field, result)
+            result = _in_two_dimensions(field, result, alpha)
     if band is not None:
         result = result.assign(_without_the_band(field, seed=seed, draws=draws, alpha=alpha))
     for name in [name for name in result if str(name).startswith("verdict_code")]:
@@ -353,11 +354,13 @@ def _moving(tested: xr.Dataset) -> xr.DataArray:
     return xr.where(tested["shape"] == SHAPES.index("arms"), VERDICTS.index("rotating"), code)
 
 
-def _in_two_dimensions(field: Field, result: xr.Dataset) -> xr.Dataset:
+def _in_two_dimensions(field: Field, result: xr.Dataset, alpha: float) -> xr.Dataset:
     """The direction with its interval, and no speed or angle of a plane wave where there is none."""
     code = result["verdict_code"]
     still = code.isin([VERDICTS.index(word) for word in ("none", "static", "standing")])
-    refused = still & (result["status"] == 0)
+    # a single line leaves the test little power: near its level the estimators decide for themselves
+    undecided = (result["p_value"] <= NEARLY * alpha) & (result["wave_share"] > result["modules_share"])
+    refused = still & ~((code == VERDICTS.index("none")) & undecided) & (result["status"] == 0)
     status = xr.where(refused, STATUS.index("chance"), result["status"]).transpose(*result["status"].dims)
     result["status"] = status.astype(np.int8).assign_attrs(result["status"].attrs)
     for name in ("speed", "speed_low", "speed_high", "direction", "direction_low", "direction_high"):

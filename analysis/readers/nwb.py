@@ -20,7 +20,8 @@ from analysis.fields.dead import Mask, dead_positions
 from analysis.fields.read import activity
 from analysis.fields.sensors import electrode_positions
 from analysis.readers.endings import advice
-from analysis.readers.series import Choices, Series, need, to_recording
+from analysis.readers.optional import need
+from analysis.readers.series import Choices, Series, to_recording
 from analysis.readers.units import length_factor, voltage_factor
 from wavefield.files import whole_or_nothing
 from wavefield.recordings.external import refuse_external
