@@ -10,7 +10,7 @@ import pytest
 from scipy.io import savemat
 
 import analysis
-from analysis import synthetic
+from analysis import readers, synthetic
 from analysis.__main__ import main
 from analysis.readers import import_recording, read_arrays, read_mne, read_neo, read_nwb, write_nwb
 from wavefield.recordings.recording import open_recording, recording
@@ -732,3 +732,32 @@ def test_potentials_that_no_electrode_sees_are_warned_of(factor, says, tmp_path)
     np.savez(tmp_path / "a.npz", lfp=factor * np.random.default_rng(0).standard_normal((100, 4)))
     with pytest.warns(UserWarning, match=f"deviate by .*({says}).* uV, which no electrode sees"):
         read_arrays(tmp_path / "a.npz", rate=500.0, positions=np.arange(4.0)[:, None], position_units="mm", units="uV")
+
+
+# Spikes -----------------------------------------------------------------------------------------------------------
+
+
+def test_rates_count_their_spikes_and_units_of_one_place_are_added():
+    rng = np.random.default_rng(0)
+    spikes = [rng.uniform(0.5, 3.5, count) for count in (40, 10, 25)]
+    rec = readers.spike_rates(spikes, rate=200, width=0.02, positions=[[0.0], [0.4], [0.4]], start=0, stop=4)
+    assert rec.activity.attrs["units"] == "Hz"
+    np.testing.assert_allclose(rec.activity.sum("time") / 200, [40, 35], rtol=1e-6)
+    one = rec.activity.isel(position=0, time=300)
+    kernel = np.exp(-0.5 * ((1.5 - spikes[0]) / 0.02) ** 2) / (0.02 * np.sqrt(2 * np.pi))
+    np.testing.assert_allclose(one, kernel.sum(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"width is 0.001 s: at least one sampling interval, 0.005 s"):
+        readers.spike_rates(spikes, rate=200, width=0.001, positions=np.arange(3.0))
+
+
+def test_units_of_nwb_lie_where_their_electrodes_do(tmp_path):
+    pynwb = pytest.importorskip("pynwb", reason="NWB files need pynwb")
+    path, content = nwb_file(pynwb, tmp_path, electrodes=6)
+    for electrode in (5, 0, 3):
+        content.add_unit(spike_times=0.1 * (1 + electrode) + np.arange(0.0, 3.0), electrodes=[electrode])
+    write(pynwb, path, content)
+    rec = readers.read_nwb_units(path, rate=100, width=0.02, start=0, stop=4)
+    assert dict(rec.sizes) == {"time": 400, "electrode": 3}
+    places = zip(rec.x.values.tolist(), rec.y.values.tolist(), strict=True)
+    first = dict(zip(places, rec.activity[:95].argmax("time").values.tolist(), strict=True))
+    assert first == {(0.4, 0.8): 60, (0.0, 0.0): 10, (0.4, 0.4): 40}
