@@ -73,8 +73,7 @@ def read_arrays(
     >>> rec.activity.dims, float(rec.time[1])
     (('time', 'position'), 0.002)
     """
-    options = {"rate": rate, "choices": Choices(**choices), "allow_external": allow_external}
-    found, chosen = array_trials(path, series, **options)
+    found, chosen = array_trials(path, series, rate=rate, choices=Choices(**choices), allow_external=allow_external)
     trials = [to_recording(one, chosen) for one in found]
     return trials[0] if found[0].trial is None else joined(trials)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def mne_trials(path: str | os.PathLike, kind: str | None = None) -> list[Series]
         Series(
             path,
             f"{names} channels",
-            lambda start, stop, one=one: np.ascontiguousarray(one[:, start:stop].T),
+            partial(_samples, one),
             values.shape[2],
             values.shape[1],
             np.dtype(np.float64),
@@ -79,6 +80,11 @@ def mne_trials(path: str | os.PathLike, kind: str | None = None) -> list[Series]
         )
         for number, one in enumerate(values)
     ]
+
+
+def _samples(values, start, stop):
+    """Rows (time, channel) of `values` (channel, time)."""
+    return np.ascontiguousarray(values[:, start:stop].T)
 
 
 def _channels(path, raw, kind) -> tuple[str, dict]:

@@ -285,7 +285,12 @@ def test_a_large_sheet_is_read_in_seconds(draws, measured):
     ],
 )
 def test_bad_arguments_are_named(given, text):
-    arguments = {"snapshot": np.zeros((8, 8)), "operator": wf.wave(0.5, dims=2), "steps": 5, "sites": "anywhere"} | given
+    arguments = {
+        "snapshot": np.zeros((8, 8)),
+        "operator": wf.wave(0.5, dims=2),
+        "steps": 5,
+        "sites": "anywhere",
+    } | given
     with pytest.raises(ValueError, match=text):
         wf.decode(arguments.pop("snapshot"), arguments.pop("operator"), **arguments)
 

@@ -226,12 +226,20 @@ class _Fit:
         if np.isinf(error):
             rows = replace(rows, confidence=np.minimum(rows.confidence, _UNDETERMINED_CONFIDENCE))
         visible = self._visible()
-        facts = {"noise": self.noise(), "noise_error": error, "residual": residual, "misfit": misfit, "visible": visible}
+        facts = {
+            "noise": self.noise(),
+            "noise_error": error,
+            "residual": residual,
+            "misfit": misfit,
+            "visible": visible,
+        }
         doubts = [UNDETERMINED] if np.isinf(error) else self._doubts(residual, misfit)
         if visible < self.reader.candidates.shape[1]:
             doubts.append(f"events of typical amplitude older than {visible} steps are hidden by the noise")
         if self.cut:
-            doubts.append("too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound")
+            doubts.append(
+                "too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound"
+            )
         return replace(rows, facts=facts, warnings=doubts)
 
     def _rows(self, prior):
