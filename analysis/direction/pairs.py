@@ -90,7 +90,8 @@ def fit_pairs(spectrum: np.ndarray, first: np.ndarray, turns: np.ndarray) -> tup
     rows = np.arange(first.size)
     best, difference = np.full(first.size, -1.0), np.zeros(first.size)
     found = np.zeros(first.size, dtype=int)
-    for some in np.array_split(np.arange(len(turns)), max(1, turns.size // 2**20)):
+    products = len(turns) * int(np.prod(spectrum.shape[:2]))  # of long records these outgrow the bases
+    for some in np.array_split(np.arange(len(turns)), max(1, turns.size // 2**20, products // 2**22)):
         good, basis, root = basis_of(turns[some])
         if not good.any():
             continue
