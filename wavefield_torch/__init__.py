@@ -14,6 +14,7 @@ from wavefield_torch.models.wave_rnn import WaveRNN, WaveRNNCell
 from wavefield_torch.recurrence.cpu.memory_pool import free_memory, memory_limit
 from wavefield_torch.recurrence.readout_scan import wave_scan_cross_entropy, wave_scan_readout
 from wavefield_torch.recurrence.scan import wave_scan
+from wavefield_torch.recurrence.sheet.scan import sheet_scan
 from wavefield_torch.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from wavefield_torch.training.step import NotFiniteError, precise_logits, symbol_cross_entropy, training_step
 
@@ -51,6 +52,7 @@ __all__ = [
     "precise_logits",
     "record",
     "save_checkpoint",
+    "sheet_scan",
     "symbol_cross_entropy",
     "tasks",
     "to_reference",
