@@ -388,4 +388,5 @@ register(
     shapes=_shapes,
     backward=_backward,
     plain=_plain,
+    called="sheet_scan",
 )
