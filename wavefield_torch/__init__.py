@@ -7,6 +7,7 @@ from wavefield_torch.inspection.linearise import NotLinearisableError, input_jac
 from wavefield_torch.inspection.record import record
 from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
 from wavefield_torch.models.history_rnn import elman, from_theory, open_line
+from wavefield_torch.models.linear_sheet import LinearSheet
 from wavefield_torch.models.published import count_parameters, from_reference, to_reference
 from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
 from wavefield_torch.models.travelling_memory import AttentionEnd, LinearEnd, MLPEnd, TravellingMemory
@@ -14,6 +15,7 @@ from wavefield_torch.models.wave_rnn import WaveRNN, WaveRNNCell
 from wavefield_torch.recurrence.cpu.memory_pool import free_memory, memory_limit
 from wavefield_torch.recurrence.readout_scan import wave_scan_cross_entropy, wave_scan_readout
 from wavefield_torch.recurrence.scan import wave_scan
+from wavefield_torch.recurrence.sheet.scan import sheet_scan
 from wavefield_torch.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from wavefield_torch.training.step import NotFiniteError, precise_logits, symbol_cross_entropy, training_step
 
@@ -24,6 +26,7 @@ __all__ = [
     "CheckpointError",
     "IdentityRNN",
     "LinearEnd",
+    "LinearSheet",
     "LocallyConnectedRNN",
     "MLPEnd",
     "NotFiniteError",
@@ -51,6 +54,7 @@ __all__ = [
     "precise_logits",
     "record",
     "save_checkpoint",
+    "sheet_scan",
     "symbol_cross_entropy",
     "tasks",
     "to_reference",
