@@ -20,8 +20,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from experiments.models import Model
+from experiments.segmenters import Segmenting
 from experiments.sources import CONFIGS
 from experiments.tasks.problems import Task
+from experiments.tasks.segmentation import Segmentation
 from experiments.tasks.strict import STRICT
 
 
@@ -60,12 +62,16 @@ class Config:
 
     name: str = Field(pattern=r"^[\w.-]+$")
     task: Annotated[Task, Field(discriminator="kind")]
-    model: Annotated[Model, Field(discriminator="kind")]
+    model: Annotated[Model | Segmenting, Field(discriminator="kind")]
     training: Training
 
     def __post_init__(self):
         if self.task.kind == "history" and getattr(self.model, "readout", "linear") != "linear":
             raise ValueError(f"model.readout must be linear on history tasks, got {self.model.readout!r}")
+        segments = isinstance(self.task, get_args(Segmentation))
+        if segments != isinstance(self.model, get_args(Segmenting)):
+            known = ", ".join(kind for cls in get_args(Segmenting if segments else Model) for kind in _kinds(cls))
+            raise ValueError(f"model.kind must be one of {known} on {self.task.kind}, got {self.model.kind!r}")
 
     def to_dict(self) -> dict:
         """Return it as nested plain values, without what is None."""
@@ -212,7 +218,7 @@ def _fields(tables, kind=None):
 
 def _classes():
     """(table, class of its settings) of all tasks and models."""
-    return [(table, cls) for table, kinds in (("task", Task), ("model", Model)) for cls in kinds.__args__]
+    return [(table, cls) for table, kinds in (("task", Task), ("model", Model | Segmenting)) for cls in get_args(kinds)]
 
 
 def _names(cls, kind=None):
@@ -248,7 +254,7 @@ def _explain(error, tables):
         table = tables.get(path[0]) if path else None
         path = [part for part in path if not (isinstance(table, dict) and part == table.get("kind"))]
         if problem["type"] == "union_tag_not_found":
-            classes = {"task": Task, "model": Model}[path[0]].__args__
+            classes = get_args({"task": Task, "model": Model | Segmenting}[path[0]])
             problem["msg"] = f"kind must be given, one of {', '.join(kind for cls in classes for kind in _kinds(cls))}"
         given = "" if problem["type"] in ("missing", "unexpected_keyword_argument") else f", got {problem['input']!r}"
         if isinstance(problem["input"], dict):
