@@ -1,20 +1,37 @@
-"""`sheet_scan`: a sheet of coupled oscillators through time as one differentiable operator."""
+"""`sheet_scan`: a sheet of coupled oscillators through time as one differentiable operator.
+
+A backend is a module with two functions on a `Problem`, whose tensors were checked here:
+
+    forward(problem, return_sequence, every) -> output, y, z, saved
+    backward(grad_output, grad_y, grad_z, saved, problem, return_sequence, every, needs)
+        -> gradients of y0, z0, kernel, ω, α, input, weights; None where `needs` is false; the given may be None
+
+`output` is the sequence (T, B, C, H, W), what the weights (F, T) read out (F, B, C, H, W), the largest values
+(B, C, H, W), or empty; `saved` are the states (y, z) after every `every` steps and the last, (n, B, C, H, W), from which
+the backward pass computes the others again, and the step of the largest value if that is read out.
+"""
 
 from __future__ import annotations
 
+import logging
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from wavefield_torch.recurrence.reference import NONLINEARITIES
-from wavefield_torch.recurrence.scan import checkpoints, in_full_precision, without_autocast
+from wavefield_torch.recurrence.registration import register, say_once
+from wavefield_torch.recurrence.scan import checkpoints, constant, in_full_precision, transformed, without_autocast
 from wavefield_torch.recurrence.sheet import reference
+
+logger = logging.getLogger(__name__)
 
 BOUNDARIES = ("periodic", "fixed", "free")
 SCHEMES = ("semi-implicit", "damping-implicit")
 READOUTS = ("last", "mean", "max")
-BACKENDS = ("auto", "reference")
+BACKENDS = ("auto", "reference", "cpu")
+_FEW_STEPS, _FEW_PRODUCTS = 4, 100_000  # up to so many steps, of so many products each, the reference is run
 
 
 def sheet_scan(
@@ -71,9 +88,14 @@ def sheet_scan(
         the largest of y[1..T].
     return_sequence : bool
         Without a readout: whether all states are returned.
-    backend : {"auto", "reference"}
+    backend : {"auto", "reference", "cpu"}
+        `reference` is plain PyTorch, on any device and differentiable any number of times; `cpu` is fused over time and
+        differentiable once, in reverse. `auto` takes the fused one where it applies, and the reference elsewhere and
+        inside `torch.func` transforms, for second derivatives, and for so little work that preparing costs more.
     checkpoint_every : int, optional
-        Keep every k-th state for the backward pass and compute the others again.
+        Keep every k-th state for the backward pass, by default about every 2√T-th, and compute those between again:
+        from the state before them, or, where the damping is so weak that rounding does not grow (the log says which, at
+        level debug), from the state after them by the inverse of the step.
 
     Returns
     -------
@@ -111,13 +133,26 @@ def sheet_scan(
     y0, z0, kernel, stiffness, damping, input, readout = tensors
     _check_options(steps, dt, boundary, nonlinearity, scheme, backend)
     inputs = _checked(y0, z0, kernel, stiffness, damping, input, steps)
-    weights = _checked_readout(readout, inputs[0], steps)
-    checkpoints((*inputs[:5], *(t for t in (input, weights) if t is not None)), checkpoint_every)
+    weights = _checked_readout(readout, y0, steps)
+    every = checkpoints((*inputs[:5], *(t for t in (input, weights) if t is not None)), checkpoint_every)
+    return_sequence = bool(return_sequence) and readout is None
+    requested, backend = backend, _choose(backend, y0, kernel, steps)
     with without_autocast(y0):
-        output, y, z = reference.scan(
-            *inputs, steps, dt, boundary, nonlinearity, scheme, readout, return_sequence and readout is None
-        )
-    return output, (y, z)
+        if backend == "reference":
+            options = (steps, dt, boundary, nonlinearity, scheme)
+            output, y, z = reference.scan(*inputs, *options, readout, return_sequence)
+            return output, (y, z)
+        if readout == "mean":
+            weights = y0.new_full((1, steps), 1 / steps)
+        absent = y0.new_empty(0)
+        output, y, z, _ = torch.ops.wavefield.sheet_scan(
+            *inputs[:5], absent if input is None else input, absent if weights is None else weights,
+            steps, dt, boundary, nonlinearity, scheme, readout == "max", return_sequence, every, backend,
+            requested == "auto",
+        )  # fmt: skip
+    if isinstance(readout, str):
+        output = {"mean": lambda: output[0], "max": lambda: output, "last": y.clone}[readout]()
+    return (output if return_sequence or readout is not None else None), (y, z)
 
 
 # ---------------------------------------------------------------------------------------------- arguments
@@ -205,3 +240,154 @@ def _checked_readout(readout, y0, steps):
 def _check_like(name, tensor, y0):
     if tensor.dtype != y0.dtype or tensor.device != y0.device:
         raise ValueError(f"{name} must be {y0.dtype} on {y0.device} like y0, got {tensor.dtype} on {tensor.device}")
+
+
+def _choose(backend, y0, kernel, steps):
+    """The backend to run: the requested one if it can, or the fused one of the device."""
+    if backend == "auto":
+        if y0.device.type not in ("cpu", "meta") or transformed():
+            return "reference"
+        few = steps <= _FEW_STEPS and y0.numel() * kernel[0].numel() <= _FEW_PRODUCTS
+        if few and not torch.compiler.is_compiling():  # a compiled graph must not depend on the length
+            return "reference"
+    if backend in ("auto", "cpu"):
+        obstacle = _obstacle(y0.device.type)
+        if obstacle is None:
+            return "cpu"
+        if backend == "cpu":
+            raise ValueError(f"backend 'cpu' cannot run here: {obstacle}")
+        say_once(f"sheet_scan: backend cpu cannot run here ({obstacle}); running the reference instead")
+    return "reference"
+
+
+@constant
+def _obstacle(device):
+    """Why the CPU backend cannot run, or None."""
+    if device not in ("cpu", "meta"):
+        return f"it takes tensors on the CPU; y0 is on {device}"
+    if transformed():
+        return "torch.func and forward-mode differentiation need the reference"
+    try:
+        _module("cpu")
+    except ImportError as error:
+        return str(error)
+    return None
+
+
+def _module(backend):
+    """The functions of a backend, loaded when first used: Numba's compiler takes a second to import."""
+    from wavefield_torch.recurrence.sheet import cpu
+
+    return {"cpu": cpu}[backend]
+
+
+# ---------------------------------------------------------------------------------------------- the operator
+
+
+class Problem(NamedTuple):
+    """The tensors of a scan, and its options."""
+
+    y0: Tensor
+    z0: Tensor
+    kernel: Tensor
+    stiffness: Tensor
+    damping: Tensor
+    drive: Tensor | None  # (T, B, C, H, W)
+    weights: Tensor | None  # (F, T)
+    steps: int
+    dt: float
+    boundary: str
+    nonlinearity: str
+    scheme: str
+    largest: bool  # whether the largest value is read out
+
+    def detached(self):
+        """The same without history."""
+        return Problem(*(t.detach() if isinstance(t, torch.Tensor) else t for t in self))
+
+
+def _problem(y0, z0, kernel, stiffness, damping, drive, weights, *options):
+    return Problem(
+        y0, z0, kernel, stiffness, damping, *(t if t.dim() > 1 else None for t in (drive, weights)), *options
+    )
+
+
+def _kept_every(every, steps):
+    """How often a state is kept: as requested, or so that segments and states kept take about as much memory."""
+    return min(2 * math.isqrt(steps), steps) if every < 0 else min(every, steps)
+
+
+def _kept_states(every, steps, largest):
+    """Number of (B, C, H, W) in `saved`."""
+    every = _kept_every(every, steps)
+    return 2 * -(-steps // every) + largest if every > 0 else 0
+
+
+def _forward(
+    y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme, largest,
+    return_sequence, checkpoint_every, backend, fallback,
+):  # fmt: skip
+    """(output, y, z, saved) of a fused backend."""
+    problem = _problem(
+        y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme, largest
+    )
+    return _module(backend).forward(problem, return_sequence, _kept_every(checkpoint_every, steps))
+
+
+def _shapes(
+    y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme, largest,
+    return_sequence, checkpoint_every, backend, fallback,
+):  # fmt: skip
+    output = (0,)
+    if weights.dim() > 1:
+        output = (weights.shape[0], *y0.shape)
+    elif return_sequence or largest:
+        output = (steps, *y0.shape) if return_sequence else y0.shape
+    saved = (_kept_states(checkpoint_every, steps, largest), *y0.shape)
+    return tuple(y0.new_empty(shape) for shape in (output, y0.shape, y0.shape, saved))
+
+
+def _backward(
+    grads, saved, y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme, largest,
+    return_sequence, checkpoint_every, backend, fallback, needs,
+):  # fmt: skip
+    """Gradients of the tensors; None where not needed."""
+    problem, module = (
+        _problem(
+            y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme, largest
+        ),
+        _module(backend),
+    )
+    every = _kept_every(checkpoint_every or -1, steps)
+    if checkpoint_every == 0:
+        *_, saved = module.forward(problem, False, every)
+    grad_output = grads[0] if return_sequence or largest or problem.weights is not None else None
+    found = module.backward(grad_output, *grads[1:], saved, problem, return_sequence, every, needs)
+    return [gradient if need else None for gradient, need in zip(found, needs, strict=True)]
+
+
+def _plain(
+    y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme, largest,
+    return_sequence, checkpoint_every, backend, fallback,
+):  # fmt: skip
+    """(output, y, z) of the reference."""
+    readout = weights if weights.dim() > 1 else "max" if largest else None
+    output, y, z = reference.scan(
+        y0, z0, kernel, stiffness, damping, drive if drive.dim() > 1 else None, steps, dt, boundary, nonlinearity,
+        scheme, readout, return_sequence,
+    )  # fmt: skip
+    return y0.new_empty(0) if output is None else output, y, z
+
+
+register(
+    "sheet_scan",
+    "Tensor y0, Tensor z0, Tensor kernel, Tensor stiffness, Tensor damping, Tensor drive, Tensor weights",
+    "int steps, float dt, str boundary, str nonlinearity, str scheme, bool largest, bool return_sequence, "
+    "int checkpoint_every, str backend, bool fallback",
+    3,
+    devices=("cpu", "cuda"),
+    forward=_forward,
+    shapes=_shapes,
+    backward=_backward,
+    plain=_plain,
+)
