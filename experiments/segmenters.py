@@ -42,8 +42,14 @@ class _Recurrent(_Pixelwise):
 
     def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> Segmenter:
         """Return the model with its first weights drawn from `generator`, recurrence first."""
-        options = {"readout": self.readout, "features": self.features, "hidden": self.hidden, "generator": generator}
-        return Segmenter(self.recurrence(inputs, generator), outputs, **options)
+        return Segmenter(
+            self.recurrence(inputs, generator),
+            outputs,
+            readout=self.readout,
+            features=self.features,
+            hidden=self.hidden,
+            generator=generator,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -88,8 +94,7 @@ class Stack(_Pixelwise):
 
     def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> nn.Module:
         """Return the model with its first weights drawn from `generator`."""
-        options = {"width": self.width, "hidden": self.hidden, "generator": generator}
-        return LocalCNN(inputs, outputs, self.layers, **options)
+        return LocalCNN(inputs, outputs, self.layers, width=self.width, hidden=self.hidden, generator=generator)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -102,8 +107,9 @@ class Encoders(_Pixelwise):
 
     def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> nn.Module:
         """Return the model with its first weights drawn from `generator`."""
-        options = {"hidden": self.hidden, "generator": generator}
-        return EncoderReadout(inputs, outputs, self.channels, self.encoder_width, **options)
+        return EncoderReadout(
+            inputs, outputs, self.channels, self.encoder_width, hidden=self.hidden, generator=generator
+        )
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

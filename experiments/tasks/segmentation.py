@@ -66,15 +66,16 @@ class SegmentationProblem(Stateless):
         layouts = {f"{part} layout": s.layout for part, s in scenes.items() if s.layout is not None}
         self.fixed = layouts or None  # from which all scenes can be painted again
         self.steps_per_epoch = math.ceil(len(scenes["training"]) / batch_size)
-        self._order: tuple[int, Tensor | None] = (-1, None)
+        self._order = (-1, torch.empty(0))  # of an epoch
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
         """Images (B, I, H, W) and the classes of their pixels (B, H, W)."""
         epoch, place = divmod(step, self.steps_per_epoch)
+        training = self.scenes["training"]
         if self._order[0] != epoch:
-            order = torch.randperm(len(self.scenes["training"]), generator=generator_for(self.seed, ORDER, epoch))
+            order = torch.randperm(len(training), generator=generator_for(self.seed, ORDER, epoch))
             self._order = (epoch, order.to(self.device))
-        return self.scenes["training"].batch(self._order[1][place * self.batch_size : (place + 1) * self.batch_size])
+        return training.batch(self._order[1][place * self.batch_size : (place + 1) * self.batch_size])
 
     def sample(self, count: int) -> tuple[Tensor, Tensor]:
         """The first held-out scenes; only one of large ones, whose states would fill a disk."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import xarray as xr
 from torch import Tensor, nn
@@ -66,8 +64,8 @@ def record_sheet(model: nn.Module, batch, *, path=None, dt=None, dx=None, config
 def _run(model, image):
     """States (T, B, C, H, W), what else is recorded, and the attributes."""
     sheet = ("trial", "channel", "y", "x")
-    more: dict[str, xr.DataArray] = {}
-    about: dict[str, Any] = {"dt": 1.0}
+    more = {}
+    about = {"dt": 1.0}
     if isinstance(model, _FEED_FORWARD):
         logits = model(image)
         states = logits.softmax(1)[None]

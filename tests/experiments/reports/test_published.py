@@ -51,8 +51,8 @@ MEMORY = {
     (128, "0.1"): ([None] * 4, [50] * 4),
 }
 
-# Jacobs et al. 2025, results of the public code, in per cent (loss in hundredths): mean and SD over ten seeds, or twelve
-# on Multi-MNIST, of accuracy, that of the foreground, IoU, IoU of the foreground, loss; then runs in ten that collapsed.
+# Jacobs et al. 2025, results of the public code, in per cent (loss in hundredths): mean and SD over ten seeds (twelve
+# on Multi-MNIST) of accuracy, of the foreground, IoU, IoU of the foreground, loss; and how many in ten collapsed.
 SCORES = (
     "best_test.accuracy",
     "best_test.foreground_accuracy",

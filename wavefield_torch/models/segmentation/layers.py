@@ -87,5 +87,5 @@ class PixelMLP(nn.Module):
         x = x.transpose(0, 1).flatten(1)  # (features, B·H·W): one product for all pixels, whose result lies as it needs
         for number, layer in enumerate(self.layers):
             x = functional.relu_(x) if number else x
-            x = torch.addmm(layer.bias[:, None], layer.weight, x)
+            x = torch.addmm(layer.get_parameter("bias")[:, None], layer.get_parameter("weight"), x)
         return x.unflatten(1, (batch, height, width)).transpose(0, 1)
