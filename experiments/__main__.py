@@ -1,4 +1,4 @@
-"""Command line: ``python -m experiments run | resume | sweep | reproduce | report | memory | demo | bench``."""
+"""Command line: ``python -m experiments run | resume | sweep | reproduce | report | memory | waves | demo | bench``."""
 
 from __future__ import annotations
 
