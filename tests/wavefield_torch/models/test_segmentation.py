@@ -159,6 +159,13 @@ def test_a_readout_inside_the_recurrence_is_that_of_its_states(kind, steps):
     np.testing.assert_allclose(inside.detach().numpy(), expected, atol=2e-5)
 
 
+def test_a_fourier_readout_is_as_precise_as_the_model():
+    y = torch.rand(20, 1, 1, 4, 4, generator=RNG, dtype=torch.float64)
+    readout = TimeReadout("fft", 20).double()
+    found = readout(readout.read(y))[0, :, 0, 0]
+    np.testing.assert_allclose(found, np.abs(np.fft.rfft(y[:, 0, 0, 0, 0])), rtol=0, atol=1e-13)
+
+
 def test_a_fourier_readout_of_nothing_has_a_gradient():
     states = torch.zeros(8, 1, 1, 4, 4, requires_grad=True)
     readout = TimeReadout("fft", 8)

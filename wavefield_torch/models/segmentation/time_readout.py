@@ -50,17 +50,17 @@ class TimeReadout(nn.Module):
         self.kind, self.steps = kind, positive_int(steps, "steps")
         self.features = positive_int(steps // 2 + 1 if features is None else features, "features")
         self.weight: nn.Parameter | None = None
-        self.waves: Tensor | None
+        self.like: Tensor
+        self.register_buffer("like", torch.empty(0), persistent=False)  # has the dtype and device of the module
         if kind == "linear":
             self.weight = nn.Parameter(torch.empty(self.features, steps))
             nn.init.uniform_(self.weight, -1 / math.sqrt(steps), 1 / math.sqrt(steps), generator=generator)
-        self.register_buffer("waves", _waves(self.features, steps) if kind == "fft" else None, persistent=False)
 
     def over_time(self) -> Tensor | str:
         """Return the readout as `sheet_scan` takes it: a matrix (F, T), or a word."""
         if self.weight is not None:
             return self.weight
-        return self.kind if self.waves is None else self.waves
+        return _waves(self.features, self.steps, self.like) if self.kind == "fft" else self.kind
 
     def features_of(self, channels: int) -> int:
         """Return the number of features of a pixel with so many channels."""
@@ -89,8 +89,9 @@ class TimeReadout(nn.Module):
         return f"{self.kind!r}, steps={self.steps}, features={self.features}"
 
 
-def _waves(features, steps):
+def _waves(features, steps, like):
     """Cosines, then sines, (2K, T): real and imaginary part, but for a sign, of the discrete Fourier transform."""
-    phase = torch.arange(features)[:, None] * torch.arange(steps) % steps  # whole, so that no angle is rounded twice
+    frequency, time = (torch.arange(n, device=like.device) for n in (features, steps))
+    phase = frequency[:, None] * time % steps  # whole, so that no angle is rounded twice
     angle = 2 * math.pi / steps * phase.double()
-    return torch.cat([angle.cos(), angle.sin()]).to(torch.get_default_dtype())
+    return torch.cat([angle.cos(), angle.sin()]).to(like.dtype)
