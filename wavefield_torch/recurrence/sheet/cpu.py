@@ -68,7 +68,7 @@ def backward(grad_output, grad_y, grad_z, saved, problem, return_sequence, every
     """Gradients of y0, z0, kernel, ω, α, the input and the weights of the readout; None where not in `needs`."""
     problem = problem.detached()
     y0, steps = problem.y0, problem.steps
-    plan = _plan(problem, every)
+    plan = _plan(problem)
     given = _Given(plan, problem)
     reversed_exactly = _invertible(problem, every)
     features = problem.weights is not None and grad_output is not None
@@ -176,15 +176,16 @@ class _Shape(NamedTuple):
     partners: int
 
 
-# Channels and vectors held in registers, for 32 and for 16 of them, by the number of channels.
+# Channels and vectors held in registers, for 32 and for 16 of them; few shapes, because each is compiled when it is
+# first used. The readout has a shape of its own.
 _SHAPES = {
-    32: {1: _Shape(1, 8, 1, 1), 2: _Shape(2, 8, 2, 2), 3: _Shape(3, 6, 3, 1), 4: _Shape(4, 4, 4, 2)},
-    16: {1: _Shape(1, 6, 1, 1), 2: _Shape(2, 4, 2, 1), 3: _Shape(3, 3, 3, 1), 4: _Shape(4, 2, 4, 1)},
+    32: {2: _Shape(2, 8, 2, 2), 4: _Shape(4, 4, 4, 2)},
+    16: {2: _Shape(2, 4, 2, 1), 4: _Shape(4, 2, 4, 1)},
 }
 _MIX_SHAPES = {32: _Shape(3, 6, 6, 3), 16: _Shape(3, 3, 3, 3)}
 
 
-def _plan(problem, every=1):
+def _plan(problem):
     channels, height, width = problem.y0.shape[1:]
     double = problem.y0.dtype == torch.float64
     return _planned(
@@ -197,8 +198,8 @@ def _plan(problem, every=1):
 def _planned(channels, height, width, taps, dtype, vector, dt, boundary, nonlinearity, scheme):
     item = np.dtype(dtype).itemsize
     lanes, registers = vector // item, vector_registers(vector)
-    few = channels if channels <= 3 else 3 if channels % 3 == 0 and channels % 4 else 4
-    shape, mix = _SHAPES[registers][few], _MIX_SHAPES[registers]
+    together = 4 if item == 4 and 3 * multiple(channels, 4) <= 4 * channels else 2
+    shape, mix = _SHAPES[registers][together], _MIX_SHAPES[registers]
     reach = taps // 2
     line = width + 2 * reach
     edge = reach * line + reach  # from the first cell of the edge to that of the sheet
@@ -228,7 +229,7 @@ def _planned(channels, height, width, taps, dtype, vector, dt, boundary, nonline
     implicit = scheme == "damping-implicit"
     step = Step(dt, 0.0 if implicit else dt, dt if implicit else 0.0, implicit, CURVES.index(nonlinearity))
     return _Plan(
-        Block(item, lanes, 1, *shape, taps if taps in (1, 3) else 0),
+        Block(item, lanes, 1, *shape, taps if taps == 3 else 0),
         Block(item, lanes, 1, *mix, 1),
         geometry,
         step,
@@ -349,7 +350,7 @@ def _address(tensor, index):
 
 def _in_planes(tensor):
     """The tensor, or a copy of it if the numbers of a sample are not one after the other."""
-    channels, height, width = tensor.shape[-3:]
+    _, height, width = tensor.shape[-3:]
     wanted = (height * width, width, 1)
     fits = all(n == 1 or s == w for n, s, w in zip(tensor.shape[-3:], tensor.stride()[-3:], wanted, strict=True))
     return tensor if fits else tensor.contiguous()

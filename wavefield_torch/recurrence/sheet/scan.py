@@ -7,7 +7,7 @@ A backend is a module with two functions on a `Problem`, whose tensors were chec
         -> gradients of y0, z0, kernel, ω, α, input, weights; None where `needs` is false; the given may be None
 
 `output` is the sequence (T, B, C, H, W), what the weights (F, T) read out (F, B, C, H, W), the largest values
-(B, C, H, W), or empty; `saved` are the states (y, z) after every `every` steps and the last, (n, B, C, H, W), from which
+(B, C, H, W), or empty; `saved` (n, B, C, H, W) are the states (y, z) after every `every` steps and the last, from which
 the backward pass computes the others again, and the step of the largest value if that is read out.
 """
 
@@ -247,8 +247,8 @@ def _choose(backend, y0, kernel, steps):
     if backend == "auto":
         if y0.device.type not in ("cpu", "meta") or transformed():
             return "reference"
-        few = steps <= _FEW_STEPS and y0.numel() * kernel[0].numel() <= _FEW_PRODUCTS
-        if few and not torch.compiler.is_compiling():  # a compiled graph must not depend on the length
+        compiling = torch.compiler.is_compiling()  # a compiled graph must not depend on sizes
+        if not compiling and steps <= _FEW_STEPS and y0.numel() * kernel[0].numel() <= _FEW_PRODUCTS:
             return "reference"
     if backend in ("auto", "cpu"):
         obstacle = _obstacle(y0.device.type)
@@ -348,16 +348,14 @@ def _shapes(
 
 
 def _backward(
-    grads, saved, y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme, largest,
-    return_sequence, checkpoint_every, backend, fallback, needs,
+    grads, saved, y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme,
+    largest, return_sequence, checkpoint_every, backend, fallback, needs,
 ):  # fmt: skip
     """Gradients of the tensors; None where not needed."""
-    problem, module = (
-        _problem(
-            y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme, largest
-        ),
-        _module(backend),
+    problem = _problem(
+        y0, z0, kernel, stiffness, damping, drive, weights, steps, dt, boundary, nonlinearity, scheme, largest
     )
+    module = _module(backend)
     every = _kept_every(checkpoint_every or -1, steps)
     if checkpoint_every == 0:
         *_, saved = module.forward(problem, False, every)

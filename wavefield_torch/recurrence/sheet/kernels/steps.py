@@ -277,7 +277,8 @@ def forward(block, mix_block, g, step, edges, kernel, mix, memory, sample, steps
     pack(block, g, sample.z0, memory, memory.z)
     fill(block, g, edges, memory, memory.y)
     if largest:
-        numbers[memory.when + g.slot : memory.when + 2 * g.slot] = -np.inf
+        for j in range(g.slot):
+            numbers[memory.when + g.slot + j] = -np.inf
     slots = length + 1 if mix.features else 2
     at, force = 0, memory.force if sample.force != 0 else -1
     for t in range(steps):
@@ -298,7 +299,7 @@ def forward(block, mix_block, g, step, edges, kernel, mix, memory, sample, steps
         if mix.features and (at == length or t + 1 == steps):
             read_out(mix_block, g, memory, mix, t + 1 - at, at, t < length)
             last = memory.y + at * g.slot
-            numbers[memory.y : memory.y + g.slot] = numbers[last : last + g.slot]
+            simd.copy(block, place(block, memory, memory.y), place(block, memory, last), g.slot)
             at = 0
     unpack(block, g, memory, memory.y + at * g.slot, sample.y)
     unpack(block, g, memory, memory.z, sample.z)
@@ -375,7 +376,7 @@ def reverse(block, g, step, memory, given, bent, y, z, rates, damped, forced):
 @inner
 def spread_features(mix_block, g, memory, mix, segment, count):
     """Gradients that enter at the steps of a segment: given[t] = Σ_f weights[f, t] ∂L/∂features[f]."""
-    item, bytes_ = mix_block.item, g.slot * mix_block.item
+    bytes_ = g.slot * mix_block.item
     for m in range(0, g.slot // g.lanes, mix_block.columns):
         source = place(mix_block, memory, memory.features + m * g.lanes)
         for o in range(0, count, mix_block.outputs):
@@ -390,8 +391,8 @@ def correlate_features(mix_block, g, memory, mix, start, count):
     item, cell, piece = mix_block.item, g.lanes * mix_block.item, 16
     padded = (count + mix_block.partners - 1) // mix_block.partners * mix_block.partners
     size = mix.features * padded
-    products = memory.numbers[memory.products : memory.products + size * g.lanes]
-    products[:] = 0
+    products = place(mix_block, memory, memory.products)
+    simd.clear(mix_block, products, size * g.lanes)
     total = g.slot // g.lanes
     for m in range(0, total, piece):
         for o in range(0, mix.features, mix_block.deltas):
@@ -402,17 +403,17 @@ def correlate_features(mix_block, g, memory, mix, start, count):
                     place(mix_block, memory, memory.y + (1 + i) * g.slot + m * g.lanes),
                     g.slot * item,
                     min(piece, total - m),
-                    products.ctypes.data + (o * padded + i) * cell,
+                    products + (o * padded + i) * cell,
                     padded * cell,
                     cell,
                     0,
                 )
     for f in range(mix.real):
         for t in range(count):
-            first = (f * padded + t) * g.lanes
+            first = memory.products + (f * padded + t) * g.lanes
             whole = 0.0
             for l in range(g.lanes):
-                whole += products[first + l]
+                whole += memory.numbers[first + l]
             mix.gradient[f, start + t] = whole
 
 
@@ -433,9 +434,8 @@ def backward(
     pack(block, g, sample.stiffness, memory, memory.stiffness)
     pack(block, g, sample.kept, memory, memory.kept)
     for offset in (memory.grad_y, memory.grad_z, memory.delta, memory.grad_stiffness, memory.grad_damping):
-        numbers[offset : offset + g.slot] = 0
-    area = g.rows * g.rows * g.taps * g.taps
-    numbers[memory.totals : memory.totals + area * g.lanes] = 0
+        simd.clear(block, place(block, memory, offset), g.slot)
+    simd.clear(block, place(block, memory, memory.totals), g.rows * g.rows * g.taps * g.taps * g.lanes)
     if given.y != 0:
         pack(block, g, given.y, memory, memory.grad_y)
     if given.z != 0:
