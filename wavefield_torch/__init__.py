@@ -7,6 +7,7 @@ from wavefield_torch.inspection.linearise import NotLinearisableError, input_jac
 from wavefield_torch.inspection.record import record
 from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
 from wavefield_torch.models.history_rnn import elman, from_theory, open_line
+from wavefield_torch.models.medium_rnn import MediumRNN
 from wavefield_torch.models.published import count_parameters, from_reference, to_reference
 from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
 from wavefield_torch.models.segmentation.conv_lstm import ConvLSTM
@@ -36,6 +37,7 @@ __all__ = [
     "LocalCNN",
     "LocallyConnectedRNN",
     "MLPEnd",
+    "MediumRNN",
     "NeuralWaveMachine",
     "NotFiniteError",
     "NotLinearisableError",

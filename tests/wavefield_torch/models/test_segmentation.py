@@ -30,12 +30,17 @@ SHARP = {2: 30_745, 3: 68_834, 4: 122_071, 5: 190_456}
 TASKS = [(1, 11), (3, 6)]
 
 
+def sheet(*sizes, **options):
+    """A Neural Wave Machine on the reference backend, which needs no compilation; the others are tested against it."""
+    return NeuralWaveMachine(*sizes, backend="reference", **options)
+
+
 @pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("task", [0, 1])
 def test_recurrent_models_have_the_published_size(task, readout):
     colours, classes = TASKS[task]
     kind = readout if readout in WAVES else "last"
-    waves = Segmenter(NeuralWaveMachine(in_channels=colours), classes, readout=readout)
+    waves = Segmenter(sheet(in_channels=colours), classes, readout=readout)
     gated = Segmenter(ConvLSTM(in_channels=colours), classes, readout=readout)
     assert count_parameters(waves) == WAVES[kind][task]
     assert count_parameters(gated) == GATED[kind][task]
@@ -48,7 +53,7 @@ def test_local_networks_have_the_published_size(layers):
 
 
 def test_models_of_multi_mnist_have_the_published_size():
-    machine = NeuralWaveMachine(in_channels=1, channels=16)
+    machine = sheet(in_channels=1, channels=16)
     encoders = sum(count_parameters(part) for part in (machine.stiffness, machine.damping, machine.initial))
     assert encoders == 16_720
     assert machine.kernel.numel() == 2304
@@ -59,7 +64,7 @@ def test_models_of_multi_mnist_have_the_published_size():
 
 
 def test_parts_have_the_published_size():
-    model = Segmenter(NeuralWaveMachine(in_channels=1), 11)
+    model = Segmenter(sheet(in_channels=1), 11)
     machine = model.recurrence
     encoders = sum(count_parameters(part) for part in (machine.stiffness, machine.damping, machine.initial))
     sizes = (encoders, machine.kernel.numel(), count_parameters(model.readout), count_parameters(model.mlp))
@@ -76,7 +81,7 @@ def layers_of(net, kind):
 
 
 def test_encoders_are_those_of_the_paper():
-    machine = NeuralWaveMachine(in_channels=3, channels=2, encoder_width=16)
+    machine = sheet(in_channels=3, channels=2, encoder_width=16)
 
     def described(net):
         return [(m.in_channels, m.out_channels) if isinstance(m, nn.Conv2d) else type(m).__name__ for m in net]
@@ -92,7 +97,7 @@ def test_encoders_are_those_of_the_paper():
     assert damping.min() >= 0
 
 
-@pytest.mark.parametrize("build", [lambda g: NeuralWaveMachine(generator=g), lambda g: UNet(3, 6, 4, generator=g)])
+@pytest.mark.parametrize("build", [lambda g: sheet(generator=g), lambda g: UNet(3, 6, 4, generator=g)])
 def test_weights_are_drawn_as_pytorch_draws_them_and_follow_the_generator(build):
     one, same, other = (build(torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
     for name, value in one.state_dict().items():
@@ -109,11 +114,11 @@ def test_weights_are_drawn_as_pytorch_draws_them_and_follow_the_generator(build)
 
 
 def test_the_kernel_is_the_laplacian_of_each_channel():
-    kernel = NeuralWaveMachine(channels=3).kernel.detach()
+    kernel = sheet(channels=3).kernel.detach()
     for k in range(3):
         assert kernel[k, k].tolist() == [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
     assert kernel.abs().sum() == 3 * 8
-    assert NeuralWaveMachine().kernel.requires_grad
+    assert sheet().kernel.requires_grad
 
 
 # ----------------------------------------------------------------------------------------------- what is computed
@@ -132,7 +137,7 @@ def reference_states(machine, image):
 
 
 def test_states_are_those_of_the_published_loop():
-    machine = NeuralWaveMachine(channels=2, steps=30, dt=0.1).double()
+    machine = sheet(channels=2, steps=30, dt=0.1).double()
     nn.init.normal_(machine.kernel, std=0.7)
     image = torch.rand(2, 3, 9, 12, generator=RNG, dtype=torch.float64)
     assert torch.allclose(machine(image), reference_states(machine, image), rtol=0, atol=1e-12)
@@ -141,7 +146,7 @@ def test_states_are_those_of_the_published_loop():
 @pytest.mark.parametrize("kind", READOUTS)
 @pytest.mark.parametrize("steps", [1, 7, 20])
 def test_a_readout_inside_the_recurrence_is_that_of_its_states(kind, steps):
-    machine, readout = NeuralWaveMachine(channels=2, steps=steps), TimeReadout(kind, steps)
+    machine, readout = sheet(channels=2, steps=steps), TimeReadout(kind, steps)
     image = torch.rand(2, 3, 8, 9, generator=RNG)
     states = machine(image)
     inside, after = readout(machine(image, readout.over_time())), readout(readout.read(states))
@@ -188,7 +193,7 @@ def seen_from(model, size, kind=torch.float64):
 @pytest.mark.parametrize("steps", [1, 5])
 def test_the_light_cone_is_one_pixel_per_step_beyond_the_encoders(steps):
     torch.manual_seed(1)
-    machine = NeuralWaveMachine(in_channels=1, steps=steps)
+    machine = sheet(in_channels=1, steps=steps)
     machine.dt = 0.5
     for layer in layers_of(machine, nn.Conv2d):
         nn.init.uniform_(layer.weight, 0, 0.02)  # nothing is cut off by a ReLU, nor lost in the bend of a tanh
@@ -197,7 +202,7 @@ def test_the_light_cone_is_one_pixel_per_step_beyond_the_encoders(steps):
 
 def test_without_coupling_nothing_travels_and_the_kernel_is_not_trained():
     torch.manual_seed(1)
-    machine = NeuralWaveMachine(in_channels=1, steps=10, coupled=False)
+    machine = sheet(in_channels=1, steps=10, coupled=False)
     for layer in layers_of(machine, nn.Conv2d):
         nn.init.uniform_(layer.weight, 0, 0.02)
     assert seen_from(machine, 32) == 4
@@ -242,7 +247,7 @@ def test_a_gated_recurrence_is_the_published_loop():
 @pytest.mark.parametrize("readout", READOUTS)
 def test_every_parameter_has_a_gradient(readout):
     torch.manual_seed(0)
-    for recurrence in (NeuralWaveMachine(1, steps=6), ConvLSTM(1, steps=6)):
+    for recurrence in (sheet(1, steps=6), ConvLSTM(1, steps=6)):
         model = Segmenter(recurrence, 3, readout=readout, hidden=(8, 8))
         image = torch.rand(3, 1, 12, 12, generator=RNG)
         nn.functional.cross_entropy(model(image), torch.randint(3, (3, 12, 12), generator=RNG)).backward()
@@ -256,10 +261,10 @@ def test_every_parameter_has_a_gradient(readout):
     ("call", "message"),
     [
         (lambda: TimeReadout("median", 5), "readout must be one of fft, linear"),
-        (lambda: NeuralWaveMachine(steps=0), "steps"),
-        (lambda: NeuralWaveMachine(3)(torch.zeros(2, 1, 8, 8)), r"image must have shape \(B, 3, H, W\)"),
+        (lambda: sheet(steps=0), "steps"),
+        (lambda: sheet(3)(torch.zeros(2, 1, 8, 8)), r"image must have shape \(B, 3, H, W\)"),
         (lambda: LocalCNN(3, 2, 0), "layers"),
-        (lambda: Segmenter(NeuralWaveMachine(), 0), "classes"),
+        (lambda: Segmenter(sheet(), 0), "classes"),
     ],
 )
 def test_mistakes_are_named(call, message):
