@@ -68,9 +68,8 @@ class Config:
     def __post_init__(self):
         if self.task.kind == "history" and getattr(self.model, "readout", "linear") != "linear":
             raise ValueError(f"model.readout must be linear on history tasks, got {self.model.readout!r}")
-        segments = isinstance(self.task, get_args(Segmentation))
-        if segments != isinstance(self.model, get_args(Segmenting)):
-            known = ", ".join(kind for cls in get_args(Segmenting if segments else Model) for kind in _kinds(cls))
+        if not isinstance(self.model, _models_of(self.task.kind)):
+            known = ", ".join(kind for cls in _models_of(self.task.kind) for kind in _kinds(cls))
             raise ValueError(f"model.kind must be one of {known} on {self.task.kind}, got {self.model.kind!r}")
 
     def to_dict(self) -> dict:
@@ -202,7 +201,8 @@ def _find(tables, key):
     if homes:
         raise ConfigError(f"{key} is a key of {' and '.join(homes)}: write {homes[0]}.{key}")
     known = ", ".join(sorted({name for names in fields.values() for name in names}))
-    others = [f"{table} {kind}" for table, cls in _classes() for kind in _kinds(cls) if key in _names(cls)]
+    fitting = (*get_args(Task), *_models_of(tables.get("task", {}).get("kind")))
+    others = [f"{t} {kind}" for t, cls in _classes() if cls in fitting and key in _names(cls) for kind in _kinds(cls)]
     elsewhere = f", it belongs to {', '.join(others)}" if others else ""
     raise ConfigError(f"unknown key {key!r}{elsewhere}: known are {known}")
 
@@ -219,6 +219,12 @@ def _fields(tables, kind=None):
 def _classes():
     """(table, class of its settings) of all tasks and models."""
     return [(table, cls) for table, kinds in (("task", Task), ("model", Model | Segmenting)) for cls in get_args(kinds)]
+
+
+def _models_of(task):
+    """Classes of the models that a kind of task takes: of images where every pixel has a class, else of sequences."""
+    segments = any(task in _kinds(cls) for cls in get_args(Segmentation))
+    return get_args(Segmenting if segments else Model)
 
 
 def _names(cls, kind=None):
