@@ -7,6 +7,7 @@ from wavefield_torch.inspection.linearise import NotLinearisableError, input_jac
 from wavefield_torch.inspection.record import record
 from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
 from wavefield_torch.models.history_rnn import elman, from_theory, open_line
+from wavefield_torch.models.linear_sheet import LinearSheet
 from wavefield_torch.models.medium_rnn import MediumRNN
 from wavefield_torch.models.published import count_parameters, from_reference, to_reference
 from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
@@ -34,6 +35,7 @@ __all__ = [
     "EncoderReadout",
     "IdentityRNN",
     "LinearEnd",
+    "LinearSheet",
     "LocalCNN",
     "LocallyConnectedRNN",
     "MLPEnd",

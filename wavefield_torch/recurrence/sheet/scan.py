@@ -23,7 +23,7 @@ from torch import Tensor
 from wavefield_torch.recurrence.reference import NONLINEARITIES
 from wavefield_torch.recurrence.registration import register, say_once
 from wavefield_torch.recurrence.scan import checkpoints, constant, in_full_precision, transformed, without_autocast
-from wavefield_torch.recurrence.sheet import reference
+from wavefield_torch.recurrence.sheet import linear, reference
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +51,7 @@ def sheet_scan(
     return_sequence: bool = True,
     backend: str = "auto",
     checkpoint_every: int | None = None,
+    parallel: bool = False,
 ) -> tuple[Tensor | None, tuple[Tensor, Tensor]]:
     """Run the wave equation y'' = σ(W ⋆ y) − ω ⊙ y − α ⊙ y' + x on a sheet of neurons.
 
@@ -96,6 +97,9 @@ def sheet_scan(
         Keep every k-th state for the backward pass, by default about every 2√T-th, and compute those between again:
         from the state before them, or, where the damping is so weak that rounding does not grow (the log says which, at
         level debug), from the state after them by the inverse of the step.
+    parallel : bool
+        With the identity nonlinearity, periodic edges, and ω and α that are the same in all places and samples: no loop
+        over time, but Fourier transforms of the sheet, on any device; see `LinearSheet`. `backend` does not matter.
 
     Returns
     -------
@@ -131,11 +135,17 @@ def sheet_scan(
     """
     tensors = in_full_precision(y0, z0, kernel, stiffness, damping, input, readout)
     y0, z0, kernel, stiffness, damping, input, readout = tensors
-    _check_options(steps, dt, boundary, nonlinearity, scheme, backend)
+    _check_options(dt, boundary, nonlinearity, scheme, backend)
+    rates = (stiffness, damping)
     inputs = _checked(y0, z0, kernel, stiffness, damping, input, steps)
-    weights = _checked_readout(readout, y0, steps)
+    weights = check_readout(readout, y0, steps)
     every = checkpoints((*inputs[:5], *(t for t in (input, weights) if t is not None)), checkpoint_every)
     return_sequence = bool(return_sequence) and readout is None
+    if parallel:
+        with without_autocast(y0):
+            rates = _constant_rates(rates, y0, boundary, nonlinearity)
+            output, y, z = _in_parallel(y0, z0, kernel, *rates, input, steps, dt, scheme, readout, return_sequence)
+        return output, (y, z)
     requested, backend = backend, _choose(backend, y0, kernel, steps)
     with without_autocast(y0):
         if backend == "reference":
@@ -158,9 +168,7 @@ def sheet_scan(
 # ---------------------------------------------------------------------------------------------- arguments
 
 
-def _check_options(steps, dt, boundary, nonlinearity, scheme, backend):
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a positive integer, got {steps!r}")
+def _check_options(dt, boundary, nonlinearity, scheme, backend):
     if isinstance(dt, torch.Tensor) or not (isinstance(dt, (int, float)) and math.isfinite(dt) and dt > 0):
         raise ValueError(f"dt must be a positive number, got {dt!r}")
     for name, value, accepted in (
@@ -175,29 +183,34 @@ def _check_options(steps, dt, boundary, nonlinearity, scheme, backend):
 
 def _checked(y0, z0, kernel, stiffness, damping, drive, steps):
     """(y0, z0, kernel, ω, α, x), all in full shape, after each has been checked against the others."""
-    for name, tensor in (("y0", y0), ("kernel", kernel)):
-        if not isinstance(tensor, torch.Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
-        if tensor.dim() != 4:
-            raise ValueError(f"{name} must have 4 dimensions, got shape {tuple(tensor.shape)}")
-    if y0.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"y0 must be float32 or float64, got {y0.dtype}")
-    channels, height, width = y0.shape[1:]
-    if 0 in (channels, height, width):
-        raise ValueError(f"y0 must have channels, rows and columns, got shape {tuple(y0.shape)}")
-    taps = kernel.shape[-1]
+    check_sheets(y0, z0, drive, steps)
+    if not isinstance(kernel, torch.Tensor):
+        raise TypeError(f"kernel must be a tensor, got {type(kernel).__name__}")
+    channels, taps = y0.shape[1], kernel.shape[-1] if kernel.dim() else 0
     if kernel.shape != (channels, channels, taps, taps) or taps % 2 == 0:
         raise ValueError(f"kernel must be ({channels}, {channels}, K, K) with K odd, got shape {tuple(kernel.shape)}")
+    _check_like("kernel", kernel, y0)
     z0 = torch.zeros_like(y0) if z0 is None else z0
     stiffness = _over_sheet("stiffness", stiffness, y0)
     damping = _over_sheet("damping", damping, y0)
-    for name, tensor, shape in (
-        ("z0", z0, y0.shape),
-        ("kernel", kernel, kernel.shape),
-        ("stiffness", stiffness, y0.shape),
-        ("damping", damping, y0.shape),
-        ("input", drive, (steps, *y0.shape)),
-    ):
+    return y0, z0, kernel, stiffness, damping, drive
+
+
+def check_sheets(y0, z0, drive, steps, channels=None):
+    """Refuse states and an input that do not fit each other, or so many channels."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be a positive integer, got {steps!r}")
+    if not isinstance(y0, torch.Tensor):
+        raise TypeError(f"y0 must be a tensor, got {type(y0).__name__}")
+    if y0.dim() != 4:
+        raise ValueError(f"y0 must have 4 dimensions, got shape {tuple(y0.shape)}")
+    if y0.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"y0 must be float32 or float64, got {y0.dtype}")
+    if 0 in y0.shape[1:]:
+        raise ValueError(f"y0 must have channels, rows and columns, got shape {tuple(y0.shape)}")
+    if channels is not None and y0.shape[1] != channels:
+        raise ValueError(f"y0 must be (B, {channels}, H, W), got shape {tuple(y0.shape)}")
+    for name, tensor, shape in (("z0", z0, y0.shape), ("input", drive, (steps, *y0.shape))):
         if tensor is None:
             continue
         if not isinstance(tensor, torch.Tensor):
@@ -205,7 +218,6 @@ def _checked(y0, z0, kernel, stiffness, damping, drive, steps):
         if tensor.shape != shape:
             raise ValueError(f"{name} must have shape {tuple(shape)}, got {tuple(tensor.shape)}")
         _check_like(name, tensor, y0)
-    return y0, z0, kernel, stiffness, damping, drive
 
 
 def _over_sheet(name, value, y0):
@@ -218,6 +230,7 @@ def _over_sheet(name, value, y0):
         value = value[:, None, None]
     elif value.dim() == 1 and value.shape[0] != 1:
         raise ValueError(f"{name} of one dimension must be ({y0.shape[1]},), got {tuple(value.shape)}")
+    _check_like(name, value, y0)
     try:
         return value.expand(y0.shape)
     except RuntimeError:
@@ -225,8 +238,35 @@ def _over_sheet(name, value, y0):
         raise ValueError(f"{name} must be {wanted}, got shape {tuple(value.shape)}") from None
 
 
-def _checked_readout(readout, y0, steps):
-    """The matrix of a linear readout, or None."""
+def _constant_rates(rates, y0, boundary, nonlinearity):
+    """ω and α (C,), which must be the same in all places."""
+    if nonlinearity != "identity" or boundary != "periodic":
+        raise ValueError(
+            "parallel=True needs nonlinearity='identity' and boundary='periodic', "
+            f"got {nonlinearity!r} and {boundary!r}"
+        )
+    found = []
+    for name, value in zip(("stiffness", "damping"), rates, strict=True):
+        rate = value if isinstance(value, torch.Tensor) else y0.new_full((), value)
+        if rate.dim() > 1:
+            if any(size != 1 for axis, size in enumerate(rate.shape[::-1]) if axis != 2):
+                raise ValueError(
+                    f"parallel=True needs a {name} that is the same in all places and samples, a number or "
+                    f"({y0.shape[1]},), got shape {tuple(rate.shape)}"
+                )
+            rate = rate.flatten()
+        found.append(rate.expand(y0.shape[1]))
+    return found
+
+
+def _in_parallel(y0, z0, kernel, stiffness, damping, drive, steps, dt, scheme, readout, return_sequence):
+    pull = torch.diag(stiffness.double()) - linear.symbol(kernel.double(), *y0.shape[2:])
+    matrix, entry = linear.step_of(pull, damping.double(), dt, scheme)
+    return linear.scan(y0, z0, matrix, entry, drive, steps, readout, return_sequence)
+
+
+def check_readout(readout, y0, steps):
+    """Return the matrix of a linear readout, or None."""
     if readout is None or (isinstance(readout, str) and readout in READOUTS):
         return None
     if not isinstance(readout, torch.Tensor):
@@ -388,4 +428,5 @@ register(
     shapes=_shapes,
     backward=_backward,
     plain=_plain,
+    called="sheet_scan",
 )
