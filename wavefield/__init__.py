@@ -11,6 +11,10 @@ from wavefield.capacity.memory_capacity import (
     memory_capacity,
 )
 from wavefield.decoding.decode import decode
+from wavefield.modes.drums import extent_from_spectrum, isospectral_drums, square_from_fundamental
+from wavefield.modes.modes import modes
+from wavefield.operators.cortex import cortical_sheet
+from wavefield.operators.dispersion import phase_speeds
 from wavefield.operators.encoder import driven_ends, encoder_at
 from wavefield.operators.energy import energy
 from wavefield.operators.equations import (
@@ -40,18 +44,23 @@ __all__ = [
     "capacity_against_damping",
     "capacity_against_noise",
     "capacity_against_speed",
+    "cortical_sheet",
     "courant_limit",
     "decode",
     "driven_ends",
     "encoder_at",
     "energy",
+    "extent_from_spectrum",
     "gaussian",
     "history",
+    "isospectral_drums",
     "load_drive",
     "measured_capacity",
     "memory_capacity",
+    "modes",
     "open_recording",
     "operator_of",
+    "phase_speeds",
     "recording",
     "reverse",
     "ricker",
@@ -62,6 +71,7 @@ __all__ = [
     "snapshot_rank",
     "spike_trains",
     "spikes",
+    "square_from_fundamental",
     "static",
     "tone_burst",
     "transport",

@@ -51,3 +51,12 @@ def finite_vector(value: Any, name: str) -> np.ndarray:
     if not np.isfinite(vector).all():
         raise ValueError(f"{name} must be finite, got {value!r}")
     return vector
+
+
+def grid_shape(size: Any, name: str, dims: int) -> tuple[int, ...]:
+    """Return the numbers of positions along each axis: (N,) of a line, (Ny, Nx) of a sheet."""
+    if dims == 1:
+        return (positive_int(size[0] if isinstance(size, tuple) and len(size) == 1 else size, name),)
+    if not isinstance(size, (tuple, list, np.ndarray)) or len(size) != dims:
+        raise TypeError(f"{name} of a sheet must be a pair (Ny, Nx), got {size!r}")
+    return tuple(positive_int(n, name) for n in size)

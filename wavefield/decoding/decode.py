@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from wavefield.decoding.anywhere.anywhere import decode_anywhere
 from wavefield.decoding.dense import DenseReader
 from wavefield.decoding.events import Events
 from wavefield.decoding.exact import exact_reader
@@ -31,6 +32,7 @@ def decode(
     nonnegative: bool = True,
     noise: float | None = None,
     method: str = "auto",
+    sites: str | None = None,
 ) -> xr.Dataset:
     """Read past inputs from one snapshot of a linear field that was at rest `steps` steps ago.
 
@@ -49,7 +51,8 @@ def decode(
     Parameters
     ----------
     snapshot : recording or array_like, shape (rings, N), (N,) or (trial, rings, N)
-        A recording is decoded from its last state and needs nothing else.
+        A recording is decoded from its last state and needs nothing else. Of a sheet N stands for (Ny, Nx), here and
+        below.
     operator : WaveOperator
         What moved the field. Needed with an array, as are `steps`.
     steps : int
@@ -72,6 +75,9 @@ def decode(
         ``"tikhonov"`` is for a dense drive of either sign: least squares with a Gaussian prior on every amplitude,
         its strength fitted; amplitudes that stand out by two standard deviations are listed, with the
         probability that their sign is right.
+    sites : {None, "anywhere"}
+        ``"anywhere"``: nobody says where inputs enter, nor how many. Every place and onset of a two-way field is
+        considered and `encoder` is not used; what comes back has places instead of inputs, see below.
 
     Returns
     -------
@@ -91,6 +97,13 @@ def decode(
         is (small for a wrong operator, NaN where not worked out); `rank` and `columns` of the design, its
         `conditioning` (NaN where not worked out), and `warnings`.
 
+        With ``sites="anywhere"`` a row has, instead of `input` and `period`, the `channel` (number of the ring or
+        sheet), the cell `y`, `x` of the event (of a ring `x`), the same in units of length, `y_position` and
+        `x_position`, and its `time` in units of dt. `confidence` is the probability of an event at this place and
+        onset. An event that is not certain comes with the places and onsets that may stand for it, marked by the same
+        number in `ambiguous` and each with its probability. The attribute `visible` is the number of steps back for
+        which an event of typical amplitude stands out from the noise.
+
     Raises
     ------
     ValueError, TypeError
@@ -102,9 +115,23 @@ def decode(
     >>> events = decode(np.array([[0.0, 0.0, 2.0, 0.0]]), wf.transport(1.0), steps=4)
     >>> int(events.onset[0]), int(events.input[0]), float(events.amplitude[0])
     (1, 0, 2.0)
+
+    Two events on a sheet, of which nobody says where they entered:
+
+    >>> encoder = wf.encoder_at([(4, 9), (12, 3)], size=(16, 16))
+    >>> rec = wf.simulate(wf.wave(0.6, dims=2), wf.spikes([[(3, 1.0)], [(14, 0.5)]], 20), encoder=encoder)
+    >>> found = decode(rec, sites="anywhere")
+    >>> list(zip(found.onset.values.tolist(), found.y.values.tolist(), found.x.values.tolist()))
+    [(3, 4, 9), (14, 12, 3)]
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
+    if sites not in (None, "anywhere"):
+        raise ValueError(f"sites must be None (the encoder says where inputs enter) or 'anywhere', got {sites!r}")
+    if sites and encoder is not None:
+        raise ValueError("sites='anywhere' looks everywhere: leave out `encoder`, or `sites` to use it")
+    if sites and method not in ("auto", "sparse"):
+        raise ValueError(f"sites='anywhere' solves for few events, method must be 'auto' or 'sparse', got {method!r}")
     request = Request.of(
         snapshot,
         operator,
@@ -115,7 +142,10 @@ def decode(
         horizon=horizon,
         nonnegative=nonnegative,
         noise=noise,
+        anywhere=sites == "anywhere",
     )
+    if sites:
+        return decode_anywhere(request, horizon is not None)
     reader = Reader(request, method)
     snapshots = tqdm(request.snapshots, desc="decode", unit="trial", delay=2, disable=None)
     return as_dataset(request, [_scaled(reader, request.noise, *levels).sorted() for levels in snapshots])

@@ -12,7 +12,7 @@ from wavefield.checks import positive_int
 from wavefield.operators.design import design
 from wavefield.operators.encoder import resolve_encoder
 from wavefield.operators.operator import WaveOperator
-from wavefield.simulation.continuation import check_whole, past_of
+from wavefield.simulation.continuation import check_whole, past_of, space_of
 from wavefield.simulation.simulate import operator_of
 
 
@@ -21,7 +21,8 @@ class Request:
     """Which snapshots are to be decoded, under which law, and what is known beforehand."""
 
     operator: WaveOperator  # with as many rings as the encoder
-    encoder: np.ndarray  # (rings, N, inputs)
+    shape: tuple[int, ...]  # positions: (N,) of a ring or line, (Ny, Nx) of a sheet, whose N = Ny·Nx are row by row
+    encoder: np.ndarray  # (rings, N, inputs), no inputs where it is not known where they enter
     steps: int
     horizon: int
     pulse: bool
@@ -44,8 +45,12 @@ class Request:
         horizon=None,
         nonnegative=True,
         noise=None,
+        anywhere=False,
     ) -> Request:
-        """Validate the arguments of `decode`; what is not given is taken from the recording, if it is one."""
+        """Validate the arguments of `decode`; what is not given is taken from the recording, if it is one.
+
+        Where inputs may enter anywhere, no encoder is needed and that of a recording says nothing.
+        """
         given = _Field(snapshot, operator, steps, encoder, source, previous)
         if isinstance(snapshot, xr.Dataset):
             given = _recorded_field(snapshot, given, nonnegative)
@@ -61,15 +66,18 @@ class Request:
             raise ValueError(f"source must be 'pulse' or 'force', got {given.source!r}")
         if noise is not None and not _is_deviation(noise):
             raise ValueError(f"noise must be a finite number, not negative, got {noise!r}")
-        now, trials = _checked_level(given.level, "snapshot")
+        now, trials = _checked_level(given.level, "snapshot", given.operator.dims)
         precision = max(1e-12, 64 * np.finfo(now.dtype).eps)
-        encoder, operator = _checked_law(given, now.shape[1:])
+        encoder, operator = _unknown_law(given, now.shape[1:]) if anywhere else _checked_law(given, now.shape[1:])
         before = _checked_previous(given.previous, operator, now.shape)
-        snapshots = list(zip(now.astype(float), before, strict=True))
+        rows = [level if level is None else level.reshape(operator.rings, -1) for level in before]
+        snapshots = list(zip(now.astype(float).reshape(len(now), operator.rings, -1), rows, strict=True))
+        shape = now.shape[2:]
         if given.bias is not None:
-            snapshots = _without_bias(snapshots, operator, now.shape[2], given.bias, steps)
+            snapshots = _without_bias(snapshots, operator, shape, given.bias, steps)
         pulse = operator.levels == 2 and given.source != "force"
-        return cls(operator, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
+        encoder = encoder.reshape(operator.rings, int(np.prod(shape)), encoder.shape[-1])
+        return cls(operator, shape, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
 
     @property
     def both(self) -> bool:
@@ -110,7 +118,8 @@ def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
         )
     past = past_of(rec) if "time" in rec.coords else None
     before = None if past is None else past.before
-    encoder = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
+    space = space_of(rec)
+    encoder = rec["encoder"].transpose("channel", *space, "input").values if "encoder" in rec else None
     kind = rec.attrs.get("source_kind", "direct")
     nonlinearity = rec.attrs.get("nonlinearity", "identity")
     _refuse_nonlinear(nonlinearity, operator, encoder, nonnegative, "bias" in rec)
@@ -122,21 +131,21 @@ def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
             )
     if "channel" not in activity.dims:
         activity = activity.expand_dims("channel")
-    level = activity.transpose(..., "channel", "position").values
+    level = activity.transpose(..., "channel", *space).values
     recorded = _Field(
         level,
         operator,
         steps=None if past is None else past.steps,
         encoder=encoder,
         source=None if kind == "direct" else kind,
-        previous=before if before is None or before.ndim > 1 else before[None],
+        previous=before if before is None or before.ndim > len(space) else before[None],
         bias=rec["bias"].values if "bias" in rec else None,
     )
     return _Field(level, operator, given.steps, given.encoder, given.source, given.previous).over(recorded)
 
 
 def _last_activity(rec):
-    """Return the activity of the last instant of a recording, dims (trial, channel, position) or fewer."""
+    """Return the activity of the last instant of a recording, dims (trial, channel, position or y, x) or fewer."""
     if "activity" not in rec:
         raise ValueError(
             f"snapshot: the dataset has no activity, only {', '.join(map(str, rec.data_vars)) or 'nothing'}"
@@ -145,10 +154,11 @@ def _last_activity(rec):
     if 0 in activity.shape:
         raise ValueError(f"snapshot: the recording holds no state, its activity has sizes {dict(activity.sizes)}")
     activity = activity.isel(time=-1) if "time" in activity.dims else activity
-    foreign = set(activity.dims) - {"trial", "channel", "position"}
-    if foreign or "position" not in activity.dims:
+    space = set(activity.dims) - {"trial", "channel"}
+    if space not in ({"position"}, {"y", "x"}):
         raise ValueError(
-            f"snapshot: activity must have dims (trial, time, channel, position), got {rec['activity'].dims}"
+            "snapshot: activity must have dims (trial, time, channel, position) or (trial, time, channel, y, x), "
+            f"got {rec['activity'].dims}"
         )
     return activity
 
@@ -176,25 +186,29 @@ def _is_deviation(value):
     return np.isscalar(value) and np.isfinite(value) and value >= 0
 
 
-def _checked_level(values, name):
-    """Return a level as (B, rings, N), its dtype kept if it is of floats, and whether there are trials."""
+def _checked_level(values, name, dims):
+    """Return a level as (B, rings, N) or (B, rings, Ny, Nx), its dtype of floats kept, and whether there are trials."""
     values = np.asarray(values)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {values.dtype}")
-    if values.ndim not in (1, 2, 3) or 0 in values.shape:
-        raise ValueError(f"{name} must have shape (rings, N), (N,) or (trial, rings, N), got {values.shape}")
+    if values.ndim not in (dims, dims + 1, dims + 2) or 0 in values.shape:
+        n = "N" if dims == 1 else "Ny, Nx"
+        accepted = f"(rings, {n}), ({n + (',' if dims == 1 else '')}) or (trial, rings, {n})"
+        raise ValueError(f"{name} must have shape {accepted}, got {values.shape}")
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite, it holds NaN or infinity")
     values = values if values.dtype.kind == "f" else values.astype(float)
-    return values.reshape((1,) * (3 - values.ndim) + values.shape), values.ndim == 3
+    return values.reshape((1,) * (2 + dims - values.ndim) + values.shape), values.ndim == 2 + dims
 
 
 def _checked_law(given: _Field, shape):
     """Return the encoder (rings, N, inputs) and the operator of that many rings, for levels of shape (rings, N)."""
-    rings, size = shape
+    rings, *size = shape
+    size = tuple(size)
     given.operator.check_size(size)
     encoder = "own" if given.encoder is None else given.encoder
-    inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if np.ndim(encoder) == 3 else 0
+    array = np.ndim(encoder) == 2 + given.operator.dims
+    inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if array else 0
     encoder, operator = resolve_encoder(encoder, given.operator, size, inputs)
     if operator.rings != rings:
         raise ValueError(
@@ -205,13 +219,22 @@ def _checked_law(given: _Field, shape):
     return encoder, operator
 
 
+def _unknown_law(given: _Field, shape):
+    """Return an encoder without inputs and the operator of as many rings as levels of shape (rings, N) have."""
+    rings, *size = shape
+    given.operator.check_size(tuple(size))
+    if given.operator.rings not in (1, rings):
+        raise ValueError(f"snapshot must have {given.operator.rings} rings, as operator has, got shape {tuple(shape)}")
+    return np.zeros((*shape, 0)), given.operator.with_rings(rings)
+
+
 def _checked_previous(previous, operator, shape):
     """Return the level before of every trial, (B, rings, N) or B times None."""
     if previous is None or previous is False:
         return [None] * shape[0]
     if operator.levels == 1:
         raise ValueError("previous: the field of this operator has one level, there is none before it")
-    before, _ = _checked_level(previous, "previous")
+    before, _ = _checked_level(previous, "previous", operator.dims)
     if before.shape != shape:
         raise ValueError(f"previous must have the shape of the snapshot, {shape}, got {before.shape}")
     return before.astype(float)
@@ -219,10 +242,9 @@ def _checked_previous(previous, operator, shape):
 
 def _without_bias(snapshots, operator, size, bias, steps):
     """Subtract from the snapshots what the bias alone has left: a steady drive of every position."""
-    bias = np.broadcast_to(bias if np.ndim(bias) == 2 else np.reshape(bias, (-1, 1)), (operator.rings, size))
+    bias = np.broadcast_to(np.reshape(bias, (len(bias), -1)), (operator.rings, int(np.prod(size))))
     both = snapshots[0][1] is not None
-    steady = design(operator, size, steps, encoder=bias[:, :, None], source="force", previous=both).forward(
-        np.ones((steps, 1))
-    )
-    levels = steady.reshape(-1, operator.rings, size)
+    encoder = bias.reshape(operator.rings, *size, 1)
+    steady = design(operator, size, steps, encoder=encoder, source="force", previous=both).forward(np.ones((steps, 1)))
+    levels = steady.reshape(-1, operator.rings, int(np.prod(size)))
     return [(now - levels[0], before - levels[1] if both else None) for now, before in snapshots]

@@ -46,7 +46,7 @@ class Shifts:
 
 def shifts_of(op, encoder: np.ndarray) -> Shifts | None:
     """Return the shifting rings of a one-level operator; None if it does anything but shift."""
-    if op.levels != 1 or op.profile is not None or op.boundary_row is not None or not op.diagonal:
+    if op.dims != 1 or op.levels != 1 or op.profile is not None or op.boundary_row is not None or not op.diagonal:
         return None
     taps, half = op.taps, op.kernel.shape[2] // 2
     at = np.abs(taps).argmax(axis=1)
@@ -61,7 +61,7 @@ def shifts_of(op, encoder: np.ndarray) -> Shifts | None:
 
 def two_way_shifts_of(op, encoder: np.ndarray) -> Shifts | None:
     """Return the two shifting fields, q and w, of a two-way ring at Courant number 1; None for any other operator."""
-    if op.levels != 2 or op.boundary != "periodic" or op.profile is not None or op.taps.shape[1] < 3:
+    if op.dims != 1 or op.levels != 2 or op.boundary != "periodic" or op.profile is not None or op.taps.shape[1] < 3:
         return None
     taps = op.taps
     middle = taps.shape[1] // 2

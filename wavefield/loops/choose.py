@@ -1,15 +1,30 @@
-"""Choosing the time loop: which kernel moves a given operator, and what it is handed."""
+"""Choosing the time loop: which kernel moves a given operator, and what it is handed.
+
+A field is advanced in its levels: (now,) or (now, before), each (B, rings, N) or (B, rings, Ny, Nx), and for a sheet
+with an absorbing rim the fields of the rim, (B, rings, cells).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
+from scipy import sparse
 
 from wavefield.loops.convolve import convolve, transport
 from wavefield.loops.leapfrog import leapfrog
+from wavefield.loops.sheets.convolve import sheet_convolve
+from wavefield.loops.sheets.leapfrog import sheet_leapfrog
+from wavefield.loops.sheets.rim import Rim, make_rim
+from wavefield.loops.sheets.source import sheet_entries
 from wavefield.loops.tiles import injection
-from wavefield.operators.step_matrix import absorbing_ends, conductance, local_taps, near_end_taps
+from wavefield.operators.step_matrix import (
+    absorbing_ends,
+    conductance,
+    face_conductances,
+    local_taps,
+    near_end_taps,
+)
 
 NONLINEARITIES = ("identity", "relu", "tanh")
 _ACTIVATIONS = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh, "identity": lambda h: h}
@@ -19,15 +34,19 @@ _ACTIVATIONS = {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh, "identity":
 Stepper = Callable[[tuple, int, np.ndarray | None, np.ndarray], tuple]
 
 
-def stepper(op, weights, *, nonlinearity: str, bias, dtype) -> Stepper:
-    """Return the function that advances the levels of the field.
+def stepper(op, encoder, shape: tuple[int, ...], *, nonlinearity: str, bias, dtype) -> Stepper:
+    """Return the function that advances the levels of a field of positions `shape`.
 
     A linear two-way field runs in the leapfrog loop, uncoupled rings in the transport loop, a coupled kernel or a
-    driven end as a convolution; a two-way field that is not linear is multiplied by its sparse matrix.
+    driven end as a convolution; a two-way field that is not linear is multiplied by its sparse matrix. The encoder is
+    an array, None, or on a sheet "everywhere".
     """
     if op.levels == 2 and not (nonlinearity == "identity" and bias is None):
-        return _by_matrix(op, weights, nonlinearity, bias)
-    size = weights.shape[1]
+        return _by_matrix(op, encoder, shape, nonlinearity, bias)
+    if op.dims == 2:
+        return _on_sheet(op, encoder, shape, nonlinearity, bias, dtype)
+    (size,) = shape
+    weights = np.zeros((op.rings, size, 0)) if encoder is None else encoder
     if op.levels == 2:
         loop, constants = leapfrog, _leapfrog_constants(op, size)
     elif op.diagonal and op.boundary_row is None:
@@ -58,14 +77,55 @@ def _leapfrog_constants(op, size):
     return constants | {"taps": op.taps, "near": near_end_taps(op)}
 
 
-def _by_matrix(op, weights, nonlinearity, bias):
-    rings, size, inputs = weights.shape
-    matrix = op.matrix(size)
-    encoder = np.zeros((rings, op.levels, size, inputs))
-    encoder[:, 0] = weights
-    encoder = encoder.reshape(rings * op.levels * size, inputs)
+def _on_sheet(op, encoder, shape, nonlinearity, bias, dtype):
+    loop, constants = sheet_convolve, {"kernel": op.kernel, "bias": bias, "nonlinearity": nonlinearity}
+    if op.levels == 2:
+        loop, constants = sheet_leapfrog, {"rim": rim_of(op, shape, dtype)} if op.rim else {}
+        if op.profile is None:
+            constants |= {"taps": op.taps, "q": op.previous_weight}
+        else:
+            q = op.local_previous_weight(shape)
+            constants |= {"faces": face_conductances(op, shape), "q": q, "scale": op.local_gain(shape)}
+            constants |= {"middle": np.broadcast_to(op.local_middle(shape), q.shape)}
+    constants |= {"boundary": op.boundaries, "mask": op.mask}
+    movie = isinstance(encoder, str)
+    constants["encoder"] = None if movie or encoder is None else sheet_entries(encoder, dtype)
+
+    def advance(levels, steps, drive, states):
+        every = steps // len(states) if len(states) else 0
+        if drive is not None:
+            drive = drive.reshape(*drive.shape[:2], op.rings, *shape) if movie else drive
+        fields = {"rim_fields": levels[2]} if op.rim else {}
+        moved = loop(
+            *levels[: op.levels],
+            **constants,
+            **fields,
+            steps=steps,
+            drive=drive,
+            every=every,
+            out=states if every else None,
+        )
+        return moved if op.levels == 2 else (moved,)
+
+    return advance
+
+
+def rim_of(op, shape: tuple[int, int], dtype) -> Rim:
+    """Return the absorbing layers of a two-way sheet, at those ends that are absorbing."""
+    width = [op.rim if boundary == "absorbing" else 0 for boundary in op.boundaries]
+    return make_rim(shape, width, op.local_courant(shape).max(axis=(0, 2, 3)), dtype)
+
+
+def _by_matrix(op, weights, shape, nonlinearity, bias):
+    rings, size = op.rings, int(np.prod(shape))
+    matrix = op.matrix(shape)
+    states = (np.arange(rings)[:, None] * op.levels * size + np.arange(size)).ravel()  # of the level that is new
+    enters = sparse.csr_array(
+        (np.ones(states.size), (states, np.arange(states.size))), (op.channels * size, states.size)
+    )
+    encoder = enters if isinstance(weights, str) or weights is None else enters @ weights.reshape(states.size, -1)
     constant = np.zeros((rings, op.levels, size))
-    constant[:, 0] = 0 if bias is None else bias
+    constant[:, 0] = 0 if bias is None else np.reshape(bias, (rings, size))
     activation = _ACTIVATIONS[nonlinearity]
 
     def advance(levels, steps, drive, states):
@@ -78,8 +138,9 @@ def _by_matrix(op, weights, nonlinearity, bias):
             fields = state.reshape(rings, op.levels, size, -1)
             fields[:, 0] = activation(fields[:, 0])  # the level before has been bent when it was new
             if (t + 1) % every == 0:
-                states[(t + 1) // every - 1] = np.moveaxis(fields[:, 0], -1, 0)
-        ended = state.T.reshape(-1, rings, op.levels, size).astype(levels[0].dtype)
+                saved = states[(t + 1) // every - 1]
+                saved[...] = np.moveaxis(fields[:, 0], -1, 0).reshape(saved.shape)
+        ended = state.T.reshape(-1, rings, op.levels, *shape).astype(levels[0].dtype)
         return tuple(np.ascontiguousarray(ended[:, :, level]) for level in range(op.levels))
 
     return advance

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from wavefield.checks import positive_int
+from wavefield.checks import grid_shape, positive_int
 from wavefield.operators.encoder import resolve_encoder
 from wavefield.operators.operator import WaveOperator
 
@@ -158,7 +158,7 @@ class Design:
 
 def design(
     operator: WaveOperator,
-    size: int,
+    size: int | tuple[int, int],
     steps: int,
     *,
     encoder: str | ArrayLike = "own",
@@ -171,8 +171,8 @@ def design(
     Parameters
     ----------
     operator : WaveOperator
-    size : int
-        Positions N of each ring.
+    size : int or pair of ints
+        Positions N of each ring, (Ny, Nx) of a sheet, which are then taken row by row.
     steps : int
         T, the steps looked back.
     encoder : {"own", "first"} or array_like, shape (rings, N, inputs)
@@ -202,19 +202,20 @@ def design(
     """
     if not isinstance(operator, WaveOperator):
         raise TypeError(f"operator must be a WaveOperator, got {type(operator).__name__}")
-    size, steps = positive_int(size, "size"), positive_int(steps, "steps")
+    shape, steps = grid_shape(size, "size", operator.dims), positive_int(steps, "steps")
     if source not in ("pulse", "force"):
         raise ValueError(f"source must be 'pulse' or 'force', got {source!r}")
     if previous and operator.levels == 1:
         raise ValueError("previous: the field of this operator has one level, there is none before it")
     if inputs is None:
         inputs = operator.rings if isinstance(encoder, str) else np.shape(encoder)[-1]
-    weights, operator = resolve_encoder(encoder, operator, size, positive_int(inputs, "inputs"))
+    weights, operator = resolve_encoder(encoder, operator, shape, positive_int(inputs, "inputs"))
+    size = int(np.prod(shape))
     now = (operator.levels * np.arange(operator.rings)[:, None] * size + np.arange(size)).ravel()
     entry = np.zeros((operator.channels * size, inputs))
     entry[now] = weights.reshape(-1, inputs)
     return Design(
-        operator.matrix(size), entry, np.concatenate([now, now + size]) if previous else now, steps,
+        operator.matrix(shape), entry, np.concatenate([now, now + size]) if previous else now, steps,
         pulse=source == "pulse" and operator.levels == 2,
     )  # fmt: skip
 

@@ -6,32 +6,50 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.ndimage import distance_transform_edt
 
-from wavefield.checks import positive_int
+from wavefield.checks import grid_shape, positive_int
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.step_matrix import local_taps
 
+EVERYWHERE = "everywhere"  # the encoder of a movie: every cell of a sheet is an input of its own
 
-def encoder_at(positions: ArrayLike, size: int) -> np.ndarray:
-    """Encoder of inputs that share one ring, input i entering at ``positions[i]`` with weight 1.
+
+def encoder_at(positions: ArrayLike, size: int | tuple[int, int]) -> np.ndarray:
+    """Encoder of inputs that share one ring or sheet, input i entering at ``positions[i]`` with weight 1.
+
+    Parameters
+    ----------
+    positions : array_like of int, shape (inputs,), of a sheet (inputs, 2)
+        Cells, of a sheet (y, x).
+    size : int or pair of ints
+        N, of a sheet (Ny, Nx).
 
     Returns
     -------
-    ndarray, shape (1, size, inputs)
+    ndarray, shape (1, size, inputs), of a sheet (1, Ny, Nx, inputs)
 
     Examples
     --------
     >>> encoder_at([0, 3], size=4)[0, :, 1].tolist()
     [0.0, 0.0, 0.0, 1.0]
+    >>> encoder_at([(0, 1)], size=(2, 3))[0, :, :, 0].tolist()
+    [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    size = positive_int(size, "size")
-    positions = np.atleast_1d(positions)
-    if positions.ndim != 1 or not np.issubdtype(positions.dtype, np.integer):
-        raise TypeError(f"positions must be a sequence of integers, got {positions.dtype} of shape {positions.shape}")
-    if ((positions < 0) | (positions >= size)).any():
-        raise ValueError(f"positions must lie in 0…{size - 1}, got {positions.tolist()}")
-    encoder = np.zeros((1, size, positions.size))
-    encoder[0, positions, np.arange(positions.size)] = 1.0
+    dims = 1 if np.ndim(size) == 0 else 2
+    shape = grid_shape(size, "size", dims)
+    positions = np.atleast_1d(positions) if dims == 1 else np.asarray(positions)
+    if dims == 2 and positions.shape == (2,):
+        positions = positions[None]
+    if not np.issubdtype(positions.dtype, np.integer) or positions.shape[1:] != (() if dims == 1 else (2,)):
+        what = "integers" if dims == 1 else "pairs (y, x) of integers"
+        raise TypeError(f"positions must be a sequence of {what}, got {positions.dtype} of shape {positions.shape}")
+    cells = positions.reshape(len(positions), dims)
+    if (cells < 0).any() or (cells >= shape).any():
+        largest = "…".join(("0", ", ".join(str(n - 1) for n in shape)))
+        raise ValueError(f"positions must lie in {largest}, got {positions.tolist()}")
+    encoder = np.zeros((1, *shape, len(cells)))
+    encoder[(0, *cells.T, np.arange(len(cells)))] = 1.0
     return encoder
 
 
@@ -70,8 +88,8 @@ def driven_ends(operator: WaveOperator, size: int, ends: Sequence[str] = ("left"
     >>> wf.simulate(string, [1.0, 0, 0, 0], encoder=encoder, source="force").activity[-1, 0].values.tolist()
     [0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
     """
-    if operator.levels != 2 or operator.boundary not in ("fixed", "free"):
-        raise ValueError(f"operator must be a two-way wave between fixed or free ends, got {operator!r}")
+    if operator.dims != 1 or operator.levels != 2 or operator.boundary not in ("fixed", "free"):
+        raise ValueError(f"operator must be a two-way wave of a line between fixed or free ends, got {operator!r}")
     ends = list(ends)
     if not ends or len(set(ends)) < len(ends) or not set(ends) <= {"left", "right"}:
         raise ValueError(f"ends must hold 'left', 'right' or both, got {ends!r}")
@@ -96,39 +114,53 @@ def driven_ends(operator: WaveOperator, size: int, ends: Sequence[str] = ("left"
 
 
 def resolve_encoder(
-    encoder: str | ArrayLike, operator: WaveOperator, size: int, inputs: int
+    encoder: str | ArrayLike, operator: WaveOperator, size: int | tuple[int, int], inputs: int
 ) -> tuple[np.ndarray, WaveOperator]:
     """Return the encoder as an array (rings, size, inputs) and the operator with as many rings.
 
-    ``"own"`` gives every input a ring (or line) of its own, entering at position 0 of a ring and at the upstream end
-    of a line; ``"first"`` adds every input to unit 0 of every ring (Keller et al., ICLR 2024); an array is taken as
-    it is.
+    ``"own"`` gives every input a ring (or line, or sheet) of its own, entering at position 0 of a ring, at the upstream
+    end of a line, in the middle of a sheet; ``"first"`` adds every input to unit 0 of every ring (Keller et al., ICLR
+    2024); an array is taken as it is.
     """
+    shape = grid_shape(size, "size", operator.dims)
     if isinstance(encoder, str):
+        if encoder == EVERYWHERE:
+            raise ValueError("encoder='everywhere' has no array: every cell of the sheet is an input of its own")
         if encoder == "own":
-            return _own(operator, size, inputs)
+            return _own(operator, shape, inputs)
         if encoder == "first":
-            matrix = np.zeros((operator.rings, size, inputs))
-            matrix[:, 0] = 1.0
+            matrix = np.zeros((operator.rings, *shape, inputs))
+            matrix[(slice(None), *(0,) * operator.dims)] = 1.0
             return matrix, operator
         raise ValueError(f"encoder must be 'own', 'first' or an array (rings, size, inputs), got {encoder!r}")
     matrix = np.asarray(encoder, dtype=float)
-    if matrix.ndim != 3 or matrix.shape[1:] != (size, inputs):
+    if matrix.ndim != 2 + operator.dims or matrix.shape[1:] != (*shape, inputs):
         raise ValueError(f"encoder must have shape (rings, size={size}, inputs={inputs}), got {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise ValueError("encoder must be finite, it holds NaN or infinity")
     return matrix, operator.with_rings(matrix.shape[0])
 
 
-def _own(operator, size, inputs):
+def _own(operator, shape, inputs):
     if inputs not in (0, operator.rings) and operator.rings != 1:
         raise ValueError(
             f"encoder='own' gives each input a ring, but there are {inputs} inputs and {operator.rings} rings; "
             "give an encoder of shape (rings, size, inputs)"
         )
     operator = operator.with_rings(inputs or operator.rings)
-    matrix = np.zeros((operator.rings, size, inputs))
+    matrix = np.zeros((operator.rings, *shape, inputs))
     if inputs:
-        entry = np.where((operator.boundary != "periodic") & (operator.courant < 0), size - 1, 0)
-        matrix[np.arange(inputs), entry, np.arange(inputs)] = 1.0
+        each = np.arange(inputs)
+        matrix[(each, *_entry(operator, shape), each)] = 1.0
     return matrix, operator
+
+
+def _entry(operator, shape):
+    """Where an input enters the field of its own: along each axis an index, or one for each ring."""
+    if operator.dims == 1:
+        return (np.where((operator.boundary != "periodic") & (operator.courant < 0), shape[0] - 1, 0),)
+    middle = tuple(n // 2 for n in shape)
+    if operator.mask is None or operator.mask[middle]:
+        return middle
+    depth = distance_transform_edt(np.pad(operator.mask, 1))[1:-1, 1:-1]
+    return np.unravel_index(int(depth.argmax()), shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -36,13 +37,13 @@ def energy(operator: WaveOperator, now: ArrayLike, before: ArrayLike) -> np.ndar
     ----------
     operator : WaveOperator
         Of two levels, as `wave` makes it.
-    now, before : array_like, shape (..., rings, N)
+    now, before : array_like, shape (..., rings, N), of a sheet (..., rings, Ny, Nx)
         The field at a step and at the step before; leading axes (time, trial) are kept.
 
     Returns
     -------
     ndarray, shape (..., rings)
-        In units of activity² · length / time².
+        In units of activity² · length / time², of a sheet activity² · area / time².
 
     Raises
     ------
@@ -66,21 +67,41 @@ def energy(operator: WaveOperator, now: ArrayLike, before: ArrayLike) -> np.ndar
         raise ValueError(f"operator must be a two-way wave, whose energy two levels make up, got {operator!r}")
     now, before = (np.asarray(level, dtype=float) for level in (now, before))
     for name, level in (("now", now), ("before", before)):
-        if level.ndim < 2 or level.shape[-2] != operator.rings:
-            raise ValueError(f"{name} must have shape (..., rings={operator.rings}, N), got {level.shape}")
+        if level.ndim <= operator.dims or level.shape[-1 - operator.dims] != operator.rings:
+            axes = "N" if operator.dims == 1 else "Ny, Nx"
+            raise ValueError(f"{name} must have shape (..., rings={operator.rings}, {axes}), got {level.shape}")
     if now.shape != before.shape:
         raise ValueError(f"now and before must have the same shape, got {now.shape} and {before.shape}")
-    operator.check_size(now.shape[-1])
-    weights = np.ones(now.shape[-1])
-    if operator.boundary in ("free", "absorbing"):
-        weights[[0, -1]] = 0.5
-    weights = weights * operator.local_density(weights.size)
-    kinetic = ((now - before) ** 2) @ weights
-    potential = (now * _stiffness(operator, before)) @ weights
+    shape = now.shape[-operator.dims :]
+    operator.check_size(shape)
+    if operator.rim:
+        raise ValueError("the energy of a sheet with an absorbing rim is not defined in the rim")
+    weights = cell_weights(operator, shape)
+    kinetic = _summed((now - before) ** 2, weights)
+    potential = _summed(now * _stiffness(operator, before), weights)
     if operator.restoring_profile is not None:
         pulling = np.maximum(operator.restoring_profile, 0)  # what pushes is in the taps
-        potential += 0.5 * operator.dt**2 * (pulling * (now**2 + before**2)) @ weights
-    return 0.5 * (kinetic + potential) * operator.dx / operator.dt**2
+        potential += 0.5 * operator.dt**2 * _summed(pulling * (now**2 + before**2), weights)
+    return 0.5 * (kinetic + potential) * float(np.prod(operator.spacings)) / operator.dt**2
+
+
+def cell_weights(operator: WaveOperator, shape: tuple[int, ...]) -> np.ndarray:
+    """The mass of each cell: the part of it that lies inside times the density, shape (N,) or (Ny, Nx)."""
+    along = [_inside(size, boundary) for size, boundary in zip(shape, operator.boundaries, strict=True)]
+    return functools.reduce(np.multiply.outer, along) * operator.local_density(shape)
+
+
+def _inside(size, boundary):
+    """The part of each cell that lies inside, along one axis: half of the ends that are mirrored."""
+    weights = np.ones(size)
+    if boundary in ("free", "absorbing"):
+        weights[[0, -1]] = 0.5
+    return weights
+
+
+def _summed(values, weights):
+    """Weighted sum over the positions: the last axes, those of the weights."""
+    return values.reshape(*values.shape[: -weights.ndim], -1) @ weights.ravel()
 
 
 def _stiffness(operator, field):
@@ -89,13 +110,20 @@ def _stiffness(operator, field):
     Written in differences h_i − h_{i+j}, so that a large constant in the field costs no digits; what the taps leave
     of 2 in their sum (only rounding, unless the kernel has a restoring force) comes last.
     """
-    size = field.shape[-1]
+    dims, shape = operator.dims, field.shape[-operator.dims :]
     if operator.boundary == "absorbing":
         operator = replace(operator, boundary="free")
-    taps = local_taps(operator, size) / operator.local_gain(size)[:, None]  # (rings, K, N)
-    half = taps.shape[1] // 2
-    result = (2 - taps.sum(axis=1)) * field
-    for j in (*range(half), *range(half + 1, taps.shape[1])):
-        there, sign = reflect(np.arange(size) + j - half, size, operator.boundary)
-        result += taps[:, j] * (field - sign * field[..., there])
-    return result
+    gain = operator.local_gain(shape)
+    taps = local_taps(operator, shape) / gain.reshape(len(gain), *(1,) * dims, *shape)  # (rings, K, N)
+    width, centre = taps.shape[1 : 1 + dims], operator.centre
+    result = (2 - taps.sum(axis=tuple(range(1, 1 + dims)))) * field
+    for tap in np.ndindex(width):
+        weights = taps[(slice(None), *tap)]
+        if tap == centre or not weights.any():
+            continue
+        there = field
+        for axis, (n, j, c) in enumerate(zip(shape, tap, centre, strict=True)):
+            index, sign = reflect(np.arange(n) + j - c, n, operator.boundaries[axis])
+            there = np.take(there, index, axis=axis - dims) * sign.reshape(-1, *(1,) * (dims - 1 - axis))
+        result += weights * (field - there)
+    return result if operator.mask is None else result * operator.mask

@@ -14,8 +14,9 @@ def transport(
     speed: ArrayLike = 1.0,
     *,
     gain: ArrayLike = 1.0,
-    boundary: str = "periodic",
-    dx: float = 1.0,
+    direction: float | ArrayLike | None = None,
+    boundary: str | tuple[str, str] = "periodic",
+    dx: float | tuple[float, float] = 1.0,
     dt: float = 1.0,
     profile: ArrayLike | None = None,
 ) -> WaveOperator:
@@ -23,14 +24,23 @@ def transport(
 
         h_n[t+1] = gain·( ν h_{n∓1} + (1 − ν) h_n ),     ν = |speed|·dt/dx,     upper sign for speed > 0
 
+    With a direction it is the wave of a sheet, ∂h/∂t = −v·∇h: the step along y after that along x (corner transport
+    upwind; Colella, J. Comput. Phys. 87, 171, 1990), exact where both Courant numbers are −1, 0 or 1, so along the axes
+    at speed dx/dt and along the diagonals at √2·dx/dt.
+
     Parameters
     ----------
     speed : float or array_like, shape (rings,)
         Signed; a positive speed travels to +x. The u-shift of Keller et al. (ICLR 2024) is ``transport(-1)``.
     gain : float
         Factor on the kernel: below 1 the ring fades.
+    direction : float or pair of floats, optional
+        Of a sheet: where it travels, in radians counter-clockwise from +x with y up, or as a vector (y, x) of any
+        length.
     boundary : {"periodic", "fixed", "absorbing", "open"}
+        Of a sheet one for both axes or a pair (y, x), without "open".
     dx, dt : float
+        Of a sheet dx may be a pair (dy, dx).
     profile : array_like, shape (N,), optional
         Speed at each position relative to `speed`.
 
@@ -49,35 +59,87 @@ def transport(
     [[[0.0, 0.0, 1.0]]]
     >>> transport(0.9).courant.tolist()
     [0.9]
+    >>> transport(2**0.5, direction=np.pi / 4).kernel[0, 0].tolist()
+    [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
     speed, gain = finite_vector(speed, "speed"), finite_vector(gain, "gain")
-    dx, dt = positive(dx, "dx"), positive(dt, "dt")
     speed, gain = _broadcast(speed=speed, gain=gain)
+    if direction is not None:
+        return _transport_on_sheet(speed, gain, direction, boundary, dx, dt, profile)
+    dx, dt = positive(dx, "dx"), positive(dt, "dt")
     profile = None if profile is None else np.asarray(profile)
     nu = speed * dt / dx
     _check_courant(nu, speed, 1.0, dx, profile)
-    taps = gain[:, None] * np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)
-    return WaveOperator(_on_diagonal(taps), boundary, dx, dt, profile=profile)
+    return WaveOperator(_on_diagonal(gain[:, None] * _upwind(nu)), boundary, dx, dt, profile=profile)
+
+
+def _transport_on_sheet(speed, gain, direction, boundary, dx, dt, profile):
+    if profile is not None:
+        raise ValueError("profile of a sheet needs a two-way wave")
+    unit = _unit_vector(direction)
+    spacings, dt = np.broadcast_to(_spacings(dx), 2), positive(dt, "dt")
+    nu = speed[:, None] * dt * unit / spacings  # (rings, 2)
+    whole = np.rint(nu)
+    nu = np.where(np.abs(nu - whole) < 1e-15 * 4, whole, nu)  # √2 and cosines round, what they stand for is exact
+    if (np.abs(nu) > 1).any():
+        largest = dt / np.abs(nu).max()
+        raise ValueError(
+            f"the Courant numbers |speed|·dt/dx along (y, x) are {np.abs(nu).max(axis=0).tolist()}, above the limit 1: "
+            f"the scheme would grow without bound. The largest stable dt is {largest:g}"
+        )
+    along_y, along_x = _upwind(nu[:, 0]), _upwind(nu[:, 1])
+    taps = gain[:, None, None] * along_y[:, :, None] * along_x[:, None, :]
+    return WaveOperator(_on_diagonal(taps), boundary, dx, dt)
+
+
+def _upwind(nu):
+    """Taps of the upwind step of each ring, (rings, 3)."""
+    return np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)
+
+
+def _unit_vector(direction):
+    """Unit vector (y, x) of a direction given as an angle or a vector."""
+    given = real_array(direction, "direction")
+    if given.shape not in ((), (2,)) or (given.shape == (2,) and not given.any()):
+        raise ValueError(f"direction must be an angle in radians or a vector (y, x), got {direction!r}")
+    return np.array([np.sin(given), np.cos(given)]) if given.ndim == 0 else given / np.hypot(*given)
+
+
+def _spacings(dx):
+    """dx as a number or a pair, checked."""
+    if np.ndim(dx) == 0:
+        return positive(dx, "dx")
+    if np.shape(dx) != (2,):
+        raise ValueError(f"dx of a sheet must be a number or a pair (dy, dx), got {dx!r}")
+    return tuple(positive(d, "dx") for d in dx)
 
 
 def wave(
     speed: ArrayLike = 1.0,
     damping: ArrayLike = 0.0,
     *,
+    restoring: ArrayLike = 0.0,
+    dims: int = 1,
     order: int = 2,
-    boundary: str = "periodic",
-    dx: float = 1.0,
+    isotropic: bool = False,
+    boundary: str | tuple[str, str] = "periodic",
+    dx: float | tuple[float, float] = 1.0,
     dt: float = 1.0,
     profile: ArrayLike | None = None,
     damping_profile: ArrayLike | None = None,
     restoring_profile: ArrayLike | None = None,
     density: ArrayLike | None = None,
+    mask: ArrayLike | None = None,
+    edge: str = "fixed",
+    rim: int = 20,
 ) -> WaveOperator:
-    """Two-way wave, ∂²h/∂t² = c²∂²h/∂x² − γ∂h/∂t, by leapfrog; exact where c·dt/dx = 1, order = 2 and γ = 0.
+    """Two-way wave, ∂²h/∂t² = c²∇²h − ω²h − γ∂h/∂t, by leapfrog; exact on a line where c·dt/dx = 1, γ = ω = 0, order 2.
 
-        (1 + γdt/2)·h[t+1] = 2h[t] + r²·L h[t] − (1 − γdt/2)·h[t−1],      r = c·dt/dx
+        (1 + γdt/2)·h[t+1] = 2h[t] + r²·L h[t] − (ωdt)²·h[t] − (1 − γdt/2)·h[t−1],      r = c·dt/dx
 
-    with L the centred second difference of the given order.
+    with L the centred second difference of the given order, on a sheet along both axes, or the nine-point stencil whose
+    leading error does not depend on the direction. No Courant number is exact in all directions of a sheet; the
+    five-point stencil at r = 1/√2 is along the diagonals.
 
     Parameters
     ----------
@@ -85,11 +147,19 @@ def wave(
         c > 0.
     damping : float or array_like, shape (rings,)
         γ ≥ 0, per unit of time.
+    restoring : float or array_like, shape (rings,)
+        ω² ≥ 0, per unit of time squared: no wave is slower than ω/2π (Klein–Gordon).
+    dims : {1, 2}
+        1 for a ring or line, 2 for a sheet.
     order : {2, 4, 6, 8}
         Order of the stencil in space. The error in time stays of second order.
+    isotropic : bool
+        Whether a sheet of order 2 takes the nine-point stencil, weights (1/6, 4/6, −20/6).
     boundary : {"periodic", "fixed", "free", "absorbing"}
+        Of a sheet one for both axes or a pair (y, x).
     dx, dt : float
-    profile : array_like, shape (N,), optional
+        Of a sheet dx may be a pair (dy, dx).
+    profile : array_like, shape (N,) or (Ny, Nx), optional
         Speed at each position relative to `speed`; the equation is then in conservative form (order 2).
     damping_profile, restoring_profile : array_like, shape (N,), optional
         Damping at each position, per unit of time, beside `damping`, and restoring force ω², per unit of time squared
@@ -97,6 +167,12 @@ def wave(
     density : array_like, shape (N,), optional
         ρ at each position, in any unit (order 2). The equation is then ρ ∂²h/∂t² = ∂/∂x(ρc² ∂h/∂x) − ργ ∂h/∂t, of a
         string of tension ρc²; where the impedance ρc changes a part (Z₁ − Z₂)/(Z₁ + Z₂) of a wave is sent back.
+    mask : array_like of bool, shape (Ny, Nx), optional
+        Where the sheet is: a drum of any shape.
+    edge : {"fixed", "free"}
+        What the edge of the mask does.
+    rim : int
+        Cells of the layers in which waves fade at each absorbing end of a sheet.
 
     Returns
     -------
@@ -106,7 +182,8 @@ def wave(
     Raises
     ------
     ValueError
-        If a Courant number exceeds the limit of the stencil, 2/√(Σ|a_k|): 1, 0.8660, 0.8135, 0.7844.
+        If a Courant number exceeds the limit of the stencil, 2/√(Σ|a_k|): 1, 0.8660, 0.8135, 0.7844; on a sheet that
+        divided by √2, and 0.8660 with the nine-point stencil. A restoring force lowers it: r²·(2/limit)² + (ωdt)² ≤ 4.
 
     Notes
     -----
@@ -124,12 +201,17 @@ def wave(
     [[[1.0, 0.0, 1.0], [0.0, -1.0, 0.0]], [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]
     """
     speed, damping = finite_vector(speed, "speed"), finite_vector(damping, "damping")
-    dx, dt = positive(dx, "dx"), positive(dt, "dt")
-    speed, damping = _broadcast(speed=speed, damping=damping)
+    restoring = finite_vector(restoring, "restoring")
+    dx, dt = _spacings(dx), positive(dt, "dt")
+    speed, damping, restoring = _broadcast(speed=speed, damping=damping, restoring=restoring)
+    if dims not in (1, 2):
+        raise ValueError(f"dims must be 1 or 2, got {dims!r}")
     if (speed <= 0).any():
         raise ValueError(f"speed of a two-way wave must be positive, got {speed.min():g}; it travels both ways")
     if (damping < 0).any():
         raise ValueError(f"damping must not be negative, got {damping.min():g}")
+    if (restoring < 0).any():
+        raise ValueError(f"restoring must not be negative, got {restoring.min():g}: the field would run away")
     if (damping * dt >= 2).any():
         raise ValueError(f"damping·dt must be below 2, or the field flips at every step, got {(damping * dt).max():g}")
     if boundary == "open":
@@ -141,17 +223,21 @@ def wave(
         raise ValueError(
             f"order must be 2 with a speed profile, or one of damping, restoring force or density, got {order}"
         )
-    stencil = second_difference(order)
-    r = speed * dt / dx
-    _check_courant(r, speed, courant_limit(order), dx, profile)
-    half = damping[:, None] * dt / 2
-    centre = np.eye(1, order + 1, order // 2)
-    taps = (2 * centre + r[:, None] ** 2 * stencil) / (1 + half)
-    kernel = np.zeros((2 * speed.size, 2 * speed.size, order + 1))
+    stencil = _laplacian(dims, order, isotropic, dx)  # in units of 1/dx² of the x axis
+    spacing = dx if np.ndim(dx) == 0 else dx[1]
+    r = speed * dt / spacing
+    _check_courant(r, speed, _limit(stencil), spacing, profile, restoring * dt**2)
+    half = damping * dt / 2
+    centre = np.zeros(stencil.shape)
+    centre[tuple(width // 2 for width in stencil.shape)] = 1
+    over = (slice(None), *(None,) * dims)
+    taps = (2 * centre + (r**2)[over] * stencil - (restoring * dt**2)[over] * centre) / (1 + half)[over]
+    kernel = np.zeros((2 * speed.size, 2 * speed.size, *stencil.shape))
     now, before = np.arange(0, 2 * speed.size, 2), np.arange(1, 2 * speed.size, 2)
     kernel[now, now] = taps
-    kernel[now, before, order // 2] = -((1 - half) / (1 + half))[:, 0]
+    kernel[(now, before, *(width // 2 for width in stencil.shape))] = -(1 - half) / (1 + half)
     kernel[before, now] = centre
+    absorbs = dims == 2 and "absorbing" in (boundary if isinstance(boundary, (tuple, list)) else (boundary,))
     operator = WaveOperator(
         kernel,
         boundary,
@@ -159,9 +245,10 @@ def wave(
         dt,
         levels=2,
         profile=profile,
-        damping_profile=medium.get("damping_profile"),
-        restoring_profile=medium.get("restoring_profile"),
-        density=medium.get("density"),
+        **medium,
+        mask=mask,
+        edge=edge,
+        rim=rim if absorbs else 0,
     )
     if density is not None:
         _check_contrast(operator)
@@ -224,9 +311,19 @@ def absorbing_layer(
     return {"damping_profile": 2 * sigma, "restoring_profile": (speed / dx) ** 2 * force}
 
 
-def static(*, boundary: str = "periodic", dx: float = 1.0, dt: float = 1.0) -> WaveOperator:
+def static(
+    *,
+    dims: int = 1,
+    boundary: str | tuple[str, str] = "periodic",
+    dx: float | tuple[float, float] = 1.0,
+    dt: float = 1.0,
+) -> WaveOperator:
     """No wave: the identity, under which every input stays where it entered (the static bump, a control)."""
-    return WaveOperator(np.array([0.0, 1.0, 0.0]), boundary, dx, dt)
+    if dims not in (1, 2):
+        raise ValueError(f"dims must be 1 or 2, got {dims!r}")
+    kernel = np.zeros((3,) * dims)
+    kernel[(1,) * dims] = 1.0
+    return WaveOperator(kernel, boundary, dx, dt)
 
 
 def second_difference(order: int) -> np.ndarray:
@@ -249,19 +346,60 @@ def second_difference(order: int) -> np.ndarray:
     return np.array([*side[::-1], -2 * sum(side), *side])
 
 
-def courant_limit(order: int) -> float:
-    """Largest stable Courant number of leapfrog with the stencil of that order, 2/√(Σ|a_k|)."""
-    return float(2 / np.sqrt(np.abs(second_difference(order)).sum()))
+def courant_limit(order: int = 2, *, dims: int = 1, isotropic: bool = False) -> float:
+    """Largest stable Courant number of leapfrog with the stencil of that order: 2/√Λ, Λ the largest symbol of −L.
+
+    Examples
+    --------
+    >>> [round(courant_limit(order, dims=2), 3) for order in (2, 4, 6, 8)]
+    [0.707, 0.612, 0.575, 0.555]
+    """
+    if dims not in (1, 2):
+        raise ValueError(f"dims must be 1 or 2, got {dims!r}")
+    return _limit(_laplacian(dims, order, isotropic, 1.0))
 
 
-def _check_courant(courant, speed, limit, dx, profile):
-    """Refuse a Courant number above the limit; rounding of dt·speed/dx in the last place is let pass."""
+def _laplacian(dims, order, isotropic, dx):
+    """Stencil of ∇² times the squared spacing of the x axis, (K,) or (Ky, Kx)."""
+    along = second_difference(order)
+    if isotropic and (dims == 1 or order != 2 or np.ndim(dx)):
+        raise ValueError("isotropic needs a sheet (dims=2) of order 2 with one dx for both axes")
+    if dims == 1:
+        if np.ndim(dx):
+            raise ValueError(f"dx of a line must be a number, got {dx!r}")
+        return along
+    if isotropic:
+        return np.array([[1.0, 4.0, 1.0], [4.0, -20.0, 4.0], [1.0, 4.0, 1.0]]) / 6
+    stencil = np.zeros((order + 1, order + 1))
+    stencil[order // 2] += along
+    stencil[:, order // 2] += along * (1.0 if np.ndim(dx) == 0 else (dx[1] / dx[0]) ** 2)
+    return stencil
+
+
+def _limit(stencil):
+    """2/√Λ; Λ is taken where every neighbour but the corners of the nine-point stencil is in antiphase."""
+    if stencil.ndim == 1 or not stencil[::2, ::2][0, 0]:
+        return float(2 / np.sqrt(np.abs(stencil).sum()))
+    y, x = np.indices(stencil.shape)
+    return float(2 / np.sqrt(-(stencil * (-1.0) ** (y + x)).sum()))
+
+
+def _check_courant(courant, speed, limit, dx, profile, restoring=0.0):
+    """Refuse a Courant number above the limit; rounding of dt·speed/dx in the last place is let pass.
+
+    A restoring force w = (ωdt)² takes its part of the room: r²Λ + w ≤ 4, Λ = (2/limit)².
+    """
     local = np.abs(courant) * (1.0 if profile is None else np.max(np.abs(profile), initial=0.0))
-    if (local > limit * (1 + 4 * np.finfo(float).eps)).any():
-        worst = int(np.argmax(local))
+    room = np.hypot(local / limit, np.sqrt(restoring) / 2)
+    if (room > 1 + 4 * np.finfo(float).eps).any():
+        worst = int(np.argmax(room))
         largest = limit * dx / (np.abs(speed[worst]) * local[worst] / np.abs(courant[worst]))
+        force = ""
+        if np.any(restoring):
+            largest /= room[worst] * limit / local[worst]
+            force = f" with a restoring force of (ω·dt)² = {np.broadcast_to(restoring, room.shape)[worst]:g}"
         raise ValueError(
-            f"the Courant number |speed|·dt/dx is {local[worst]:g}, above the limit {limit:g} of this stencil: "
+            f"the Courant number |speed|·dt/dx is {local[worst]:g}, above the limit {limit:g} of this stencil{force}: "
             f"the scheme would grow without bound. The largest stable dt is {largest:g}"
         )
 

@@ -18,6 +18,10 @@ with a kernel ``u[C_out, C_in, K]``, K odd, and a boundary that says what stands
 
 The two-way equation is second order in time. It is written as a *two-level* operator on the pair
 (h[t], h[t−1]), so that it is a convolution like any other: channel 2c holds ring c now, channel 2c + 1 the step before.
+
+On a sheet the same holds with two axes: a kernel ``u[C_out, C_in, Ky, Kx]`` moves a field ``h[channel, y, x]``, the
+boundary and dx may be given for y and x, and a mask says where the sheet is. What is called a ring here is then a
+sheet, and N the pair (Ny, Nx). Absorbing ends of a two-way sheet are layers of `rim` cells in which waves fade.
 """
 
 from __future__ import annotations
@@ -29,12 +33,14 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from scipy import sparse
 
-from wavefield.checks import positive, positive_int, real_array
+from wavefield.checks import grid_shape, positive, positive_int, real_array
+from wavefield.operators.dispersion import dispersion_relation
 from wavefield.operators.power import Jump
 from wavefield.operators.step_matrix import one_step_matrix
 from wavefield.values import digest, read_only, rebuild, same, set_fields
 
 BOUNDARIES = ("periodic", "fixed", "free", "absorbing", "open")
+EDGES = ("fixed", "free")  # of a mask
 _MEDIUM = ("damping_profile", "restoring_profile", "density")  # of a two-way wave, beside its speed profile
 
 
@@ -46,15 +52,17 @@ class WaveOperator:
 
     Parameters
     ----------
-    kernel : array_like, shape (C, C, K)
-        Weights from channel (second axis) to channel (first axis) over K neighbours, K odd. A 1-D kernel of K
-        weights stands for one channel.
-    boundary : {"periodic", "fixed", "free", "absorbing", "open"}
+    kernel : array_like, shape (C, C, K) or (C, C, Ky, Kx)
+        Weights from channel (second axis) to channel (first axis) over K neighbours, K odd; with two axes of
+        neighbours it moves a sheet. A 1-D kernel of K weights stands for one channel of a line, a 2-D one for a sheet.
+    boundary : {"periodic", "fixed", "free", "absorbing", "open"} or pair of them
+        Of a sheet a pair (y, x), or one for both axes.
     dx, dt : float
-        Distance between positions and duration of a step; they set the units of wavenumber, frequency and speed.
+        Distance between positions and duration of a step; they set the units of wavenumber, frequency and speed. Of a
+        sheet dx may be a pair (dy, dx).
     levels : {1, 2}
         2 for an equation of second order in time: the channels then come in pairs (h[t], h[t−1]), one pair a ring.
-    profile : array_like, shape (N,), optional
+    profile : array_like, shape (N,) or (Ny, Nx), optional
         Local speed relative to that of the kernel, for a speed ν(x) that depends on position. The operator is then
         not a convolution: it can be simulated but has no symbol.
     boundary_row : array_like, shape (C, C, N), optional
@@ -67,7 +75,13 @@ class WaveOperator:
         unit of time squared. They come with a speed profile, of ones where none is given.
     density : array_like, shape (N,), optional
         Density ρ(x) > 0 of the medium of a two-way wave, ρ ∂²h/∂t² = ∂/∂x(ρc² ∂h/∂x) − …, in any unit; 1 if not given.
-        It too comes with a speed profile.
+        It too comes with a speed profile. Of lines only.
+    mask : array_like of bool, shape (Ny, Nx), optional
+        Where the sheet is: a drum of any shape. The field is zero elsewhere.
+    edge : {"fixed", "free"}
+        What the mask's edge does: the field is held at zero one cell beyond it, or nothing pulls there.
+    rim : int
+        Width in cells of the layers in which waves fade, at each absorbing end of a two-way sheet.
 
     Raises
     ------
@@ -92,11 +106,13 @@ class WaveOperator:
     damping_profile: np.ndarray | None = None
     restoring_profile: np.ndarray | None = None
     density: np.ndarray | None = None
+    mask: np.ndarray | None = None
+    edge: str = "fixed"
+    rim: int = 0
 
     def __post_init__(self):
-        set_fields(self, kernel=_checked_kernel(self.kernel), dx=positive(self.dx, "dx"), dt=positive(self.dt, "dt"))
-        if self.boundary not in BOUNDARIES:
-            raise ValueError(f"boundary must be one of {', '.join(BOUNDARIES)}, got {self.boundary!r}")
+        set_fields(self, kernel=_checked_kernel(self.kernel), dt=positive(self.dt, "dt"))
+        set_fields(self, boundary=_checked_boundary(self), dx=_checked_spacing(self))
         if self.levels not in (1, 2):
             raise ValueError(f"levels must be 1 or 2, got {self.levels!r}")
         if self.levels == 2:
@@ -106,14 +122,19 @@ class WaveOperator:
                 set_fields(self, **{name: read_only(real_array(given, name))})
                 if self.profile is None:  # whatever needs positions that are all alike asks for a profile
                     set_fields(self, profile=np.ones(np.shape(given)))
+        if self.mask is not None:
+            set_fields(self, mask=_checked_mask(self))
+            if self.edge == "free" and self.profile is None:
+                set_fields(self, profile=np.ones(self.mask.shape))
         if self.profile is not None:
             set_fields(self, profile=_checked_profile(self))
             _check_medium(self)
+        _check_rim(self)
         if self.boundary_row is not None:
             set_fields(self, boundary_row=_checked_row(self))
         if self.driven_end not in (0, -1):
             raise ValueError(f"driven_end must be 0 or -1, got {self.driven_end!r}")
-        if self.boundary == "free" and self.levels == 1 and not self.symmetric:
+        if "free" in self.boundaries and self.levels == 1 and not self.symmetric:
             raise ValueError(
                 "boundary='free' mirrors the field at its ends, which a kernel that is not symmetric cannot do: "
                 "a one-way wave has nothing to reflect. Use 'absorbing' (what arrives leaves) or 'periodic'"
@@ -142,9 +163,34 @@ class WaveOperator:
         return self.channels // self.levels
 
     @property
+    def dims(self) -> int:
+        """Dimensions of space: 1 for rings and lines, 2 for sheets."""
+        return self.kernel.ndim - 2
+
+    @property
+    def boundaries(self) -> tuple[str, ...]:
+        """The boundary along each axis."""
+        return (self.boundary,) * self.dims if isinstance(self.boundary, str) else self.boundary
+
+    @property
+    def spacings(self) -> tuple[float, ...]:
+        """Distance between positions along each axis."""
+        return self.dx if isinstance(self.dx, tuple) else (self.dx,) * self.dims
+
+    @property
+    def centre(self) -> tuple[int, ...]:
+        """Index of the tap that reads the position itself, along each axis of the kernel."""
+        return tuple(width // 2 for width in self.kernel.shape[2:])
+
+    @property
     def symmetric(self) -> bool:
-        """Whether the kernel is the same seen from left and right."""
-        return bool(np.array_equal(self.kernel, self.kernel[:, :, ::-1]))
+        """Whether the kernel is the same seen from both sides of every axis."""
+        return all(np.array_equal(self.kernel, np.flip(self.kernel, axis)) for axis in range(2, self.kernel.ndim))
+
+    @property
+    def alike(self) -> bool:
+        """Whether all positions are alike but for the ends: no profile, no mask."""
+        return self.profile is None and self.mask is None
 
     @property
     def diagonal(self) -> bool:
@@ -162,34 +208,52 @@ class WaveOperator:
     def previous_weight(self) -> np.ndarray:
         """q, the weight with which h[t−1] is subtracted in each ring of a two-level operator, shape (rings,)."""
         now, before = np.arange(0, self.channels, 2), np.arange(1, self.channels, 2)
-        return -self.kernel[now, before, self.kernel.shape[2] // 2]
+        return -self.kernel[(now, before, *self.centre)]
 
     @property
     def taps(self) -> np.ndarray:
-        """Kernel of each ring on itself, now to now, shape (rings, K)."""
+        """Kernel of each ring on itself, now to now, shape (rings, K) or (rings, Ky, Kx)."""
         now = np.arange(0, self.channels, self.levels)
         return self.kernel[now, now]
+
+    @property
+    def restoring(self) -> np.ndarray:
+        """ω² of the restoring force that each ring of a two-level operator has everywhere, shape (rings,)."""
+        missing = 2 - (1 + self.halved_damping) * self.taps.reshape(self.rings, -1).sum(axis=1)
+        return np.where(np.abs(missing) < 1e-12, 0.0, missing) / self.dt**2
 
     @property
     def courant(self) -> np.ndarray:
         """Courant number c·dt/dx of each ring: cells travelled in a step by long waves, shape (rings,).
 
-        Signed for a one-way operator (first moment of the kernel); positive for a two-way one (second moment).
+        Of a sheet it is that along y and along x, shape (rings, 2). Signed for a one-way operator (first moment of the
+        kernel); positive for a two-way one (second moment).
         """
-        offsets = np.arange(self.kernel.shape[2]) - self.kernel.shape[2] // 2
+        along = [self._courant_along(axis) for axis in range(self.dims)]
+        return along[0] if self.dims == 1 else np.stack(along, axis=1)
+
+    def _courant_along(self, axis):
+        width = self.kernel.shape[2 + axis]
+        offsets = np.arange(width) - width // 2
+        taps = self.taps if self.dims == 1 else self.taps.sum(axis=2 - axis)
         if self.levels == 2:
-            return np.sqrt(np.maximum((1 + self.halved_damping) * (self.taps @ offsets**2) / 2, 0.0))
-        total = self.taps.sum(axis=1)
-        return (self.taps @ -offsets) / np.where(total == 0, 1.0, total)
+            return np.sqrt(np.maximum((1 + self.halved_damping) * (taps @ offsets**2) / 2, 0.0))
+        total = taps.sum(axis=1)
+        return (taps @ -offsets) / np.where(total == 0, 1.0, total)
 
     def __repr__(self):
         shape = "×".join(map(str, self.kernel.shape))
-        numbers = ", ".join(f"{c:g}" for c in self.courant[:4]) + (", …" if self.rings > 4 else "")
+        courant = ["×".join(f"{c:g}" for c in np.atleast_1d(ring)) for ring in self.courant[:4]]
+        numbers = ", ".join(courant) + (", …" if self.rings > 4 else "")
+        boundary, dx = (
+            "×".join(dict.fromkeys(self.boundaries)),
+            "×".join(f"{d:g}" for d in dict.fromkeys(self.spacings)),
+        )
         kind = "two-way" if self.levels == 2 else "one-level"
         extra = "".join(f", {name}" for name in self._profiles)
         return (
-            f"WaveOperator({kind}, kernel {shape}, {self.boundary}, rings={self.rings}, Courant {numbers}, "
-            f"dx={self.dx:g}, dt={self.dt:g}{extra})"
+            f"WaveOperator({kind}, kernel {shape}, {boundary}, rings={self.rings}, Courant {numbers}, "
+            f"dx={dx}, dt={self.dt:g}{extra})"
         )
 
     def with_rings(self, rings: int) -> WaveOperator:
@@ -198,9 +262,10 @@ class WaveOperator:
             return self
         if self.rings != 1 or self.boundary_row is not None:
             raise ValueError(f"rings: the operator has {self.rings} rings of its own and cannot be made {rings}")
-        kernel = np.zeros((rings, self.levels, rings, self.levels, self.kernel.shape[2]))
+        width = self.kernel.shape[2:]
+        kernel = np.zeros((rings, self.levels, rings, self.levels, *width))
         kernel[np.arange(rings), :, np.arange(rings)] = self.kernel
-        return replace(self, kernel=kernel.reshape(rings * self.levels, rings * self.levels, -1))
+        return replace(self, kernel=kernel.reshape(rings * self.levels, rings * self.levels, *width))
 
     # ---- Fourier ----------------------------------------------------------------------------------------------
 
@@ -211,8 +276,8 @@ class WaveOperator:
 
         Parameters
         ----------
-        wavenumber : array_like, shape (...)
-            Cycles per unit of length.
+        wavenumber : array_like, shape (...), of a sheet (..., 2)
+            Cycles per unit of length, of a sheet (k_y, k_x).
 
         Returns
         -------
@@ -224,13 +289,16 @@ class WaveOperator:
             If the operator is not a convolution of a ring (another boundary than periodic, or a speed profile).
         """
         self._require_convolution("symbol")
-        return self.symbol_per_cell(np.asarray(wavenumber, dtype=float) * self.dx)
+        wavenumber = np.asarray(wavenumber, dtype=float)
+        if self.dims == 2 and (wavenumber.ndim == 0 or wavenumber.shape[-1] != 2):
+            raise ValueError(f"wavenumber of a sheet must be pairs (k_y, k_x), got shape {wavenumber.shape}")
+        return self.symbol_per_cell(wavenumber * (self.dx if self.dims == 1 else np.array(self.spacings)))
 
     def symbol_per_cell(self, cycles_per_cell: ArrayLike) -> np.ndarray:
         """`symbol` of the kernel at a wavenumber in cycles per cell, whatever the boundary."""
-        return _symbol(self.kernel, cycles_per_cell)
+        return _symbol(self.kernel, cycles_per_cell, self.dims)
 
-    def dispersion_relation(self, wavenumber: ArrayLike | None = None) -> xr.Dataset:
+    def dispersion_relation(self, wavenumber: ArrayLike | tuple | None = None) -> xr.Dataset:
         """Frequency, velocities and growth of every branch, from the eigenvalues λ(k) of the symbol.
 
             f = arg λ / (2π dt),   growth per step |λ|,   phase velocity f/k,   group velocity df/dk
@@ -240,67 +308,41 @@ class WaveOperator:
 
         Parameters
         ----------
-        wavenumber : array_like, shape (k,), optional
-            Cycles per unit of length; 257 values from −1/(2dx) to 1/(2dx) by default.
+        wavenumber : array_like, shape (k,), of a sheet a pair of them, optional
+            Cycles per unit of length; by default 257 values from −1/(2dx) to 1/(2dx), of a sheet 65 along each axis.
 
         Returns
         -------
         xarray.Dataset
-            `frequency`, `growth`, `phase_velocity`, `group_velocity`, each (branch, wavenumber).
+            `frequency`, `growth`, `phase_velocity`, `group_velocity`, each (branch, wavenumber). Of a sheet each is
+            (branch, wavenumber_y, wavenumber_x); `phase_velocity` is f/|k|, along k, and the group velocity has two
+            components, `group_velocity_y` and `group_velocity_x`.
         """
-        k = np.linspace(-0.5, 0.5, 257) / self.dx if wavenumber is None else np.asarray(wavenumber, dtype=float)
-        if k.ndim != 1 or not np.isfinite(k).all():
-            raise ValueError(f"wavenumber must be a 1-D array of finite numbers, got shape {k.shape}")
-        symbol = self.symbol(k)
-        offsets = np.arange(self.kernel.shape[2]) - self.kernel.shape[2] // 2
-        slope = -2j * np.pi * self.dx * offsets
-        derivative = np.einsum(
-            "oij,kj->koi", self.kernel, slope * np.exp(-2j * np.pi * self.dx * np.multiply.outer(k, offsets))
-        )
-        values, right = np.linalg.eig(symbol)  # (k, C), (k, C, C)
-        order = np.argsort(np.angle(values), axis=1)
-        values = np.take_along_axis(values, order, axis=1)
-        right = np.take_along_axis(right, order[:, None, :], axis=2)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # the left eigenvectors solve Lᴴ R = 1; a defective symbol has none, and its pseudo-inverse says so
-            conditioned = np.linalg.cond(right) < 1e7
-            left = np.linalg.pinv(right)
-            change = np.einsum("kbi,kij,kjb->kb", left, derivative, right)
-            group = (change / values).imag / (2 * np.pi * self.dt)
-            group[~conditioned] = np.nan
-            frequency = np.angle(values) / (2 * np.pi * self.dt)
-            phase = frequency / np.where(k == 0, np.nan, k)[:, None]
-        frequency_attrs = {"units": "1", "long_name": "frequency, in cycles per unit of time"}
-        dims = ("branch", "wavenumber")
-        return xr.Dataset(
-            {
-                "frequency": (dims, frequency.T, frequency_attrs),
-                "growth": (dims, np.abs(values).T, {"units": "1", "long_name": "growth per step"}),
-                "phase_velocity": (dims, phase.T, {"units": "1", "long_name": "phase velocity"}),
-                "group_velocity": (dims, group.T, {"units": "1", "long_name": "group velocity"}),
-            },
-            coords={
-                "wavenumber": ("wavenumber", k, {"units": "1", "long_name": "wavenumber, in cycles per unit of length"})
-            },
-            attrs={"dx": self.dx, "dt": self.dt, "method": "eigenvalues of the Fourier symbol"},
-        )
+        self._require_convolution("dispersion_relation")
+        return dispersion_relation(self, wavenumber)
 
-    def stability(self, size: int = 2048) -> Stability:
+    def stability(self, size: int | None = None) -> Stability:
         """Growth per step of the fastest growing mode of a ring of `size` positions, and its kind.
+
+        By default a ring of 2048 positions, or a sheet of 64 by 64.
 
         `decaying` if every mode fades, `marginal` if the largest neither grows nor fades, `polynomial` if it is
         marginal but its symbol is defective, so that the field may grow as a power of the steps (a two-way field
         drifts at k = 0), `growing` if some mode grows exponentially.
         """
         self._require_convolution("stability")
+        size = positive_int((2048 if self.dims == 1 else 64) if size is None else size, "size")
         cycles = np.arange(size // 2 + 1) / size
+        if self.dims == 2:
+            cycles = np.stack(np.meshgrid(np.fft.fftfreq(size), cycles, indexing="ij"), axis=-1).reshape(-1, 2)
         kernels = self._uncoupled_kernels()  # (parts, c, c, K)
-        symbol = _symbol(kernels, cycles).reshape(-1, *kernels.shape[1:3])  # (wavenumbers · parts, c, c)
-        cycles = np.repeat(cycles, len(kernels))
+        symbol = _symbol(kernels, cycles, self.dims).reshape(-1, *kernels.shape[1:3])  # (wavenumbers · parts, c, c)
+        cycles = np.repeat(cycles, len(kernels), axis=0)
+        wavenumbers = cycles / (self.dx if self.dims == 1 else np.array(self.spacings))
         values = np.linalg.eigvals(symbol)
         size_of = np.abs(values)
         worst = np.unravel_index(np.argmax(size_of), size_of.shape)
-        growth, wavenumber = float(size_of[worst]), float(cycles[worst[0]] / self.dx)
+        growth, wavenumber = float(size_of[worst]), _plain(wavenumbers[worst[0]])
         # rounding splits the two eigenvalues of a defective block by about the square root of eps
         if growth > 1 + 1e-7:
             return Stability("growing", growth, wavenumber)
@@ -311,22 +353,23 @@ class WaveOperator:
             alike = np.abs(values[which] - value) < 1e-6
             defect = symbol[which] - values[which][alike].mean() * np.eye(alike.size)
             if alike.sum() > alike.size - np.linalg.matrix_rank(defect, tol=1e-6):
-                return Stability("polynomial", 1.0, float(cycles[which] / self.dx))
+                return Stability("polynomial", 1.0, _plain(wavenumbers[which]))
         return Stability("marginal", growth, wavenumber)
 
     def _uncoupled_kernels(self):
         """Kernels of the parts that do not act on each other, equal ones once, shape (parts, c, c, K)."""
         if not self.diagonal:
             return self.kernel[None]
-        blocks = self.kernel.reshape(self.rings, self.levels, self.rings, self.levels, -1)
+        blocks = self.kernel.reshape(self.rings, self.levels, self.rings, self.levels, *self.kernel.shape[2:])
         ring = np.arange(self.rings)
         return np.unique(blocks[ring, :, ring], axis=0)
 
     def power(self, steps: int) -> Jump:
         """`steps` steps at once, O(N log N) whatever their number: a function of the state ``(..., C, N)``.
 
-        Rings by FFT, fixed and free ends by DST-I and DCT-I; the closed form of the power of a one-way or two-way
-        symbol, repeated squaring for any other kernel. The error grows as steps · eps.
+        Of a sheet the state is ``(..., C, Ny, Nx)``. Rings by FFT, fixed and free ends by DST-I and DCT-I; the closed
+        form of the power of a one-way or two-way symbol, repeated squaring for any other kernel. The error grows as
+        steps · eps.
 
         Examples
         --------
@@ -338,7 +381,7 @@ class WaveOperator:
         return Jump(self, steps)
 
     def _require_convolution(self, what):
-        if self.boundary != "periodic" or self.profile is not None:
+        if self.boundary != "periodic" or not self.alike:
             kind = " and ".join(f"a {name}" for name in self._profiles) or f"boundary={self.boundary!r}"
             raise ValueError(f"{what} is defined for periodic operators without a profile, this one has {kind}")
 
@@ -347,37 +390,49 @@ class WaveOperator:
         """Names of what depends on the position."""
         given = {"speed": self.profile, "damping": self.damping_profile, "restoring": self.restoring_profile}
         given["density"] = self.density
-        return [f"{name} profile" for name, profile in given.items() if profile is not None]
+        profiles = [f"{name} profile" for name, profile in given.items() if profile is not None]
+        return profiles + ["mask"] * (self.mask is not None)
 
     # ---- matrix -----------------------------------------------------------------------------------------------
 
-    def matrix(self, size: int) -> sparse.csr_array:
+    def matrix(self, size: int | tuple[int, int]) -> sparse.csr_array:
         """One step on `size` positions as a sparse matrix (C·size, C·size), channel-major: its definition in full.
 
-        Every fast path of the package is tested against it; it serves wherever linear algebra is wanted.
+        The positions of a sheet (Ny, Nx) are taken row by row. Every fast path of the package is tested against it; it
+        serves wherever linear algebra is wanted.
         """
-        size = positive_int(size, "size")
+        shape = grid_shape(size, "size", self.dims)
         self.check_size(size)
-        return one_step_matrix(self, size)
+        return one_step_matrix(self, shape)
 
-    def check_size(self, size: int) -> None:
+    def check_size(self, size: int | tuple[int, int]) -> None:
         """Refuse a size below the kernel's width, or other than that of the speed profile or the boundary row."""
-        if size < self.kernel.shape[2]:
-            raise ValueError(f"size must be at least {self.kernel.shape[2]}, the width of the kernel, got {size}")
-        if size < 3 and self.boundary == "absorbing" and self.levels == 2:
+        shape, width = grid_shape(size, "size", self.dims), self.kernel.shape[2:]
+        size = shape[0] if self.dims == 1 else shape
+        if any(n < k for n, k in zip(shape, width, strict=True)):
+            least = width[0] if self.dims == 1 else width
+            raise ValueError(f"size must be at least {least}, the width of the kernel, got {size}")
+        if self.dims == 1 and shape[0] < 3 and self.boundary == "absorbing" and self.levels == 2:
             raise ValueError(f"size must be at least 3 between absorbing ends of a two-way field, got {size}")
-        for name, given in (("speed profile", self.profile), ("boundary row", self.boundary_row)):
-            if given is not None and given.shape[-1] != size:
-                raise ValueError(f"size must be {given.shape[-1]}, the length of the {name}, got {size}")
+        known = (("speed profile", self.profile), ("mask", self.mask))
+        for name, given in (*known, ("boundary row", self.boundary_row)):
+            if given is not None and given.shape[-self.dims :] != shape:
+                length = given.shape[-1] if self.dims == 1 else given.shape
+                raise ValueError(f"size must be {length}, the length of the {name}, got {size}")
+        for n, boundary in zip(shape, self.boundaries, strict=True):
+            if self.rim and boundary == "absorbing" and n <= 2 * self.rim:
+                raise ValueError(f"size must be more than the two rims of {self.rim} cells along each axis, got {size}")
 
     def local_courant(self, size: int) -> np.ndarray:
-        """Courant number at every position, shape (rings, size)."""
-        return self.courant[:, None] * (np.ones(size) if self.profile is None else self.profile)
+        """Courant number at every position, shape (rings, size), of a sheet (rings, 2, Ny, Nx)."""
+        shape = grid_shape(size, "size", self.dims)
+        return self._by_position(self.courant, shape) * (np.ones(shape) if self.profile is None else self.profile)
 
     def local_halved_damping(self, size: int) -> np.ndarray:
         """g = γ·dt/2 of a two-level operator at every position, shape (rings, size)."""
-        more = np.zeros(size) if self.damping_profile is None else self.damping_profile * self.dt / 2
-        return self.halved_damping[:, None] + more
+        shape = grid_shape(size, "size", self.dims)
+        more = np.zeros(shape) if self.damping_profile is None else self.damping_profile * self.dt / 2
+        return self._by_position(self.halved_damping, shape) + more
 
     def local_gain(self, size: int) -> np.ndarray:
         """s = 1/(1 + g + w/2), what damping and a restoring force leave of a new level, shape (rings, size).
@@ -391,22 +446,34 @@ class WaveOperator:
     def local_previous_weight(self, size: int) -> np.ndarray:
         """q = (1 − g + w/2)/(1 + g + w/2), `previous_weight` at every position, shape (rings, size)."""
         if self.damping_profile is None and self.restoring_profile is None:
-            return np.repeat(self.previous_weight[:, None], size, axis=1)
+            shape = grid_shape(size, "size", self.dims)
+            return np.broadcast_to(self._by_position(self.previous_weight, shape), (self.rings, *shape)).copy()
         g, w = self.local_halved_damping(size), self._half_restoring(size)
         return (1 - g + w) / (1 + g + w)
 
     def local_middle(self, size: int) -> np.ndarray:
-        """m = 2 − min(ω², 0)·dt², the weight of h[t] that does not come from differences, shape (size,)."""
-        force = np.zeros(size) if self.restoring_profile is None else self.restoring_profile
-        return 2 - np.minimum(force, 0) * self.dt**2
+        """m = 2 − w₀ − min(ω², 0)·dt², the weight of h[t] that does not come from differences, shape (rings, size).
+
+        w₀ = (ω·dt)² of the restoring force that the kernel has everywhere.
+        """
+        shape = grid_shape(size, "size", self.dims)
+        force = np.zeros(shape) if self.restoring_profile is None else self.restoring_profile
+        everywhere = self._by_position(self.restoring, shape) * self.dt**2
+        return 2 - everywhere - np.minimum(force, 0) * self.dt**2
 
     def local_density(self, size: int) -> np.ndarray:
         """ρ at every position, shape (size,)."""
-        return np.ones(size) if self.density is None else self.density
+        return np.ones(grid_shape(size, "size", self.dims)) if self.density is None else self.density
 
     def _half_restoring(self, size):
-        force = np.zeros(size) if self.restoring_profile is None else self.restoring_profile
+        shape = grid_shape(size, "size", self.dims)
+        force = np.zeros(shape) if self.restoring_profile is None else self.restoring_profile
         return np.maximum(force, 0) * self.dt**2 / 2
+
+    @staticmethod
+    def _by_position(values, shape):
+        """Values (rings, …) with an axis more for each of the positions."""
+        return values.reshape(*values.shape, *(1,) * len(shape))
 
 
 @dataclass(frozen=True)
@@ -415,14 +482,24 @@ class Stability:
 
     kind: str
     growth: float
-    wavenumber: float
+    wavenumber: float | tuple[float, float]
 
 
-def _symbol(kernels, cycles_per_cell):
-    """Σ_j u[..., o, i, j] e^{−2πi k (j − K//2)}, shape (wavenumbers, ..., C, C)."""
-    taps = kernels.shape[-1]
-    phases = np.exp(-2j * np.pi * np.multiply.outer(cycles_per_cell, np.arange(taps) - taps // 2))
-    return np.tensordot(phases, kernels, axes=(-1, -1))
+def _symbol(kernels, cycles_per_cell, dims):
+    """Σ_j u[..., o, i, j] e^{−2πi k·(j − K//2)}, shape (wavenumbers, ..., C, C)."""
+    if dims == 1:
+        taps = kernels.shape[-1]
+        phases = np.exp(-2j * np.pi * np.multiply.outer(cycles_per_cell, np.arange(taps) - taps // 2))
+        return np.tensordot(phases, kernels, axes=(-1, -1))
+    cycles = np.asarray(cycles_per_cell)
+    y, x = (np.arange(taps) - taps // 2 for taps in kernels.shape[-2:])
+    turns = np.multiply.outer(cycles[..., 0], y)[..., :, None] + np.multiply.outer(cycles[..., 1], x)[..., None, :]
+    return np.tensordot(np.exp(-2j * np.pi * turns), kernels, axes=((-2, -1), (-2, -1)))
+
+
+def _plain(value):
+    """A number, or a pair of them, as Python has it."""
+    return tuple(value.tolist()) if np.ndim(value) and np.size(value) > 1 else float(np.squeeze(value))
 
 
 # ---- checks -------------------------------------------------------------------------------------------------------
@@ -433,29 +510,54 @@ def _checked_kernel(kernel):
         kernel = np.array(kernel, dtype=float)
     except (TypeError, ValueError):
         raise TypeError(f"kernel must be an array of numbers of shape (C, C, K), got {type(kernel).__name__}") from None
-    if kernel.ndim == 1:
+    if kernel.ndim in (1, 2):
         kernel = kernel[None, None]
-    if kernel.ndim != 3 or kernel.shape[0] != kernel.shape[1] or kernel.shape[0] == 0:
-        raise ValueError(f"kernel must have shape (C, C, K), or (K,) for one channel, got {kernel.shape}")
-    if kernel.shape[2] % 2 == 0:
-        raise ValueError(f"kernel must have an odd number of taps K (it needs a centre), got K = {kernel.shape[2]}")
+    if kernel.ndim not in (3, 4) or kernel.shape[0] != kernel.shape[1] or 0 in kernel.shape:
+        raise ValueError(
+            "kernel must have shape (C, C, K), of a sheet (C, C, Ky, Kx), or (K,) or (Ky, Kx) for one channel, "
+            f"got {kernel.shape}"
+        )
+    if any(taps % 2 == 0 for taps in kernel.shape[2:]):
+        taps = "×".join(map(str, kernel.shape[2:]))
+        raise ValueError(f"kernel must have an odd number of taps K (it needs a centre), got K = {taps}")
     if not np.isfinite(kernel).all():
         raise ValueError("kernel must be finite, it holds NaN or infinity")
     return read_only(kernel)
 
 
+def _checked_boundary(op):
+    """One name, or where the axes of a sheet differ a pair (y, x)."""
+    given = (op.boundary,) if isinstance(op.boundary, str) else op.boundary
+    accepted = BOUNDARIES if op.dims == 1 else BOUNDARIES[:-1]
+    pair = " or a pair (y, x) of them" if op.dims == 2 else ""
+    if not isinstance(given, (tuple, list)) or len(given) not in {1, op.dims} or not set(given) <= set(accepted):
+        raise ValueError(f"boundary must be one of {', '.join(accepted)}{pair}, got {op.boundary!r}")
+    return given[0] if len(set(given)) == 1 else tuple(given)
+
+
+def _checked_spacing(op):
+    """One distance, or where the axes of a sheet differ a pair (dy, dx)."""
+    if op.dims == 1 or np.ndim(op.dx) == 0:
+        return positive(op.dx, "dx")
+    if np.shape(op.dx) != (2,):
+        raise ValueError(f"dx of a sheet must be a number or a pair (dy, dx), got {op.dx!r}")
+    pair = tuple(positive(d, "dx") for d in op.dx)
+    return pair[0] if pair[0] == pair[1] else pair
+
+
 def _check_pairs(kernel):
-    channels, half = kernel.shape[0], kernel.shape[2] // 2
+    channels, centre = kernel.shape[0], tuple(width // 2 for width in kernel.shape[2:])
     if channels % 2:
         raise ValueError(f"levels=2 needs channels in pairs (h[t], h[t−1]), got {channels}")
     now, before = np.arange(0, channels, 2), np.arange(1, channels, 2)
     expected = np.zeros_like(kernel)
     expected[now, now] = kernel[now, now]
-    expected[now, before, half] = kernel[now, before, half]
-    expected[before, now, half] = 1.0
-    q = -kernel[now, before, half]
+    expected[(now, before, *centre)] = kernel[(now, before, *centre)]
+    expected[(before, now, *centre)] = 1.0
+    q = -kernel[(now, before, *centre)]
     taps = kernel[now, now]
-    if not (np.array_equal(expected, kernel) and np.array_equal(taps, taps[:, ::-1]) and (q > 0).all()):
+    mirrored = all(np.array_equal(taps, np.flip(taps, axis)) for axis in range(1, taps.ndim))
+    if not (np.array_equal(expected, kernel) and mirrored and (q > 0).all()):
         raise ValueError(
             "levels=2 needs the kernel of a two-way wave: h[t+1] = a ⋆ h[t] − q·h[t−1] in each ring, with a symmetric; "
             "use levels=1 for any other kernel"
@@ -464,15 +566,41 @@ def _check_pairs(kernel):
 
 def _checked_profile(op):
     profile = np.array(op.profile, dtype=float)
-    if profile.ndim != 1 or profile.size < 2 or not np.isfinite(profile).all():
-        raise ValueError(f"profile must be a 1-D array of finite relative speeds, got shape {profile.shape}")
-    if op.kernel.shape[2] != 3 or not op.diagonal:
+    if profile.ndim != op.dims or profile.size < 2 or not np.isfinite(profile).all():
+        raise ValueError(f"profile must be a {op.dims}-D array of finite relative speeds, got shape {profile.shape}")
+    if op.dims == 2 and op.levels == 1:
+        raise ValueError("profile of a sheet needs a two-way wave")
+    if op.dims == 2 and (op.kernel.shape[2:] != (3, 3) or not op.diagonal or op.taps[:, ::2, ::2].any()):
+        raise ValueError("profile, or a mask with free edges, needs the five-point kernel of wave()")
+    if op.dims == 1 and (op.kernel.shape[2] != 3 or not op.diagonal):
         raise ValueError("profile needs the kernel of transport() or of wave() of order 2")
     if op.levels == 1 and (np.minimum(op.taps[:, 0], op.taps[:, 2]) != 0).any():
         raise ValueError("profile needs an upwind kernel, as transport() makes it")
     if op.levels == 2 and (profile <= 0).any():
         raise ValueError(f"profile of a two-way wave must be positive, got {profile.min():g}")
     return read_only(profile)
+
+
+def _checked_mask(op):
+    mask = np.array(op.mask)
+    if op.dims != 2:
+        raise ValueError("mask needs a sheet; the ends of a line are its boundary")
+    if mask.dtype.kind not in "biu" or mask.ndim != 2 or not np.isin(mask, (0, 1)).all():
+        raise ValueError(f"mask must be a 2-D array of bool, got {mask.dtype} of shape {mask.shape}")
+    if not mask.any():
+        raise ValueError("mask must be true somewhere: there is no sheet at all")
+    if op.edge not in EDGES:
+        raise ValueError(f"edge must be one of {', '.join(EDGES)}, got {op.edge!r}")
+    return read_only(mask.astype(bool))
+
+
+def _check_rim(op):
+    absorbs = op.dims == 2 and op.levels == 2 and "absorbing" in op.boundaries
+    set_fields(op, rim=positive_int(op.rim, "rim", 0))
+    if absorbs and not op.rim:
+        raise ValueError("rim, the width in cells of the absorbing layers of a two-way sheet, must be given")
+    if op.rim and not absorbs:
+        raise ValueError(f"rim={op.rim} needs absorbing ends of a two-way sheet, got boundary={op.boundary!r}")
 
 
 def _check_medium(op):
@@ -485,12 +613,15 @@ def _check_medium(op):
             raise ValueError(f"{name} needs a two-way wave; a one-way field has a gain and a speed profile")
         if given.shape != op.profile.shape:
             raise ValueError(f"{name} must be of shape {op.profile.shape}, as the profile, got {given.shape}")
+    if op.density is not None and op.dims == 2:
+        raise ValueError("density needs a line; a sheet has a speed, a damping and a restoring profile")
     if op.density is not None and (op.density <= 0).any():
         raise ValueError(f"density must be positive, got {op.density.min():g}")
     if op.damping_profile is not None and (op.damping_profile < 0).any():
         raise ValueError(f"damping_profile must not be negative, got {op.damping_profile.min():g}")
-    if op.levels == 2 and not (op.local_previous_weight(op.profile.size) > 0).all():
-        largest = 2 * op.local_halved_damping(op.profile.size).max()
+    shape = op.profile.shape
+    if op.levels == 2 and not (op.local_previous_weight(shape) > 0).all():
+        largest = 2 * op.local_halved_damping(shape).max()
         raise ValueError(f"damping·dt must be below 2, or the field flips at every step, got {largest:g}")
 
 

@@ -2,63 +2,109 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 
+from wavefield.checks import grid_shape
+
 if TYPE_CHECKING:  # the operator is defined by means of this module
     from wavefield.operators.operator import WaveOperator
 
 
-def one_step_matrix(op: WaveOperator, size: int) -> sparse.csr_array:
-    """Return the step of `op` on `size` positions, shape (C·size, C·size), channel-major."""
+def one_step_matrix(op: WaveOperator, shape: tuple[int, ...]) -> sparse.csr_array:
+    """Return the step of `op` on a line (N,) or sheet (Ny, Nx), shape (C·N, C·N), channel-major."""
+    if op.rim:
+        raise ValueError("a sheet with an absorbing rim carries two fields more in it: its step is not one matrix")
+    size = int(np.prod(shape))
     triplets = []
-    for o, i in zip(*np.nonzero(op.kernel.any(axis=2)), strict=True):
-        rows, columns, values = _block(op, o, i, size)
+    for o, i in zip(*np.nonzero(op.kernel.reshape(op.channels, op.channels, -1).any(axis=2)), strict=True):
+        rows, columns, values = _block(op, o, i, shape)
         triplets.append((rows + o * size, columns + i * size, values))
-    shape = (op.channels * size,) * 2
-    matrix = _joined(triplets, shape)
+    matrix = _joined(triplets, (op.channels * size,) * 2)
     if op.boundary == "absorbing" and op.levels == 2:
         matrix = _with_absorbing_ends(matrix, op, size)
     if op.boundary_row is not None:
         matrix = _with_driven_end(matrix, op, size)
+    if op.mask is not None:
+        here = sparse.diags_array(np.tile(op.mask.ravel(), op.channels).astype(float))
+        matrix = sparse.csr_array(here @ matrix @ here)
+        matrix.eliminate_zeros()
     return matrix
 
 
 def conductance(op: WaveOperator, size: int) -> np.ndarray:
-    """ρr² at the size + 1 faces between positions of a two-way operator, shape (rings, size + 1).
+    """ρr² at the size + 1 faces between positions of a two-way line, shape (rings, size + 1)."""
+    return face_conductances(op, (size,))[0]
+
+
+def face_conductances(op: WaveOperator, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """ρr² at the faces between positions along each axis, (rings, N + 1), of a sheet (rings, Ny + 1, Nx) and so on.
 
     With it the two-way equation in a medium reads
 
         h_i[t+1] = s·(m·h_i + (g_{i+1}(h_{i+1} − h_i) − g_i(h_i − h_{i−1}))/ρ_i) − q·h_i[t−1],
 
-    s the local gain, m = 2 unless a force drives the field away from zero, and q the local weight of the level before.
-    At a face r² is the mean of both sides and ρ their harmonic mean, as of springs one after the other.
+    s the local gain, m = 2 unless a force drives the field away from zero, and q the local weight of the level before;
+    on a sheet the differences along both axes are summed. At a face r² is the mean of both sides and ρ their harmonic
+    mean, as of springs one after the other. Where a mask has free edges no spring crosses them.
     """
-    squared, density = op.local_courant(size) ** 2, op.local_density(size)
-    before, after = np.roll(squared, 1, axis=1), squared  # face i lies between positions i − 1 and i
-    faces = (before + after) / 2 * (2 / (1 / np.roll(density, 1) + 1 / density))
-    around, inner = faces[:, :1], faces[:, 1:]
+    courant, density = op.local_courant(shape), op.local_density(shape)
+    faces = []
+    for axis, boundary in enumerate(op.boundaries):
+        squared = (courant if op.dims == 1 else courant[:, axis]) ** 2
+        along = [np.moveaxis(part, axis - op.dims, -1) for part in (squared, np.broadcast_to(density, squared.shape))]
+        g = _faces_along(*along, boundary)
+        if op.mask is not None and op.edge == "free":
+            inside = np.moveaxis(op.mask, axis, -1)
+            joined = inside & np.roll(inside, 1, axis=-1)
+            ends = joined[..., :1] if boundary == "periodic" else inside[..., :1]
+            last = joined[..., :1] if boundary == "periodic" else inside[..., -1:]
+            g = g * np.concatenate([ends, joined[..., 1:], last], axis=-1)
+        faces.append(np.moveaxis(g, -1, axis - op.dims))
+    return faces
+
+
+def _faces_along(squared, density, boundary):
+    """Conductances (..., N + 1) along the last axis, of r² and ρ (..., N)."""
+    before, after = np.roll(squared, 1, axis=-1), squared  # face i lies between positions i − 1 and i
+    faces = (before + after) / 2 * (2 / (1 / np.roll(density, 1, axis=-1) + 1 / density))
+    around, inner = faces[..., :1], faces[..., 1:]
     squared = squared * density
-    if op.boundary == "periodic":
-        return np.hstack([around, inner, around])
-    if op.boundary == "free":  # the mirror holds for the medium too
-        return np.hstack([inner[:, :1], inner, inner[:, -1:]])
-    return np.hstack([squared[:, :1], inner, squared[:, -1:]])
+    if boundary == "periodic":
+        ends = around, around
+    elif boundary == "free":  # the mirror holds for the medium too
+        ends = (inner[..., :1], inner[..., -1:]) if inner.shape[-1] else (squared, squared)
+    else:
+        ends = squared[..., :1], squared[..., -1:]
+    return np.concatenate([ends[0], inner, ends[1]], axis=-1)
 
 
-def local_taps(op: WaveOperator, size: int) -> np.ndarray:
-    """Weights of each position on its neighbours, now to now, shape (rings, K, size)."""
+def local_taps(op: WaveOperator, size: int | tuple[int, ...]) -> np.ndarray:
+    """Weights of each position on its neighbours, now to now, shape (rings, K, size) or (rings, Ky, Kx, *size)."""
+    shape = grid_shape(size, "size", op.dims)
     if op.profile is None:
-        return np.repeat(op.taps[:, :, None], size, axis=2)
+        over = op.taps.reshape(*op.taps.shape, *(1,) * op.dims)
+        return np.broadcast_to(over, (*op.taps.shape, *shape)).copy()
     if op.levels == 2:
-        g = conductance(op, size)
-        left, right = g[:, :-1] / op.local_density(size), g[:, 1:] / op.local_density(size)
-        taps = np.stack([left, op.local_middle(size) - left - right, right], axis=1)
-        return taps * op.local_gain(size)[:, None]
-    nu = op.local_courant(size)
+        middle = op.local_middle(shape)
+        taps = np.zeros((op.rings, *op.kernel.shape[2:], *shape))
+        for axis, g in enumerate(face_conductances(op, shape)):
+            along = np.moveaxis(g, axis - op.dims, -1)
+            sides = (np.moveaxis(part, -1, axis - op.dims) for part in (along[..., :-1], along[..., 1:]))
+            left, right = (side / op.local_density(shape) for side in sides)
+            middle = middle - left - right
+            for offset, weight in ((-1, left), (1, right)):
+                tap = list(op.centre)
+                tap[axis] += offset
+                taps[(slice(None), *tap)] = weight
+        taps[(slice(None), *op.centre)] = middle
+        gain = op.local_gain(shape)
+        return taps * gain.reshape(len(gain), *(1,) * op.dims, *shape)
+    nu = op.local_courant(shape)
     taps = np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)
     return taps * op.taps.sum(axis=1)[:, None, None]
 
@@ -77,8 +123,8 @@ def absorbing_ends(op: WaveOperator, size: int) -> np.ndarray:
 
 def near_end_taps(op: WaveOperator) -> np.ndarray:
     """Second order taps of a two-level operator at its own Courant number, shape (rings, 3)."""
-    r2 = op.courant**2
-    return np.stack([r2, 2 - 2 * r2, r2], axis=1) / (1 + op.halved_damping)[:, None]
+    r2, force = op.courant**2, op.restoring * op.dt**2
+    return np.stack([r2, 2 - 2 * r2 - force, r2], axis=1) / (1 + op.halved_damping)[:, None]
 
 
 def reflect(index: ArrayLike, size: int, boundary: str) -> tuple[np.ndarray, np.ndarray]:
@@ -101,18 +147,25 @@ def reflect(index: ArrayLike, size: int, boundary: str) -> tuple[np.ndarray, np.
     return np.where(inside, index, 0), inside.astype(int)
 
 
-def _block(op, o, i, size):
+def _block(op, o, i, shape):
     """Return the part of the matrix that takes channel i to channel o: rows, columns, values."""
+    width, size = op.kernel.shape[2:], int(np.prod(shape))
     on_itself = o == i and o % op.levels == 0
-    weights = local_taps(op, size)[o // op.levels] if on_itself else np.repeat(op.kernel[o, i][:, None], size, axis=1)
-    half = op.kernel.shape[2] // 2
+    everywhere = np.multiply.outer(op.kernel[o, i], np.ones(shape))
+    weights = local_taps(op, shape)[o // op.levels] if on_itself else everywhere  # (K, N) or (Ky, Kx, Ny, Nx)
     if op.levels == 2 and o % 2 == 0 and i == o + 1:
-        weights[half] = -op.local_previous_weight(size)[o // 2]
-    here, rows, columns, values = np.arange(size), [], [], []
+        weights[op.centre] = -op.local_previous_weight(shape)[o // 2]
     if op.boundary == "absorbing" and op.levels == 2 and on_itself:
-        weights = _low_order_near_ends(weights, near_end_taps(op)[o // 2], half)
-    for j, weight in enumerate(weights):
-        there, sign = reflect(here + j - half, size, op.boundary)
+        weights = _low_order_near_ends(weights, near_end_taps(op)[o // 2], op.centre[0])
+    here, rows, columns, values = np.arange(size), [], [], []
+    for tap in np.ndindex(width):
+        read = [
+            reflect(np.arange(n) + j - k // 2, n, boundary)
+            for n, j, k, boundary in zip(shape, tap, width, op.boundaries, strict=True)
+        ]
+        there = np.ravel_multi_index(np.meshgrid(*(r[0] for r in read), indexing="ij"), shape).ravel()
+        sign = functools.reduce(np.multiply.outer, (r[1] for r in read)).ravel()
+        weight = weights[tap].ravel()
         use = (sign != 0) & (weight != 0)
         rows.append(here[use])
         columns.append(there[use])

@@ -24,6 +24,7 @@ import numpy as np
 import xarray as xr
 
 from wavefield.files import reserve
+from wavefield.recordings.schema import LAST
 
 COPIED_AT_ONCE = 1 << 24  # bytes
 METADATA = 1 << 18  # bytes that names, attributes and the structure of the file take at most, usually
@@ -35,7 +36,7 @@ _SUFFIX = ".partial.nc"
 class Place:
     """Where a growing variable lies: for each index of the axes before `axis`, its rows follow each other."""
 
-    dim: str  # along which it grows; "previous" for the variable of that name, a single row
+    dim: str  # along which it grows; "previous" for what belongs to the last state alone, a single row
     axis: int
     shape: tuple[int, ...]  # with all the room there is along `axis`
     dtype: np.dtype
@@ -89,11 +90,11 @@ def lay_out(path: Path, template: xr.Dataset, room: dict[str, int]) -> dict[str,
     with h5netcdf.File(path, "w") as file:
         file.dimensions = {**template.sizes, **room}
         for name, variable in template.variables.items():
-            dim = next((dim for dim in room if dim in variable.dims), "previous" if name == "previous" else None)
+            dim = next((dim for dim in room if dim in variable.dims), "previous" if name in LAST else None)
             if dim is not None:
                 growing[str(name)] = dim
                 target = file.create_variable(name, variable.dims, variable.dtype, dcpl=contiguous)
-                if name in (dim, "previous"):
+                if name == dim or name in LAST:
                     target[...] = unwritten(variable.dtype)
             elif variable.dtype.kind in "UO":
                 target = file.create_variable(name, variable.dims, h5py.string_dtype())
@@ -128,8 +129,9 @@ def cut_to_written(dataset: xr.Dataset) -> xr.Dataset:
 
 def without_torn_previous(dataset: xr.Dataset) -> xr.Dataset:
     """A partial file's dataset without ``previous`` if a kill came between the last times and it."""
-    torn = "previous" in dataset and np.isnan(dataset.previous.values.flat[0])
-    return dataset.drop_vars("previous") if torn else dataset
+    last = [name for name in LAST if name in dataset]
+    torn = any(np.isnan(dataset[name].values.flat[0]) for name in last)
+    return dataset.drop_vars(last) if torn else dataset
 
 
 def unwritten(dtype: np.dtype):

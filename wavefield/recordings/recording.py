@@ -52,7 +52,15 @@ from wavefield.recordings.partial_file import (
     target_path,
     without_torn_previous,
 )
-from wavefield.recordings.schema import CONVENTIONS, DIMS, LAYOUTS, SCHEMA, regular_times, validate_recording
+from wavefield.recordings.schema import (
+    CONVENTIONS,
+    DIMS,
+    LAYOUTS,
+    SCHEMA,
+    dims_of,
+    regular_times,
+    validate_recording,
+)
 from wavefield.recordings.writer import RecordingWriter
 
 __all__ = [
@@ -79,6 +87,7 @@ LONG_NAMES = {
     "restoring_profile": "restoring force at a position",
     "density": "density at a position",
     "boundary_row": "weight with which the field drives its end",
+    "mask": "where the sheet is",
     "earlier_drive": "the two inputs before the first",
 }
 
@@ -90,7 +99,7 @@ def recording(
     coords: Mapping | None = None,
     units: Mapping[str, str] | None = None,
     dt: float | None = None,
-    dx: float | None = None,
+    dx: float | Sequence[float] | None = None,
     save_every: int = 1,
     source: str | None = None,
     drive: ArrayLike | xr.DataArray | None = None,
@@ -104,6 +113,7 @@ def recording(
     restoring_profile: ArrayLike | xr.DataArray | None = None,
     density: ArrayLike | xr.DataArray | None = None,
     boundary_row: ArrayLike | xr.DataArray | None = None,
+    mask: ArrayLike | xr.DataArray | None = None,
     label: ArrayLike | xr.DataArray | None = None,
     loss: ArrayLike | xr.DataArray | None = None,
     config: Mapping | str | None = None,
@@ -127,14 +137,16 @@ def recording(
     dt, dx : float, optional
         Time step and distance of positions, kept as attributes. They make the regular coordinates
         time = (t + 1)·save_every·dt, step = t·dt and position (or x, y) = n·dx, and are 1 unless given or made
-        needless by `coords`. Times that count steps (dt an integer, units ``1``) are integers.
+        needless by `coords`. Of a sheet dx may be a pair (dy, dx). Times that count steps (dt an integer, units ``1``)
+        are integers.
     save_every : int
         Steps from one stored state to the next.
     source : str, optional
         What produced the activity: a model, an instrument. By default the name and version of this package.
     drive, earlier_drive, kernel, encoder, bias, profile : array or DataArray, optional
-    damping_profile, restoring_profile, density, boundary_row : array or DataArray, optional
-        Arrays with the dims of `DIMS` (the drives may have ``trial`` before them), or DataArrays with others.
+    damping_profile, restoring_profile, density, boundary_row, mask : array or DataArray, optional
+        Arrays with the dims of `DIMS` (the drives may have ``trial`` before them; on a sheet y and x stand for
+        position, and a kernel has the dims channel_out, channel_in, tap_y, tap_x), or DataArrays with others.
     previous : array, optional
         The level before the last stored state: the dims of `activity` without ``time``.
     label, loss : optional
@@ -170,7 +182,8 @@ def recording(
     given: dict[str, Any] = dict(drive=drive, earlier_drive=earlier_drive, previous=previous, label=label, loss=loss)
     given |= dict(kernel=kernel, encoder=encoder, bias=bias, boundary_row=boundary_row)
     given |= dict(profile=profile, damping_profile=damping_profile, restoring_profile=restoring_profile)
-    given |= dict(density=density)
+    given |= dict(density=density, mask=mask)
+    dimensions = 2 if {"y", "x"} <= set(field_dims) else 1
     companions = {name: _array(name, value) for name, value in given.items() if value is not None}
     for name, array in companions.items():
         names = {
@@ -180,14 +193,14 @@ def recording(
             "label": per_sample[: array.ndim],
             "loss": per_sample[: array.ndim],
         }
-        arrays[name] = _labelled(name, array, (DIMS | names)[name])
+        arrays[name] = _labelled(name, array, names[name] if name in names else dims_of(name, dimensions))
     arrays |= {name: value for name, value in more.items() if isinstance(value, xr.DataArray)}
     sizes = _common_sizes(arrays)
 
     known = _known_coords(arrays, coords, sizes)
     save_every = positive_int(save_every, "save_every")
     dt = _spacing("dt", dt, needed="time" not in known)
-    dx = _spacing("dx", dx, needed=not known.keys() & {"position", "x", "y"})
+    dx = _distances(dx, needed=not known.keys() & {"position", "x", "y"})
     regular = _regular_coords(sizes, known, dt, dx, save_every, units.get("time", "1"))
 
     attributes = {
@@ -389,6 +402,15 @@ def _spacing(name, value, *, needed):
     return positive(value, name)
 
 
+def _distances(dx, *, needed):
+    """dx as a number, or of a sheet as a list [dy, dx]."""
+    if dx is None or np.ndim(dx) == 0:
+        return _spacing("dx", dx, needed=needed)
+    if np.shape(dx) != (2,):
+        raise ValueError(f"dx must be a positive number, or of a sheet a pair (dy, dx), got {dx!r}")
+    return [positive(distance, "dx") for distance in dx]
+
+
 def _regular_coords(sizes, known, dt, dx, save_every, time_units):
     regular = {}
     if "time" in sizes and "time" not in known:
@@ -401,7 +423,7 @@ def _regular_coords(sizes, known, dt, dx, save_every, time_units):
         if dim in sizes and dim not in known:
             if dx is None:
                 raise ValueError(f"the coordinate {dim} is missing: give it in coords, or give dx")
-            regular[dim] = np.arange(sizes[dim]) * dx
+            regular[dim] = np.arange(sizes[dim]) * (dx if np.ndim(dx) == 0 else dx[0 if dim == "y" else 1])
     return {name: (name, values) for name, values in regular.items()}
 
 

@@ -29,7 +29,10 @@ DIMS = {
     "restoring_profile": ("position",),
     "density": ("position",),
     "boundary_row": ("channel_out", "channel_in", "position"),
+    "mask": ("position",),
 }
+
+LAST = ("previous", "rim_fields")  # what belongs to the last stored state alone, beside `activity`
 
 _LAYOUT_TEXT = ", ".join("(" + ", ".join(layout) + ")" for layout in LAYOUTS) + ", trial and channel optional"
 _ACCEPTED_DIMS = {
@@ -70,6 +73,20 @@ position), (trial, time, channel, y, x), (trial, time, electrode), trial and cha
     problems = [*_layout_problems(dataset), *_coordinate_problems(dataset), *_metadata_problems(dataset)]
     if problems:
         raise ValueError("not a valid recording: " + "; ".join(problems))
+
+
+def space_dims(dimensions: int) -> tuple[str, ...]:
+    """The dims of space: of a ring or line, or of a sheet."""
+    return ("position",) if dimensions == 1 else ("y", "x")
+
+
+def dims_of(name: str, dimensions: int) -> tuple[str, ...]:
+    """The dims of a companion of `activity` in a space of so many dimensions: `DIMS`, with y and x for position."""
+    if dimensions == 1:
+        return DIMS[name]
+    if name == "kernel":
+        return ("channel_out", "channel_in", "tap_y", "tap_x")
+    return tuple(part for dim in DIMS[name] for part in (space_dims(2) if dim == "position" else (dim,)))
 
 
 def regular_times(numbers: np.ndarray, interval: float, units: str) -> np.ndarray:

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from wavefield.checks import positive_int
 from wavefield.files import whole_or_nothing
 from wavefield.recordings.partial_file import lay_out, partial_path, size_on_disk, target_path, unwritten
-from wavefield.recordings.schema import regular_times, validate_recording
+from wavefield.recordings.schema import LAST, regular_times, validate_recording
 
 FIRST_ROOM = 64  # times; doubled whenever they are used up, where their number is not known beforehand
 
@@ -122,11 +122,12 @@ class RecordingWriter:
         rows = self._checked(self._collected(block, variables))
         end = {dim: count + rows[dim].size for dim, count in self._written.items()}
         self._ensure_room(end)
-        if "previous" in rows:  # of neither block until the times are written
-            self._write("previous", np.full_like(rows["previous"], unwritten(rows["previous"].dtype)))
-        for name in rows.keys() - {"step", "time", "previous"}:
+        last = [name for name in LAST if name in rows]
+        for name in last:  # of neither block until the times are written
+            self._write(name, np.full_like(rows[name], unwritten(rows[name].dtype)))
+        for name in rows.keys() - {"step", "time", *last}:
             self._write(name, rows[name])
-        for name in ("step", "time", "previous"):
+        for name in ("step", "time", *last):
             if name in rows:
                 self._write(name, rows[name])
         self._last = {dim: rows[dim][-1] for dim in self._written}
@@ -199,8 +200,7 @@ class RecordingWriter:
             if isinstance(value, xr.DataArray) and value.dims != dims:
                 raise ValueError(f"{name} has the dims {value.dims}; accepted are those of the template, {dims}")
         rows = {name: np.asarray(value) for name, value in rows.items()}
-        if "previous" in rows:
-            rows["previous"] = rows["previous"][np.newaxis]
+        rows |= {name: rows[name][np.newaxis] for name in LAST if name in rows}
         for dim in self._written.keys() - rows.keys():
             rows[dim] = self._following(dim, rows)
         return rows
@@ -275,5 +275,6 @@ def _check_growing(template, dims):
                 f"{name} ({variable.dtype}, dims {variable.dims}) cannot be appended: accepted are numbers along one "
                 f"of {list(dims)}"
             )
-    if "previous" in template and template.previous.dtype.kind != "f":
-        raise ValueError(f"previous has dtype {template.previous.dtype}; accepted are float32 and float64")
+    for name in LAST:
+        if name in template and template[name].dtype.kind != "f":
+            raise ValueError(f"{name} has dtype {template[name].dtype}; accepted are float32 and float64")

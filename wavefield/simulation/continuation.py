@@ -2,36 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from wavefield.checks import real_array
+from wavefield.loops.choose import rim_of
+from wavefield.loops.sheets.rim import rim_cells
 from wavefield.operators.operator import WaveOperator
 
 
-def first_levels(op: WaveOperator, size: int, trials: int | None, initial, previous, dtype) -> tuple:
-    """Levels (now,) or (now, before), each (B, rings, N), at the beginning of a run.
+def first_levels(op: WaveOperator, size: tuple[int, ...], trials: int | None, past: Past, velocity, dtype) -> tuple:
+    """Levels (now,) or (now, before), each (B, rings, *size), at the beginning of a run.
 
-    A two-way field given by its displacement h₀ alone starts at rest: the level before it is h₀ + r²/2·L h₀, which
-    makes h[1] = h[−1] without damping and keeps the scheme of second order.
+    A two-way field given by its displacement h₀ and its velocity v₀, zero unless given, has the level before it
+    h₀ − v₀·dt + r²/2·L h₀, which makes h[1] − h[−1] = 2v₀·dt and keeps the scheme of second order. A sheet with an
+    absorbing rim has the fields of its rim as a third level, (B, rings, cells).
     """
-    shape = (trials or 1, op.rings, size)
-    now = np.zeros(shape) if initial is None else _batched(initial, "initial", shape)
+    shape = (trials or 1, op.rings, *size)
+    now = np.zeros(shape) if past.now is None else _batched(past.now, "initial", shape)
     if op.levels == 1:
-        if previous is not None:
-            raise ValueError(
-                "previous is the level before the initial state of a two-way field; this one has one level"
-            )
-        return (now.astype(dtype),)
-    if previous is None:
-        before = _at_rest(op, now)
-    elif initial is None:
+        for name, given in (("previous", past.before), ("velocity", velocity)):
+            if given is not None:
+                raise ValueError(f"{name} belongs to the initial state of a two-way field; this one has one level")
+        return (_inside(op, now).astype(dtype),)
+    if velocity is not None and past.before is not None:
+        raise ValueError("velocity and previous say the same in two ways: give one of them")
+    if past.before is None:
+        before = _level_before_first(op, now, None if velocity is None else _batched(velocity, "velocity", shape))
+    elif past.now is None:
         raise ValueError("previous needs initial: it is the level before it")
     else:
-        before = _batched(previous, "previous", shape)
-    return now.astype(dtype), before.astype(dtype)
+        before = _batched(past.before, "previous", shape)
+    levels = (_inside(op, now).astype(dtype), _inside(op, before).astype(dtype))
+    return (*levels, _rim_fields(op, shape, past.rim, dtype)) if op.rim else levels
+
+
+def _inside(op, level):
+    """The level, zero outside the mask."""
+    return level if op.mask is None else level * op.mask
+
+
+def _rim_fields(op, shape, given, dtype):
+    cells = rim_cells(rim_of(op, shape[2:], dtype), shape[2:])
+    return (
+        np.zeros((*shape[:2], cells), dtype)
+        if given is None
+        else _batched(given, "rim", (*shape[:2], cells)).astype(dtype)
+    )
 
 
 class Past(NamedTuple):
@@ -44,6 +64,7 @@ class Past(NamedTuple):
     drive: np.ndarray | None  # inputs of its own steps and of the two before them, (B, 2 + own_steps, I), NaN if lost
     pulse: bool  # whether they entered as pulses
     from_rest: bool  # whether the field was zero at time 0
+    rim: np.ndarray | None = None  # the fields of an absorbing rim, (…, rings, cells)
 
     def inputs(self, count: int) -> np.ndarray:
         """The last `count` inputs, (B, count, I), refused if the recording was cut and holds them no longer."""
@@ -90,19 +111,37 @@ def past_of(rec: xr.Dataset) -> Past:
     now = rec["activity"].isel(time=-1).values
     pulse = rec.attrs.get("source_kind") == "pulse"
     drive = _inputs_of(rec, first, own, dt) if "drive" in rec or (pulse and "encoder" in rec) else None
-    return Past(steps, own, now, _level_before(rec, own, dt), drive, pulse, rec.attrs.get("start", "rest") == "rest")
+    from_rest = rec.attrs.get("start", "rest") == "rest"
+    rim = rec["rim_fields"].values if "rim_fields" in rec and _complete(rec, own) else None
+    return Past(steps, own, now, _level_before(rec, own, dt), drive, pulse, from_rest, rim)
+
+
+def _complete(rec, own_steps):
+    """Whether the last state is the last that was stored, so that what belongs to it alone still does."""
+    return own_steps == int(rec.attrs.get("steps", own_steps))
 
 
 def check_whole(rec: xr.Dataset) -> None:
     """Refuse a recording whose field was cut or reversed in space, so that its operator moves it no longer."""
-    size = rec.sizes["position"]
-    if int(rec.attrs.get("size", size)) != size:
+    dims = space_of(rec)
+    size = [rec.sizes[dim] for dim in dims]
+    if (made := np.ravel(rec.attrs.get("size", size)).tolist()) != size:
+        of = "×".join(str(n) for n in made)
         raise ValueError(
-            f"the recording holds {size} of its {rec.attrs['size']} positions: a field cut in space cannot be "
+            f"the recording holds {'×'.join(map(str, size))} of its {of} positions: a field cut in space cannot be "
             "continued or decoded"
         )
-    if (np.diff(rec["position"].values) <= 0).any():
-        raise ValueError("the recording's positions must increase, as they did for its operator: sort it by position")
+    for dim in dims:
+        if (np.diff(rec[dim].values) <= 0).any():
+            raise ValueError(f"the recording's positions must increase, as they did for its operator: sort it by {dim}")
+
+
+def space_of(rec: xr.Dataset) -> tuple[str, ...]:
+    """The dims of space of a recording: position of a line, y and x of a sheet."""
+    dims = tuple(dim for dim in ("position", "y", "x") if dim in rec["activity"].dims)
+    if not dims:
+        raise ValueError("the recording has no positions but electrodes: no operator moves them")
+    return dims
 
 
 def _inputs_of(rec, first, own_steps, dt):
@@ -125,7 +164,7 @@ def _level_before(rec, own_steps, dt):
     """The level before the last state: as stored, or where the recording was cut, the state stored before it."""
     if int(rec.attrs.get("levels", 1)) == 1:
         return None
-    if own_steps == int(rec.attrs.get("steps", own_steps)) and "previous" in rec:
+    if _complete(rec, own_steps) and "previous" in rec:
         return rec["previous"].values
     times = rec["time"].values[-2:].astype(float)
     successive = times.size == 2 and round((times[1] - times[0]) / dt) == 1
@@ -138,17 +177,24 @@ def _with_trials(drive):
 
 def _batched(state, name, shape):
     state = real_array(state, name)
+    if state.shape == shape[2:] and len(shape) == 4 and shape[1] == 1:  # an image
+        state = state[None]
     if state.shape not in (shape, shape[1:]):
         raise ValueError(f"{name} must have shape {shape[1:]} or, with trials, {shape}, got {state.shape}")
     return np.broadcast_to(state, shape).copy()
 
 
-def _at_rest(op, now):
-    if not now.any():
+def _level_before_first(op, now, velocity):
+    """The level before a field of displacement `now` and of a velocity, or at rest: (a ⋆ h₀ − 2v₀·dt)/(1 + q)."""
+    if velocity is None and not now.any():
         return np.zeros_like(now)
-    size = now.shape[-1]
-    step = op.matrix(size)
-    lifted = np.zeros((now.shape[0], op.rings, 2, size))
+    shape = now.shape[2:]
+    step = (
+        replace(op, boundary=tuple("free" if kind == "absorbing" else kind for kind in op.boundaries), rim=0)
+        if op.rim
+        else op
+    )
+    lifted = np.zeros((now.shape[0], op.rings, 2, *shape))
     lifted[:, :, 0] = now
-    moved = (step @ lifted.reshape(len(now), -1).T).T.reshape(lifted.shape)[:, :, 0]
-    return moved / (1 + op.local_previous_weight(size))
+    moved = (step.matrix(shape) @ lifted.reshape(len(now), -1).T).T.reshape(lifted.shape)[:, :, 0]
+    return (moved if velocity is None else moved - 2 * op.dt * velocity) / (1 + op.local_previous_weight(shape))

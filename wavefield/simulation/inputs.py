@@ -61,7 +61,7 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
         drive = _in_order(drive)
     try:
         values = np.asarray(drive)
-        values = values if np.iscomplexobj(values) else values.astype(float)
+        values = values if np.iscomplexobj(values) else values.astype(float, copy=False)
     except (TypeError, ValueError):
         raise TypeError(f"drive must be an array of numbers or a callable, got {type(drive).__name__}") from None
     if np.iscomplexobj(values):
@@ -85,6 +85,20 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
             f"{len(earlier)} trials, got {values.shape[2]} and {len(values)}"
         )
     return Inputs(values, trials, values.shape[1], values.shape[2], earlier)
+
+
+def flattened_movie(drive, operator):
+    """A movie (steps, Ny, Nx) or (trial, steps, Ny, Nx) as a drive of one input for each cell, and its (Ny, Nx)."""
+    if operator.dims != 2 or operator.rings != 1:
+        raise ValueError(f"encoder='everywhere' needs a single sheet, got {operator!r}")
+    if drive is None or callable(drive):
+        raise TypeError(f"drive must be a movie (steps, Ny, Nx), an array, got {type(drive).__name__}")
+    if isinstance(drive, xr.DataArray):
+        drive = drive.transpose(..., "y", "x", missing_dims="ignore").values
+    movie = np.asarray(drive)
+    if movie.ndim not in (3, 4):
+        raise ValueError(f"drive must be a movie (steps, Ny, Nx) or (trial, steps, Ny, Nx), got shape {movie.shape}")
+    return movie.reshape(*movie.shape[:-2], -1), movie.shape[-2:]
 
 
 def _in_order(drive):

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from wavefield.operators.operator import WaveOperator
+from wavefield.recordings.schema import space_dims
 from wavefield.values import digest, read_only, rebuild, same, set_fields
 
-_OPTIONAL = (
+_OPTIONAL = (  # arrays an operator may have
     "profile",
     "damping_profile",
     "restoring_profile",
     "density",
     "boundary_row",
-)  # arrays an operator may have
+    "mask",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,25 +32,25 @@ class Law:
     ----------
     operator : WaveOperator
         u, with as many rings as the encoder.
-    encoder : ndarray, shape (rings, N, inputs), optional
-        V; None where nothing enters.
+    encoder : ndarray, shape (rings, N, inputs), of a sheet (rings, Ny, Nx, inputs), optional
+        V; None where nothing enters, "everywhere" where every cell of a sheet is an input (a movie).
     source : {"direct", "pulse", "force"}
         How an input enters; ``"direct"`` for a one-way field.
     nonlinearity : {"identity", "relu", "tanh"}
         σ.
-    bias : ndarray, shape (rings, N), optional
+    bias : ndarray, shape (rings, N) or (rings, Ny, Nx), optional
         b.
     """
 
     operator: WaveOperator
-    encoder: np.ndarray | None = None
+    encoder: np.ndarray | str | None = None
     source: str = "direct"
     nonlinearity: str = "identity"
     bias: np.ndarray | None = None
 
     def __post_init__(self):
         for name in ("encoder", "bias"):
-            if (array := getattr(self, name)) is not None:
+            if (array := getattr(self, name)) is not None and not isinstance(array, str):
                 set_fields(self, **{name: read_only(np.array(array, dtype=float))})
 
     def __eq__(self, other) -> bool:
@@ -70,13 +73,17 @@ class Law:
         ValueError
             Naming what the recording lacks.
         """
-        encoder = rec["encoder"].transpose("channel", "position", "input").values if "encoder" in rec else None
+        operator = operator_of(rec)
+        space = space_dims(operator.dims)
+        encoder = rec.attrs.get("encoder_kind")
+        if "encoder" in rec:
+            encoder = rec["encoder"].transpose("channel", *space, "input").values
         return cls(
-            operator_of(rec),
+            operator,
             encoder,
             rec.attrs.get("source_kind", "direct"),
             rec.attrs.get("nonlinearity", "identity"),
-            rec["bias"].transpose("channel", "position", missing_dims="ignore").values if "bias" in rec else None,
+            rec["bias"].transpose("channel", *space, missing_dims="ignore").values if "bias" in rec else None,
         )
 
     @property
@@ -99,18 +106,21 @@ class Law:
     def described(self) -> dict:
         """The law as `recording` takes it: variables and attributes, from which `Law.of` makes it again."""
         op = self.operator
-        return {
+        dx, boundary = (list(part) if isinstance(part, tuple) else part for part in (op.dx, op.boundary))
+        sheet = {"mask": None if op.mask is None else op.mask.astype(np.int8), "edge": op.edge, "rim": op.rim}
+        return (sheet if op.dims == 2 else {}) | {
             "kernel": op.kernel,
             "profile": op.profile,
             "damping_profile": op.damping_profile,
             "restoring_profile": op.restoring_profile,
             "density": op.density,
             "boundary_row": op.boundary_row,
-            "encoder": self.encoder,
+            "encoder": None if isinstance(self.encoder, str) else self.encoder,
+            "encoder_kind": self.encoder if isinstance(self.encoder, str) else None,
             "bias": self.bias,
-            "dx": op.dx,
+            "dx": dx,
             "dt": op.dt,
-            "boundary": op.boundary,
+            "boundary": boundary,
             "driven_end": op.driven_end,
             "levels": op.levels,
             "nonlinearity": self.nonlinearity,
@@ -129,11 +139,13 @@ def operator_of(rec: xr.Dataset) -> WaveOperator:
     lacking = ["kernel"] * ("kernel" not in rec) + [name for name in ("boundary", "dx", "dt") if name not in rec.attrs]
     if lacking:
         raise ValueError(f"the recording does not say what moved it: it has no {', '.join(lacking)}")
-    optional = {name: rec[name].values for name in _OPTIONAL if name in rec}
+    optional: dict[str, Any] = {name: rec[name].values for name in _OPTIONAL if name in rec}
+    optional |= {name: kind(rec.attrs[name]) for name, kind in (("edge", str), ("rim", int)) if name in rec.attrs}
+    boundary, dx = rec.attrs["boundary"], rec.attrs["dx"]
     return WaveOperator(
         rec["kernel"].values,
-        rec.attrs["boundary"],
-        float(rec.attrs["dx"]),
+        boundary if isinstance(boundary, str) else tuple(map(str, boundary)),
+        float(dx) if np.ndim(dx) == 0 else tuple(map(float, dx)),
         float(rec.attrs["dt"]),
         levels=int(rec.attrs.get("levels", 1)),
         driven_end=int(rec.attrs.get("driven_end", -1)),

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from wavefield.loops.choose import stepper
 from wavefield.operators.power import advance_modes, can_jump, from_modes, to_modes
 from wavefield.recordings.recording import open_recording, recording
-from wavefield.recordings.schema import regular_times
+from wavefield.recordings.schema import regular_times, space_dims
 from wavefield.recordings.writer import RecordingWriter, partial_path
 from wavefield.simulation.inputs import Inputs
 from wavefield.simulation.law import Law
@@ -45,7 +45,7 @@ class Run:
 
     law: Law  # with as many rings as its encoder
     inputs: Inputs
-    start: tuple[np.ndarray, ...]  # levels (now,) or (now, before), each (B, rings, N)
+    start: tuple[np.ndarray, ...]  # levels (now,) or (now, before), each (B, rings, N) or (B, rings, Ny, Nx)
     save_every: int | None
     save_initial: bool
     first_step: int  # steps made before this run
@@ -53,10 +53,9 @@ class Run:
     trials: int | None
 
     @property
-    def weights(self) -> np.ndarray:
-        """The encoder (rings, N, inputs)."""
-        _, rings, size = self.start[0].shape
-        return np.zeros((rings, size, 0)) if self.law.encoder is None else self.law.encoder
+    def shape(self) -> tuple[int, ...]:
+        """Positions along each axis."""
+        return self.start[0].shape[2:]
 
     @property
     def every(self) -> int:
@@ -89,17 +88,25 @@ class Run:
             coords["step"] = regular_times(self.first_step + np.arange(inputs.steps), dt, "1")
         return recording(
             self._by_trial(np.moveaxis(states, 0, 1)),
-            dims=("trial",) * (self.trials is not None) + ("time", "channel", "position"),
+            dims=("trial",) * (self.trials is not None) + ("time", "channel", *space_dims(self.law.operator.dims)),
             coords=coords,
             drive=None if inputs.values is None else self._by_trial(inputs.values),
             earlier_drive=self._by_trial(inputs.earlier) if self.law.pulse and inputs.earlier is not None else None,
-            previous=self._by_trial(levels[1]) if len(levels) == 2 else None,
-            size=states.shape[-1],
+            previous=self._by_trial(levels[1]) if len(levels) > 1 else None,
+            rim_fields=self._rim_fields(levels),
+            size=states.shape[-1] if states.ndim == 4 else list(states.shape[-2:]),
             steps=self.last_step,
             first_step=self.first_step,
             start="rest" if self.from_rest else "state",
             **self.law.described(),
         )
+
+    def _rim_fields(self, levels):
+        if len(levels) < 3:
+            return None
+        dims = ("trial",) * (self.trials is not None) + ("channel", "rim_cell")
+        attrs = {"units": "1", "long_name": "fields of the absorbing rim at the last stored state"}
+        return xr.DataArray(self._by_trial(levels[2]), dims=dims, attrs=attrs)
 
     def _by_trial(self, rows: np.ndarray) -> np.ndarray:
         """Rows (B, …) of every trial, of which one may stand for all; without the axis where there are no trials."""
@@ -127,7 +134,8 @@ def _blocks(run: Run, states: np.ndarray | None = None) -> Iterator[tuple]:
     """Step the field and yield (stored states, levels) after each block; the states fill `states` where given."""
     levels, step, stored = run.start, 0, 0
     law = run.law
-    advance = stepper(law.operator, run.weights, nonlinearity=law.nonlinearity, bias=law.bias, dtype=levels[0].dtype)
+    constants = {"nonlinearity": law.nonlinearity, "bias": law.bias, "dtype": levels[0].dtype}
+    advance = stepper(law.operator, law.encoder, run.shape, **constants)
     limit = max(1, _BLOCK_UPDATES // levels[0].size)
     if states is None:
         limit = min(limit, max(1, _BLOCK_BYTES // levels[0].nbytes) * run.every)
@@ -205,10 +213,11 @@ def jumps(run: Run, method: str) -> bool:
     """Whether the last state is computed at once: requested, or possible, cheaper than stepping and no less exact."""
     law = run.law
     possible = run.save_every is None and law.linear and law.bias is None and can_jump(law.operator)
+    possible = possible and not isinstance(law.encoder, str)
     if method == "jump" and not possible:
         raise ValueError(
-            "method='jump' needs save_every=None, a linear field without bias, a drive that is an array, and a ring or "
-            "a symmetric kernel between fixed or free ends; use method='step'"
+            "method='jump' needs save_every=None, a linear field without bias, a drive that is an array and no movie, "
+            "and a ring or a symmetric kernel between fixed or free ends; use method='step'"
         )
     if method != "auto" or not possible or _steps_exactly(law.operator):
         return method == "jump"
@@ -230,18 +239,19 @@ def jumped(run: Run, levels) -> xr.Dataset:
 
 def jump(run: Run) -> tuple:
     """Return the levels after all steps: the start and every input, each moved there by its power of the operator."""
-    op, size, steps = run.law.operator, run.start[0].shape[-1], run.inputs.steps
-    state = np.stack(run.start, axis=2).reshape(len(run.start[0]), op.channels, size).astype(np.float64)
-    modes = advance_modes(op, to_modes(state, op.boundary), steps, size)
+    law, shape, steps = run.law, run.shape, run.inputs.steps
+    op = law.operator
+    state = np.stack(run.start, axis=2).reshape(len(run.start[0]), op.channels, *shape).astype(np.float64)
+    modes = advance_modes(op, to_modes(state, op.boundaries), steps, shape)
     drive = run.block(0, steps)
     if drive is not None:
-        entry = np.zeros((op.rings, op.levels, size, run.inputs.count))
-        entry[:, 0] = run.weights
-        entry = to_modes(np.moveaxis(entry.reshape(op.channels, size, -1), -1, 0), op.boundary)  # (I, C, k)
+        entry = np.zeros((op.rings, op.levels, *shape, run.inputs.count))
+        entry[:, 0] = law.encoder
+        entry = to_modes(np.moveaxis(entry.reshape(op.channels, *shape, -1), -1, 0), op.boundaries)  # (I, C, k)
         for t in np.flatnonzero(drive.any(axis=(0, 2))):
-            arriving = np.einsum("bi,ick->bck", drive[:, t].astype(np.float64), entry)
-            modes = modes + advance_modes(op, arriving, steps - 1 - t, size)
-    state = from_modes(modes, op.boundary, size).reshape(len(run.start[0]), op.rings, op.levels, size)
+            arriving = np.tensordot(drive[:, t].astype(np.float64), entry, axes=1)  # (B, C, k)
+            modes = modes + advance_modes(op, arriving, steps - 1 - t, shape)
+    state = from_modes(modes, op.boundaries, shape).reshape(len(run.start[0]), op.rings, op.levels, *shape)
     return tuple(np.ascontiguousarray(state[:, :, level], run.start[0].dtype) for level in range(op.levels))
 
 

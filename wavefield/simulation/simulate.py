@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike
 
-from wavefield.checks import positive_int, real_array
+from wavefield.checks import grid_shape, positive_int, real_array
 from wavefield.loops.choose import NONLINEARITIES
-from wavefield.operators.encoder import resolve_encoder
+from wavefield.operators.encoder import EVERYWHERE, resolve_encoder
 from wavefield.operators.operator import WaveOperator
 from wavefield.recordings.recording import open_recording, save_recording
-from wavefield.simulation.continuation import Past, beginning, first_levels, past_of
-from wavefield.simulation.inputs import read_inputs
+from wavefield.simulation.continuation import Past, beginning, first_levels, past_of, space_of
+from wavefield.simulation.inputs import flattened_movie, read_inputs
 from wavefield.simulation.law import Law, operator_of
 from wavefield.simulation.run import DivergenceError, Run, jump, jumped, jumps, run_in_memory, run_to_file
 
@@ -28,10 +28,11 @@ __all__ = ["DivergenceError", "operator_of", "reverse", "simulate"]
 def simulate(
     operator: WaveOperator,
     drive: ArrayLike | xr.DataArray | Callable[[int], ArrayLike] | None = None,
-    size: int | None = None,
+    size: int | tuple[int, int] | None = None,
     *,
     initial: ArrayLike | xr.Dataset | None = None,
     previous: ArrayLike | None = None,
+    velocity: ArrayLike | None = None,
     steps: int | None = None,
     encoder: str | ArrayLike | None = None,
     source: str = "pulse",
@@ -71,19 +72,26 @@ def simulate(
         Inputs ``(steps, inputs)``, ``(steps,)`` for a single one, or ``(trial, steps, inputs)`` for a batch; `spikes`,
         `ricker` and the like, and `load_drive` make one.
         A callable is called with each step index, before the run, and returns the inputs of that step, ``(inputs,)``.
-    size : int
-        Positions N of each ring or line. Known from `initial`, an encoder array or a speed profile if one is given.
+    size : int or pair of ints
+        Positions N of each ring or line, (Ny, Nx) of a sheet. Known from `initial`, an encoder array, a mask or a speed
+        profile if one is given. Wherever N stands below, it is (Ny, Nx) on a sheet.
     initial : array_like or recording, optional
-        State to start from, ``(rings, N)`` or ``(trial, rings, N)``. A recording is continued from its last state.
+        State to start from, ``(rings, N)`` or ``(trial, rings, N)``; an image. A recording is continued from its last
+        state.
     previous : array_like, optional
         The level before `initial`, for a two-way field; without it the field starts at rest (v₀ = 0, to second
-        order).
+        order), or with the velocity given.
+    velocity : array_like, shape as `initial`, optional
+        ∂h/∂t of a two-way field at time 0, per unit of time.
     steps : int, optional
         Steps to make where there is no drive, or a callable one.
     encoder : {"own", "first"} or array_like, shape (rings, N, inputs)
-        ``"own"``: every input has a ring of its own, entered at position 0 (on a line: at the upstream end).
-        ``"first"``: every input enters unit 0 of every ring. By default ``"own"``, or where a recording is continued,
-        as it was there.
+        ``"own"``: every input has a ring of its own, entered at position 0 (on a line: at the upstream end; on a sheet:
+        in its middle).
+        ``"first"``: every input enters unit 0 of every ring. ``"everywhere"``: the drive is a movie of a sheet, (steps,
+        Ny, Nx) or (trial, steps, Ny, Nx), in which every cell is an input of its own; an array of float64 that is
+        mapped from a file (``np.load(…, mmap_mode="r")``) is read as it is needed. By default ``"own"``, or where a
+        recording is continued, as it was there.
     source : {"pulse", "force"}
     nonlinearity : {"identity", "relu", "tanh"}
     bias : array_like, shape (rings,) or (rings, N), optional
@@ -135,11 +143,14 @@ def simulate(
         past, then = beginning(initial, previous), None
     if encoder is None:
         encoder = "own" if then is None or then.encoder is None else then.encoder
+    frame = None
+    if isinstance(encoder, str) and encoder == EVERYWHERE:
+        drive, frame = flattened_movie(drive, operator)
     inputs = read_inputs(drive, steps, past.last_inputs)
-    trials = inputs.trials if past.now is None or np.ndim(past.now) < 3 else np.shape(past.now)[0]
+    trials = inputs.trials if past.now is None or np.ndim(past.now) < 2 + operator.dims else np.shape(past.now)[0]
     if inputs.trials not in (None, 1, trials):
         raise ValueError(f"drive and initial must have as many trials, got {inputs.trials} and {trials}")
-    size = _common_size(size, past.now, encoder, operator)
+    size = _common_shape(size, frame, past.now, encoder, operator)
     weights, operator = _encode(encoder, operator, size, inputs.count, past.now)
     if nonlinearity == "identity" and not allow_growth:
         _refuse_growth(operator)
@@ -150,7 +161,7 @@ def simulate(
         nonlinearity=nonlinearity,
         bias=_checked_bias(bias, operator, size),
     )
-    start = first_levels(operator, size, trials, past.now, past.before, dtype)
+    start = first_levels(operator, size, trials, past, velocity, dtype)
     # what came in under another law cannot be told from a state that was there from the beginning
     at_rest = past.from_rest and law.continues(then) if then else not any(level.any() for level in start)
     run = Run(law, inputs, start, save_every, save_initial, past.steps, from_rest=at_rest, trials=trials)
@@ -184,8 +195,9 @@ def reverse(rec: xr.Dataset) -> xr.Dataset:
     """
     law = Law.of(rec)
     op = law.operator
-    damped = op.levels == 2 and (op.local_halved_damping(rec.sizes["position"]) != 0).any()
-    if op.levels != 2 or damped or op.boundary == "absorbing" or not law.linear:
+    size = tuple(rec.sizes[dim] for dim in space_of(rec))
+    damped = op.levels == 2 and (op.local_halved_damping(size) != 0).any()
+    if op.levels != 2 or damped or "absorbing" in op.boundaries or not law.linear:
         raise ValueError(f"rec must be of a linear, undamped two-way field with ends that absorb nothing, got {op!r}")
     past = past_of(rec)
     if past.now is None or past.before is None:
@@ -237,50 +249,62 @@ def _float_dtype(dtype):
     return dtype
 
 
-def _common_size(size, initial, encoder, operator):
-    """Return the number of positions, which everything that has positions must agree on."""
-    known = {
-        "size": size,
-        "initial": None if initial is None else np.shape(initial)[-1] if np.ndim(initial) else 0,
-        "encoder": None if isinstance(encoder, str) else np.shape(encoder)[1] if np.ndim(encoder) == 3 else None,
-        "profile": None if operator.profile is None else operator.profile.size,
-        "boundary_row": None if operator.boundary_row is None else operator.boundary_row.shape[2],
+def _common_shape(size, frame, initial, encoder, operator):
+    """Return the positions along each axis, which everything that has positions must agree on."""
+    dims = operator.dims
+    arrays = {
+        "drive": frame,
+        "initial": None if initial is None else np.shape(initial)[-dims:] if np.ndim(initial) >= dims else (0,),
+        "encoder": np.shape(encoder)[1:-1] if not isinstance(encoder, str) and np.ndim(encoder) == 2 + dims else None,
+        "profile": None if operator.profile is None else operator.profile.shape,
+        "mask": None if operator.mask is None else operator.mask.shape,
+        "boundary_row": None if operator.boundary_row is None else operator.boundary_row.shape[2:],
     }
-    known = {name: value for name, value in known.items() if value is not None}
+    known = {} if size is None else {"size": grid_shape(size, "size", dims)}
+    known |= {name: value for name, value in arrays.items() if value is not None}
     if not known:
-        raise ValueError("size, the number of positions, must be given")
-    if size is not None:
-        positive_int(size, "size")
+        what = "the number of positions" if dims == 1 else "the positions (Ny, Nx)"
+        raise ValueError(f"size, {what}, must be given")
     if len(set(known.values())) > 1:
-        raise ValueError("the number of positions must agree, got " + ", ".join(f"{n} {v}" for n, v in known.items()))
-    size = next(iter(known.values()))
-    operator.check_size(size)
-    return size
+        given = ", ".join(f"{name} {'×'.join(map(str, shape))}" for name, shape in known.items())
+        raise ValueError(f"the number of positions must agree, got {given}")
+    shape = next(iter(known.values()))
+    operator.check_size(shape)
+    return shape
 
 
 def _encode(encoder, operator, size, inputs, initial):
     """Return the encoder as an array, None where there are no inputs, and the operator with as many rings."""
+    if isinstance(encoder, str) and encoder == EVERYWHERE:
+        if inputs not in (0, operator.rings * int(np.prod(size))):
+            raise ValueError(
+                f"drive: a movie must show all {'×'.join(map(str, size))} cells, got {inputs} values a step"
+            )
+        return encoder, operator
     if inputs:
         return resolve_encoder(encoder, operator, size, inputs)
-    return None, operator.with_rings(operator.rings if np.ndim(initial) < 2 else np.shape(initial)[-2])
+    rings = np.shape(initial)[-1 - operator.dims] if np.ndim(initial) > operator.dims else operator.rings
+    return None, operator.with_rings(rings)
 
 
 def _checked_bias(bias, operator, size):
     if bias is None:
         return None
     bias = real_array(bias, "bias")
-    if bias.shape not in ((operator.rings,), (operator.rings, size)):
-        raise ValueError(f"bias must have shape ({operator.rings},) or ({operator.rings}, {size}), got {bias.shape}")
-    return np.broadcast_to(bias[:, None] if bias.ndim == 1 else bias, (operator.rings, size)).copy()
+    everywhere = (operator.rings, *size)
+    if bias.shape not in ((operator.rings,), everywhere):
+        raise ValueError(f"bias must have shape ({operator.rings},) or {everywhere}, got {bias.shape}")
+    return np.broadcast_to(bias.reshape(-1, *(1,) * len(size)) if bias.ndim == 1 else bias, everywhere).copy()
 
 
 def _refuse_growth(operator):
-    if operator.boundary != "periodic" or operator.profile is not None:
+    if operator.boundary != "periodic" or not operator.alike:
         return
-    stability = operator.stability(256)
+    stability = operator.stability(256 if operator.dims == 1 else 32)
     if stability.kind == "growing":
+        where = ", ".join(f"{k:g}" for k in np.atleast_1d(stability.wavenumber))
         raise ValueError(
-            f"operator grows by a factor {stability.growth:g} per step at wavenumber {stability.wavenumber:g}: the "
+            f"operator grows by a factor {stability.growth:g} per step at wavenumber {where}: the "
             "linear field has no bound. Pass allow_growth=True to run it all the same"
         )
 
@@ -288,15 +312,17 @@ def _refuse_growth(operator):
 def _continued(rec: xr.Dataset, operator: WaveOperator) -> tuple[Past, Law]:
     """Return the past of a recording that is to be continued, and the law that moved it; refuse what does not fit."""
     then = Law.of(rec)
-    for name in ("dx", "dt", "levels"):
-        if getattr(then.operator, name) != getattr(operator, name):
+    for name in ("dims", "dx", "dt", "levels"):
+        made, given = getattr(then.operator, name), getattr(operator, name)
+        if made != given:
             raise ValueError(
-                f"initial: the recording was made with {name} = {getattr(then.operator, name):g}, and cannot be "
-                f"continued with {name} = {getattr(operator, name):g}"
+                f"initial: the recording was made with {name} = {made}, and cannot be continued with {name} = {given}"
             )
     past = past_of(rec)
     if operator.levels == 2 and past.before is None:
         raise ValueError(
             "initial: the recording does not hold the level before its last state, which a two-way field needs"
         )
+    if operator.rim and past.rim is None:
+        raise ValueError("initial: the recording does not hold the fields of its absorbing rim at its last state")
     return past, then

@@ -255,7 +255,7 @@ def test_growth_is_the_rate_at_which_the_worst_mode_grows():
     [
         (lambda: wf.WaveOperator(np.ones(4)), ValueError, "odd number of taps.*K = 4"),
         (lambda: wf.WaveOperator(np.ones((2, 3, 3))), ValueError, r"kernel must have shape \(C, C, K\).*\(2, 3, 3\)"),
-        (lambda: wf.WaveOperator(np.ones((3, 3))), ValueError, r"kernel must have shape.*\(3, 3\)"),
+        (lambda: wf.WaveOperator(np.ones((2, 3, 3, 3))), ValueError, r"kernel must have shape.*\(2, 3, 3, 3\)"),
         (lambda: wf.WaveOperator(np.ones((0, 0, 3))), ValueError, "kernel must have shape"),
         (lambda: wf.WaveOperator([1.0, np.nan, 0.0]), ValueError, "kernel must be finite"),
         (lambda: wf.WaveOperator("shift"), TypeError, "kernel must be an array of numbers"),

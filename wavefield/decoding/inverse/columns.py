@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 RIVAL = 0.25  # least correlation of columns that may stand for each other
-_ALL_PRODUCTS = 2048  # columns up to which all scalar products are kept, 32 MiB
+_ALL_PRODUCTS = 2048  # 32 MiB of scalar products
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,6 +16,7 @@ class Columns:
     """Columns of a design matrix and their scalar products: all where there is room, else as they are needed."""
 
     matrix: np.ndarray  # (R, n)
+    most_kept: int = _ALL_PRODUCTS  # columns up to which all scalar products are kept
     _rows: dict = field(default_factory=dict, repr=False)
 
     @property
@@ -51,4 +52,4 @@ class Columns:
 
     @cached_property
     def _gram(self):
-        return self.matrix.T @ self.matrix if self.count <= _ALL_PRODUCTS else None
+        return self.matrix.T @ self.matrix if self.count <= self.most_kept else None

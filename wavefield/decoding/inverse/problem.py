@@ -24,10 +24,11 @@ class InverseProblem:
     @classmethod
     def of(cls, request: Request, *, signed: bool, largest_matrix: int = LARGEST_MATRIX) -> InverseProblem:
         """Work out the design of a request; `signed`: whether traces of opposite sign count as alike."""
-        _refuse_growth(request.operator)
+        refuse_growth(request.operator)
         back, source = min(request.steps, request.horizon), "pulse" if request.pulse else "force"
         size = request.encoder.shape[1]
-        forward = design(request.operator, size, back, encoder=request.encoder, source=source, previous=request.both)
+        encoder = request.encoder.reshape(len(request.encoder), *request.shape, -1)
+        forward = design(request.operator, request.shape, back, encoder=encoder, source=source, previous=request.both)
         blocks = prepare(forward, size, request.steps, signed=signed, largest_matrix=largest_matrix)
         facts, warnings = _determinacy([block for block, _, _ in blocks], back, request.steps)
         entering = np.concatenate([inputs for _, _, inputs in blocks] or [np.zeros(0)])
@@ -39,15 +40,16 @@ def flattened(now, before) -> np.ndarray:
     return now.ravel() if before is None else np.concatenate([now.ravel(), before.ravel()])
 
 
-def _refuse_growth(op):
-    if op.boundary != "periodic" or op.profile is not None:
+def refuse_growth(op: WaveOperator) -> None:
+    """Refuse a periodic operator that grows: what is left of its past is lost in rounding."""
+    if op.boundary != "periodic" or not op.alike:
         return  # growth, if any, shows when inputs are followed
     kernels = [op.kernel]
     if op.diagonal:  # ring by ring, each kind once
-        rings = op.kernel.reshape(op.rings, op.levels, op.rings, op.levels, -1)[range(op.rings), :, range(op.rings)]
-        kernels = np.unique(rings, axis=0)
+        blocks = op.kernel.reshape(op.rings, op.levels, op.rings, op.levels, *op.kernel.shape[2:])
+        kernels = np.unique(blocks[range(op.rings), :, range(op.rings)], axis=0)
     for kernel in kernels:
-        stability = WaveOperator(kernel, levels=op.levels).stability(256)
+        stability = WaveOperator(kernel, levels=op.levels).stability(256 if op.dims == 1 else 32)
         if stability.kind == "growing":
             raise ValueError(f"operator grows by a factor {stability.growth:g} per step: its past cannot be read")
 

@@ -52,11 +52,15 @@ class Posterior:
     """The posterior over supports of one snapshot (R,).
 
     `ways` (n,) are the numbers k of inputs and onsets of the columns, `candidates` is their sum over all that are
-    possible beforehand. Where the noise is unknown, `beside` says what else it is judged by.
+    possible beforehand. Where the noise is unknown, `beside` says what else it is judged by. `elsewhere` is the number
+    of events that are taken out of the snapshot already.
     """
 
-    def __init__(self, columns: Columns, snapshot, prior: Prior, *, ways=None, candidates=None, beside=None):
+    def __init__(
+        self, columns: Columns, snapshot, prior: Prior, *, ways=None, candidates=None, beside=None, elsewhere=0
+    ):
         self.columns, self.snapshot, self.prior, self.beside = columns, snapshot, prior, beside
+        self.elsewhere = elsewhere
         self.ridge = (prior.noise / prior.spread) ** 2  # ρ
         self.shrinkage = self.ridge * prior.mean**2  # part of Q of each event
         self.product = columns.matrix.T @ snapshot + self.ridge * prior.mean  # Dᵀy + ρm
@@ -66,6 +70,7 @@ class Posterior:
     def size_prior(self, size: int) -> float:
         """Log prior of one support of this size, of one way for each event."""
         rate, rest = RATE_PRIOR
+        size = size + self.elsewhere
         return betaln(size + rate, max(self.candidates - size, 0) + rest)
 
     def evidence(self, unexplained):

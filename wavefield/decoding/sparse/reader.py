@@ -45,7 +45,7 @@ class SparseReader:
 
     problem: InverseProblem
     positive: bool
-    size: int  # N
+    positions: tuple  # (N,) or (Ny, Nx)
     progress: Callable = unshown  # wraps what may take long: progress(items, text)
     largest_matrix: int = LARGEST_MATRIX  # entries up to which a matrix is written out
     most_columns: int = ALL_COLUMNS  # number up to which all enter the first guess at once
@@ -54,7 +54,7 @@ class SparseReader:
     def of(cls, request: Request, progress=unshown, *, largest_matrix=LARGEST_MATRIX, most_columns=ALL_COLUMNS):
         """Work out the design of a request."""
         problem = InverseProblem.of(request, signed=not request.nonnegative, largest_matrix=largest_matrix)
-        return cls(problem, request.nonnegative, request.encoder.shape[1], progress, largest_matrix, most_columns)
+        return cls(problem, request.nonnegative, request.shape, progress, largest_matrix, most_columns)
 
     def read(self, now, before, noise) -> Events:
         """Return the events of one snapshot, levels (rings, N), given its noise if that is known."""
@@ -86,7 +86,7 @@ class SparseReader:
         prior = state.prior()
         tables = [problem.events(prior, state.beside_of(problem), self.progress) for problem in problems]
         noise, error = state.noise_and_error()
-        residual, misfit = state.residual(), state.misfit(self.size)
+        residual, misfit = state.residual(), self._misfit(state)
         doubts = [UNDETERMINED] if np.isinf(error) else _doubts(given, residual, state.least, misfit, self.positive)
         if np.isinf(error):
             tables = [replace(t, confidence=np.minimum(t.confidence, _UNDETERMINED_CONFIDENCE)) for t in tables]
@@ -94,6 +94,16 @@ class SparseReader:
             doubts.append("too many onsets leave like traces to weigh them all: `confidence` is an upper bound")
         facts = {"noise": noise, "noise_error": error, "residual": residual, "misfit": misfit}
         return joined(tables, facts, doubts)
+
+    def _misfit(self, state) -> float:
+        """Return p of the residual as white noise; NaN where it is but rounding."""
+        if state.residual() < _ROUNDED * state.least:
+            return float("nan")
+        left = np.zeros(state.values)  # zero outside of a mask, and on rings that no input enters
+        rows = [rows for _, rows, _ in self.problem.blocks]
+        for where, problem in zip(rows, state.problems, strict=True):
+            left[where] = problem.residual()
+        return portmanteau(left.reshape(-1, *self.positions), sum(where.size for where in rows))
 
 
 @dataclass(frozen=True)
@@ -115,12 +125,6 @@ class _State:
         """Root mean square of what is not explained, over the values that remain free."""
         unexplained = sum((p.residual() ** 2).sum() for p in self.problems) + (self.beside**2).sum()
         return float(np.sqrt(unexplained / (self.values if free is None else free)))
-
-    def misfit(self, size) -> float:
-        """Return p of the residual as white noise on levels of so many positions; NaN where it is but rounding."""
-        if self.residual() < _ROUNDED * self.least:
-            return float("nan")
-        return portmanteau(np.concatenate([p.residual().reshape(-1, size) for p in self.problems]))
 
     def noise_and_error(self) -> tuple[float, float]:
         """The noise and its standard deviation, infinite where events leave too few values to estimate it from."""

@@ -45,6 +45,22 @@ def converge(explanation: Explanation, progress, rounds: int = 5) -> tuple[Expla
     return explanation, np.array(confidence)
 
 
+def alternatives(explanation: Explanation, event: int, least: float) -> dict:
+    """Columns outside of a support that may stand for one of its events: {column: (probability, best support)}.
+
+    Those of a probability of at least `least`, the events not correlated with the given one held fixed.
+    """
+    known = {frozenset(explanation.support): explanation}
+    supports, weights = _around(event, explanation, known)
+    probability: dict[int, float] = {}
+    best: dict[int, frozenset] = {}
+    for k in np.argsort(-weights):
+        for j in supports[k].difference(explanation.support):
+            probability[j] = probability.get(j, 0.0) + float(weights[k])
+            best.setdefault(j, supports[k])
+    return {j: (p, best[j]) for j, p in probability.items() if p >= least}
+
+
 def correlated(explanation: Explanation, event: int) -> list:
     """Places in the support of an event and of the few that are most correlated with it.
 
@@ -118,6 +134,13 @@ def _double_proposals(explanation) -> list:
 
 def _confidence(event, explanation, known):
     """Probability of the event at a place in the support, the events not correlated with it held fixed."""
+    supports, weights = _around(event, explanation, known)
+    holds = np.array([explanation.support[event] in support for support in supports])
+    return float(weights[holds].sum())
+
+
+def _around(event, explanation, known):
+    """Supports around an explanation with those events moved that are correlated with one, and their probabilities."""
     free = {explanation.support[k] for k in correlated(explanation, event)}
     fixed = frozenset(explanation.support) - free
     scores, searched = {frozenset(explanation.support): explanation.score}, set()
@@ -134,8 +157,7 @@ def _confidence(event, explanation, known):
                 trusted = score <= explanation.score
                 scores[support] = score if trusted else _known(support, explanation, known).score
     weights = np.exp(np.array(list(scores.values())) - max(scores.values()))
-    holds = np.array([explanation.support[event] in support for support in scores])
-    return float(weights[holds].sum() / weights.sum())
+    return list(scores), weights / weights.sum()
 
 
 def _known(support, explanation, known):

@@ -1,0 +1,50 @@
+"""Which responses a request has: by fast transforms where the boundaries have them, else by stepping."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wavefield.decoding.anywhere.modal import ModalResponses, modal_responses
+from wavefield.decoding.anywhere.stepped import SteppedResponses
+from wavefield.operators.operator import WaveOperator
+from wavefield.operators.power import can_jump
+
+
+def responses_of(
+    operator: WaveOperator, positions: tuple, ages: int, *, both: bool, pulse: bool
+) -> ModalResponses | SteppedResponses:
+    """Return what a unit event leaves at every place, for so many ages.
+
+    Parameters
+    ----------
+    operator : WaveOperator
+        Two-way.
+    positions : tuple of int
+        Positions along each axis.
+    ages : int
+        Ages 0 (the last step) to ages − 1.
+    both : bool
+        Whether the level before is seen.
+    pulse : bool
+        Whether an event is taken back two steps later.
+
+    Raises
+    ------
+    ValueError
+        If the operator has one level, or an absorbing rim.
+    """
+    if operator.levels != 2:
+        raise ValueError(
+            "sites='anywhere' reads two-way fields: what a one-way field has carried along tells when or where it "
+            "entered, but not both"
+        )
+    if operator.rim:
+        raise ValueError(
+            "sites='anywhere' does not read sheets with an absorbing rim, whose state is more than two levels; decode "
+            "with known sites, or put the edge far away (more cells, 'fixed')"
+        )
+    if can_jump(operator) and operator.diagonal:
+        taps, weight = operator.taps, operator.previous_weight
+        return modal_responses(taps, weight, positions, operator.boundaries, ages, both=both, pulse=pulse)
+    inside = np.ones(positions, bool) if operator.mask is None else np.array(operator.mask, bool)
+    return SteppedResponses(operator.matrix(positions), positions, operator.rings, ages, both, pulse, inside)

@@ -1,0 +1,148 @@
+"""The compiled part of `leapfrog`: regions of a plane moved as wavefronts, see `order`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from wavefield.loops.denormals import flush_denormals, restore_denormals
+from wavefield.loops.sheets.compilation import compiled
+from wavefield.loops.sheets.order import steps_at
+from wavefield.loops.sheets.planes import extend_row, load_row, reflect_rows, store_row
+from wavefield.loops.sheets.rim import Filters, Rim, absorb_row
+from wavefield.loops.sheets.rows import Medium, clamp, step_row, step_row_in_medium
+from wavefield.loops.sheets.source import enters, inject
+from wavefield.loops.sheets.vectors import FUSED, sweep
+
+
+class Physics(NamedTuple):
+    """One step of every channel."""
+
+    taps: np.ndarray  # (C, reach_y + 1, reach_x + 1) from the centre outwards
+    q: np.ndarray  # (C,)
+    medium: Medium
+    five: np.ndarray  # (C, 3) taps a₀, a_x, a_y of a five-point stencil, or (0, 3) where it is another
+    mask: np.ndarray  # (Ny, Nx) bool, or (0, 0) where there is none
+    inside: np.ndarray  # the same as bits of the field's dtype, laid out as a plane
+    rim: Rim
+    filters: Filters
+    fields: np.ndarray  # (planes, cells of the rim), moved in place
+
+
+@compiled
+def advance(buffers, first, last, done, until, phase, order, given, sheet, physics, source, keeping):
+    """Advance planes first…last − 1 from step `done` to `until`; or, in a phase ≥ 0, regions counted through all planes."""
+    flags = flush_denormals()
+    whole = phase < 0
+    for index in range(first, last):
+        count = 1 if whole else len(order.seams if phase else order.slabs)
+        plane, own = index // count, index % count
+        for start in range(done, until, order.depth):
+            depth = min(order.depth, until - start)
+            for now in range(0 if whole else phase, 2 if whole else phase + 1):
+                regions = order.seams if now else order.slabs
+                for k in range(0 if whole else own, len(regions) if whole else own + 1):
+                    levels = buffers[0 if whole else plane]
+                    _advance(levels, plane, regions[k], start, depth, now, given, sheet, physics, source, keeping)
+    restore_denormals(flags)
+
+
+@compiled
+def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, source, keeping):
+    """Advance a region of a plane as a wavefront, loading its rows where nothing has been done before."""
+    reach, ny, periodic = max(sheet.reach_y, 1), sheet.ny, sheet.periodic
+    lo, hi, loads = region[0], region[2], done == 0 and phase == 0
+    trial, channel = plane // physics.taps.shape[0], plane % physics.taps.shape[0]
+    even, odd, where, inside = levels[0], levels[1], sheet.where, physics.inside
+    swept = physics.five.size > 0
+    taps, q = physics.five[channel if swept else 0], physics.q[channel]
+    rimmed, driven = physics.fields.shape[1] > 0, source.drive.size + source.movie.size > 0
+    keeps = keeping.every > 0 or done + depth >= keeping.steps - 1
+    rows, scratch = np.empty(FUSED + 2, np.int64), np.empty((4, sheet.stride), levels.dtype)
+    loaded = lo
+    for place in range(lo - reach, hi + 2 * depth * reach):
+        while loads and loaded < hi and (loaded <= place + reach or depth == 1):
+            load_row(even, loaded, given[0][plane, loaded], sheet)
+            load_row(odd, loaded, given[1][plane, loaded], sheet)
+            loaded += 1
+        s, end = steps_at(place, region, reach, depth)
+        while s < end:
+            row, step, count = place - s * reach, done + s, 1
+            if swept:
+                if s + FUSED <= end and not rimmed:
+                    count = FUSED
+                    if driven and not _quiet(source, trial, channel, step, row, ny):
+                        count = 1
+                for k in range(count + 2):
+                    beside = row + 1 - k
+                    rows[k] = beside % ny if periodic else where[beside + 1]
+                if step % 2 == 0:
+                    sweep(even, odd, inside, rows, count, taps, q, sheet.origin, sheet.nx)
+                else:
+                    sweep(odd, even, inside, rows, count, taps, q, sheet.origin, sheet.nx)
+            else:
+                current, previous = (even, odd) if step % 2 == 0 else (odd, even)
+                _step_row(current, previous, row % ny, channel, sheet, physics)
+            for f in range(count):
+                at, level = (row - f) % ny, even if (step + f) % 2 else odd
+                if count == 1 and (driven or rimmed or (inside.size and not swept)):
+                    _add_to_row(
+                        odd if step % 2 else even,
+                        level,
+                        at,
+                        plane,
+                        trial,
+                        channel,
+                        step,
+                        sheet,
+                        physics,
+                        source,
+                        scratch,
+                    )
+                extend_row(level, at, sheet.origin, sheet.nx, sheet.reach_x, sheet.sides)
+                if keeps:
+                    _keep_row(level, at, plane, step + f + 1, keeping, sheet.origin)
+            s += count
+
+
+@compiled
+def _quiet(source, trial, channel, step, row, ny):
+    """Whether nothing enters the rows of a sweep."""
+    quiet = True
+    for f in range(FUSED):
+        quiet &= not enters(source, trial, channel, step + f, (row - f) % ny)
+    return quiet
+
+
+@compiled
+def _step_row(current, previous, row, channel, sheet, physics):
+    """The next level of a row, by any stencil."""
+    reflect_rows(current, row, sheet)
+    if physics.medium.faces_y.size:
+        step_row_in_medium(current, previous, row, channel, physics.medium, sheet)
+    else:
+        step_row(current, previous, row, physics.taps[channel], physics.q[channel], sheet)
+
+
+@compiled
+def _add_to_row(current, level, row, plane, trial, channel, step, sheet, physics, source, scratch):
+    """What a stencil leaves out: layers, inputs and, after them, the mask."""
+    if physics.fields.shape[1]:
+        absorb_row(
+            current, level, row, channel, physics.rim, physics.fields[plane], physics.filters, physics.medium,
+            scratch, sheet,
+        )  # fmt: skip
+    cells = level[row, sheet.origin : sheet.origin + sheet.nx]
+    inject(cells, source, trial, channel, step, row)
+    if physics.mask.size:
+        clamp(cells, physics.mask[row])
+
+
+@compiled
+def _keep_row(level, row, plane, step, keeping, origin):
+    """Copy a row to where it is saved after a step, or is returned."""
+    if keeping.every and step % keeping.every == 0:
+        store_row(level, row, keeping.saved[step // keeping.every - 1, plane, row], origin)
+    if step >= keeping.steps - 1:
+        store_row(level, row, keeping.ended[keeping.steps - step, plane, row], origin)
