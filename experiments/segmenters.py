@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import nn
 
 from experiments.tasks.strict import STRICT
-from wavefield_torch import ConvLSTM, EncoderReadout, LocalCNN, NeuralWaveMachine, Segmenter, UNet
+from wavefield_torch import ConvLSTM, EncoderReadout, LinearWaveMachine, LocalCNN, NeuralWaveMachine, Segmenter, UNet
 
 Readout = Literal["linear", "fft", "last", "mean", "max"]
 
@@ -37,7 +37,7 @@ class _Recurrent(_Pixelwise):
     features: int | None = Field(default=None, gt=0)  # of readouts linear and fft; by default half the steps and one
 
     @abstractmethod
-    def recurrence(self, inputs: int, generator: torch.Generator) -> NeuralWaveMachine | ConvLSTM:
+    def recurrence(self, inputs: int, generator: torch.Generator) -> NeuralWaveMachine | LinearWaveMachine | ConvLSTM:
         """Return the recurrence with its first weights drawn from `generator`."""
 
     def build(self, inputs: int, outputs: int, *, every_step: bool, generator: torch.Generator) -> Segmenter:
@@ -70,6 +70,20 @@ class Nwm(_Recurrent):
             self.dt,
             coupled=self.coupled,
             generator=generator,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class LinearWave(_Recurrent):
+    """`LinearWaveMachine`: one medium for all images, no nonlinearity and no loop over time."""
+
+    kind: Literal["linear-wave"]
+    time_steps: int = Field(default=100, gt=0)
+    dt: float = Field(default=0.1, gt=0)
+
+    def recurrence(self, inputs: int, generator: torch.Generator) -> LinearWaveMachine:
+        return LinearWaveMachine(
+            inputs, self.channels, self.encoder_width, self.time_steps, self.dt, generator=generator
         )
 
 
@@ -124,4 +138,4 @@ class Unet:
         return UNet(inputs, outputs, self.width, generator=generator)
 
 
-Segmenting = Nwm | GatedSheet | Stack | Encoders | Unet
+Segmenting = Nwm | LinearWave | GatedSheet | Stack | Encoders | Unet

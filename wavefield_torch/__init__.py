@@ -14,6 +14,7 @@ from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_re
 from wavefield_torch.models.segmentation.conv_lstm import ConvLSTM
 from wavefield_torch.models.segmentation.feed_forward import EncoderReadout, LocalCNN, UNet
 from wavefield_torch.models.segmentation.layers import PixelMLP
+from wavefield_torch.models.segmentation.linear_wave_machine import LinearWaveMachine
 from wavefield_torch.models.segmentation.neural_wave_machine import NeuralWaveMachine
 from wavefield_torch.models.segmentation.segmenter import Segmenter
 from wavefield_torch.models.segmentation.time_readout import TimeReadout
@@ -36,6 +37,7 @@ __all__ = [
     "IdentityRNN",
     "LinearEnd",
     "LinearSheet",
+    "LinearWaveMachine",
     "LocalCNN",
     "LocallyConnectedRNN",
     "MLPEnd",

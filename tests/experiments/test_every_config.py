@@ -21,7 +21,7 @@ TINY = {
     "mnist-segmentation": ["size=28", "images=4", "held_out=2", "tested=2"],
     "multi-mnist": ["size=32", "digit_size=14", "images=4", "held_out=2", "tested=2"],
 }
-SMALL_MODEL = {"nwm": ["channels=2", "time_steps=12"]}
+SMALL_MODEL = {kind: ["channels=2", "time_steps=12"] for kind in ("nwm", "linear-wave")}
 WITHOUT_TIME = ("local-cnn", "encoders", "unet")
 
 

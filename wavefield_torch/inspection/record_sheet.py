@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from wavefield.recordings.recording import open_recording, recording, save_recording
 from wavefield_torch.models.segmentation.conv_lstm import ConvLSTM
 from wavefield_torch.models.segmentation.feed_forward import EncoderReadout, LocalCNN, UNet
+from wavefield_torch.models.segmentation.linear_wave_machine import LinearWaveMachine
 from wavefield_torch.models.segmentation.neural_wave_machine import NeuralWaveMachine
 from wavefield_torch.models.segmentation.segmenter import Segmenter
 
-_RECURRENT = (NeuralWaveMachine, ConvLSTM)
+_RECURRENT = (NeuralWaveMachine, LinearWaveMachine, ConvLSTM)
 _FEED_FORWARD = (LocalCNN, EncoderReadout, UNet)
 
 
@@ -73,6 +74,8 @@ def _run(model, image):
         net = model.recurrence if isinstance(model, Segmenter) else model
         states = net(image)
         about |= {"boundary": getattr(net, "boundary", "periodic")}
+        if isinstance(net, LinearWaveMachine):
+            about |= {"dt": net.sheet.dt, "nonlinearity": "identity"}
         if isinstance(net, NeuralWaveMachine):
             about |= {"dt": net.dt, "nonlinearity": net.nonlinearity}
             names = ("initial", "stiffness", "damping")

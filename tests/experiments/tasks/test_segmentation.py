@@ -167,7 +167,7 @@ def test_what_does_not_fit_is_refused(name, settings, message):
 
 def test_models_of_sequences_and_of_images_are_kept_apart(tmp_path):
     for task, model, message in (
-        ('kind = "tetrominoes"', 'kind = "gru"\nhidden_size = 8', "must be one of nwm, conv-lstm"),
+        ('kind = "tetrominoes"', 'kind = "gru"\nhidden_size = 8', "must be one of nwm, linear-wave, conv-lstm"),
         ('kind = "copy"\ndelay = 0', 'kind = "unet"', "must be one of wrnn"),
     ):
         length = "epochs = 1" if "tetro" in task else "steps = 1"

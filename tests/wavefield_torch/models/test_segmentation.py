@@ -10,12 +10,14 @@ from torch import nn
 from wavefield_torch import (
     ConvLSTM,
     EncoderReadout,
+    LinearWaveMachine,
     LocalCNN,
     NeuralWaveMachine,
     Segmenter,
     TimeReadout,
     UNet,
     count_parameters,
+    sheet_scan,
 )
 
 RNG = torch.Generator().manual_seed(0)
@@ -212,6 +214,20 @@ def test_without_coupling_nothing_travels_and_the_kernel_is_not_trained():
     )
     machine.dt, machine.steps, machine.encode = 0.001, 1000, lambda image: (y0, stiffness, damping)
     assert machine.double()(torch.zeros(1))[-1, 0, 0, 0, 0].item() == pytest.approx(0.5 * math.cos(2.0), abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["linear", "last"])
+def test_a_linear_machine_equals_its_steps(kind):
+    torch.manual_seed(0)
+    machine, readout = LinearWaveMachine(1, 2, steps=40).double(), TimeReadout(kind, 40).double()
+    image = torch.rand(2, 1, 12, 10, generator=RNG, dtype=torch.float64)
+    inside = machine(image, readout.over_time())
+    start, still = machine.initial(image), machine.sheet.symmetric_kernel()
+    options = {"steps": 40, "dt": 0.1, "nonlinearity": "identity", "backend": "reference"}
+    stepped, _ = sheet_scan(start, machine.velocity(image), still, 0.0, 0.0, readout=readout.over_time(), **options)
+    torch.testing.assert_close(inside, stepped, rtol=0, atol=1e-8)
+    model = Segmenter(machine, 3, readout=kind).double()
+    assert model(image).shape == (2, 3, 12, 10)
 
 
 def test_local_networks_see_as_far_as_their_layers():

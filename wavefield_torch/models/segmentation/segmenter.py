@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from wavefield.checks import positive_int
 from wavefield_torch.models.segmentation.conv_lstm import ConvLSTM
 from wavefield_torch.models.segmentation.layers import PixelMLP
+from wavefield_torch.models.segmentation.linear_wave_machine import LinearWaveMachine
 from wavefield_torch.models.segmentation.neural_wave_machine import NeuralWaveMachine
 from wavefield_torch.models.segmentation.time_readout import TimeReadout
 
@@ -21,7 +22,7 @@ class Segmenter(nn.Module):
 
     Parameters
     ----------
-    recurrence : NeuralWaveMachine or ConvLSTM
+    recurrence : NeuralWaveMachine, LinearWaveMachine or ConvLSTM
     classes : int
         With the background.
     readout : {"linear", "fft", "last", "mean", "max"}
@@ -39,7 +40,8 @@ class Segmenter(nn.Module):
 
     Notes
     -----
-    Of a `NeuralWaveMachine` no states are stored: the readout is accumulated inside the scan.
+    Of a wave machine no states are stored: the readout is accumulated inside the scan, or, of a linear one, computed
+    without a scan.
 
     Examples
     --------
@@ -50,7 +52,7 @@ class Segmenter(nn.Module):
 
     def __init__(
         self,
-        recurrence: NeuralWaveMachine | ConvLSTM,
+        recurrence: NeuralWaveMachine | LinearWaveMachine | ConvLSTM,
         classes: int,
         *,
         readout: str = "linear",
@@ -66,8 +68,8 @@ class Segmenter(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of every pixel."""
-        if isinstance(self.recurrence, NeuralWaveMachine):
-            read = self.recurrence(image, self.readout.over_time())
-        else:
+        if isinstance(self.recurrence, ConvLSTM):
             read = self.readout.read(self.recurrence(image))
+        else:
+            read = self.recurrence(image, self.readout.over_time())
         return self.mlp(self.readout(read))
