@@ -119,7 +119,7 @@ class LinearSheet(nn.Module):
         return torch.diag_embed(((self.kernel + turned) / 2).permute(1, 2, 0)).permute(2, 3, 0, 1)
 
     def stable(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return A (height, width//2 + 1, C, C), or (…, C) if not `coupled`, and α (C,), projected; double precision."""
+        """Return A (height, width//2 + 1, C, C), or (…, C) if not `coupled`, and α (C,), projected, in float64."""
         dt, implicit = self.dt, self.scheme == "damping-implicit"
         damping = self.damping.double().clamp(0, None if implicit else 2 * _INSIDE / dt)
         limit = (4 + 2 * dt * damping if implicit else 4 - 2 * dt * damping) * _INSIDE / dt**2  # (C,)
@@ -156,6 +156,7 @@ class LinearSheet(nn.Module):
                 for t in (y0, z0, input, readout)
             )
         check_sheets(y0, z0, input, steps, self.channels)
+        assert isinstance(y0, Tensor)
         check_readout(readout, y0, steps)
         with without_autocast(y0):
             pull, damping = self.stable(*y0.shape[2:])

@@ -8,9 +8,9 @@ damping implicit) and g = dt (or dt κ),
                                                     [    − g A        κ ]        [  g   ]
 
 Hence ŷ[t] = E[t] s[0] with E[t] the upper half of Mᵗ, and a readout over time is a convolution of the whole sheet with
-F kernels, Σ_t R[f, t] E[t]. All E[t] follow by doubling, E[t + n] = E[t] Mⁿ, in log₂ T products: polynomials of A, whose
-gradient is smooth also where eigenvalues coincide. They do not depend on the samples, whose transforms are the cost,
-whatever T. An input per step takes an associative scan (`recurrence.parallel`).
+F kernels, Σ_t R[f, t] E[t]. They do not depend on the samples, whose transforms are the cost, whatever T. The E[t] of
+256 steps follow by doubling, E[t + n] = E[t] Mⁿ, and more steps by Horner's scheme in M²⁵⁶: polynomials of A, whose
+gradient is smooth also where eigenvalues coincide. An input per step takes an associative scan (`recurrence.parallel`).
 
 Matrices are (…, m, m) over modes: (height, width//2 + 1) of them with m = 2C, or, of channels that do not mix,
 (height, width//2 + 1, C) with m = 2. Powers are taken in double precision.
@@ -51,60 +51,139 @@ def step_of(pull, damping, dt, scheme):
     return torch.cat([upper, lower], -2), torch.cat([dt * first, first], -2)
 
 
-def outcomes(matrix, steps):
-    """E[1..T], the upper halves of the powers of M (…, m, m): (…, T, m/2, m)."""
-    half = matrix.shape[-1] // 2
-    rows, power, count = matrix[..., :half, :], matrix, 1
+_STEPS_AT_ONCE = 256  # a power of two
+
+
+class _Mixing:
+    """Matrices (H, M, 2C, 2C), complex, and their upper halves (H, M, T, C, 2C)."""
+
+    def __init__(self, matrix):
+        self.matrix, self.half = matrix, matrix.shape[-1] // 2
+
+    times = staticmethod(torch.matmul)
+
+    def upper(self, matrix):
+        return matrix[..., : self.half, :].unsqueeze(-3)
+
+    def after(self, rows, matrix):
+        """Rows one after the other in time, each times a matrix."""
+        return rows @ matrix.unsqueeze(-3)
+
+    def joined(self, *rows):
+        return torch.cat(rows, -3)
+
+    def first(self, rows, count):
+        return rows[..., :count, :, :]
+
+    def weighted(self, weights, rows):
+        """Σ_t weights[f, t] rows[t]: (H, M, F, C, 2C)."""
+        return torch.einsum("ft,yxtoi->yxfoi", weights.to(rows.dtype), rows)
+
+    def applied(self, rows, state, size):
+        """From rows to the first state, transforms (B, C, H, M), to (F, B, C, H, W)."""
+        parts = rows[..., : self.half], rows[..., self.half :]
+        found = [
+            torch.einsum("yxfoi,biyx->fboyx", part, s) for part, s in zip(parts, state, strict=True) if s is not None
+        ]
+        return torch.fft.irfft2(sum(found), s=size)
+
+    def halves(self, matrix):
+        return self.joined(self.upper(matrix), matrix[..., self.half :, :].unsqueeze(-3))
+
+
+class _Apart:
+    """The same for channels that do not mix: (2, 2, C, H, M), real, element by element, and (T, 2, C, H, M)."""
+
+    def __init__(self, matrix):
+        self.matrix = matrix.permute(3, 4, 2, 0, 1).contiguous()
+
+    @staticmethod
+    def times(a, b):
+        return a[:, :1] * b[0] + a[:, 1:] * b[1]
+
+    def upper(self, matrix):
+        return matrix[:1]
+
+    after = times
+
+    def joined(self, *rows):
+        return torch.cat(rows)
+
+    def first(self, rows, count):
+        return rows[:count]
+
+    def weighted(self, weights, rows):
+        return (weights.to(rows.dtype) @ rows.flatten(1)).unflatten(1, rows.shape[1:])
+
+    def applied(self, rows, state, size):
+        found = [rows[:, j, None] * s for j, s in enumerate(state) if s is not None]
+        return torch.fft.irfft2(sum(found), s=size)
+
+    def halves(self, matrix):
+        return matrix
+
+
+def power(algebra, steps):
+    """M to the number of steps."""
+    result, square = None, algebra.matrix
+    while steps:
+        if steps & 1:
+            result = square if result is None else algebra.times(result, square)
+        steps >>= 1
+        square = algebra.times(square, square) if steps else square
+    return result
+
+
+def outcomes(algebra, steps):
+    """E[1..T], the upper halves of the powers of M."""
+    rows, square, count = algebra.upper(algebra.matrix), algebra.matrix, 1
     while count < steps:
         more = min(count, steps - count)
-        rows = torch.cat([rows, rows[..., : more * half, :] @ power], -2)
+        rows = algebra.joined(rows, algebra.after(algebra.first(rows, more), square))
         count += more
-        if count < steps:
-            power = power @ power
-    return rows.unflatten(-2, (steps, half))
+        square = algebra.times(square, square) if count < steps else square
+    return rows
+
+
+def responses(algebra, weights, dtype):
+    """Σ_t weights[f, t] E[t], summed in the precision of `dtype`."""
+    steps, piece = weights.shape[1], min(weights.shape[1], _STEPS_AT_ONCE)
+    rows = outcomes(algebra, piece)
+    rows = rows.to(dtype.to_complex() if rows.is_complex() else dtype)
+    if steps == piece:
+        return algebra.weighted(weights, rows)
+    far = power(algebra, piece).to(rows.dtype)
+    total = None
+    for start in reversed(range(0, steps, piece)):
+        here = weights[:, start : start + piece]
+        part = algebra.weighted(here, algebra.first(rows, here.shape[1]))
+        total = part if total is None else part + algebra.after(total, far)
+    return total
 
 
 def scan(y0, z0, matrix, entry, drive, steps, readout, return_sequence):
     """(output, y, z) as `sheet_scan` returns them, from the matrices of `step_of` in double precision."""
-    mixing = matrix.dim() == 4
     if drive is not None:
         return _driven(y0, z0, matrix, entry, drive, steps, readout, return_sequence)
+    algebra = (_Mixing if matrix.dim() == 4 else _Apart)(matrix)
     state = [None if t is None else torch.fft.rfft2(t) for t in (y0, z0)]
-    size, dtype = y0.shape[-2:], state[0].dtype
 
-    def applied(response):
-        """irfft2 of a response (F, modes, m/2, m) to the first state: (F, B, C, H, W)."""
-        response = response.to(dtype if mixing else y0.dtype)
-        if not mixing:  # (F, H, M, C, 1, 2)
-            to_y, to_z = response[..., 0, 0], response[..., 0, 1]
-            parts = [part.movedim(-1, 1)[:, None] for part in (to_y, to_z)]  # (F, 1, C, H, M)
-            found = sum(part * now for part, now in zip(parts, state, strict=True) if now is not None)
-        else:
-            channels = y0.shape[1]
-            parts = response[..., :channels], response[..., channels:]
-            found = sum(
-                torch.einsum("fyxoi,biyx->fboyx", part, now)
-                for part, now in zip(parts, state, strict=True)
-                if now is not None
-            )
-        return torch.fft.irfft2(found, s=size)
+    def applied(rows):
+        rows = rows.to(state[0].dtype if rows.is_complex() else y0.dtype)
+        return algebra.applied(rows, state, y0.shape[-2:])
 
-    half = matrix.shape[-1] // 2
-    last = torch.linalg.matrix_power(matrix, steps)
-    y, z = applied(torch.stack([last[..., :half, :], last[..., half:, :]]))
+    y, z = applied(algebra.halves(power(algebra, steps)))
     if isinstance(readout, str) and readout == "last":
         return y.clone(), y, z
     if readout is None and not return_sequence:
         return None, y, z
-    after = outcomes(matrix, steps)  # (…, T, m/2, m)
     if isinstance(readout, torch.Tensor):
-        output = applied(torch.tensordot(readout.to(after.dtype), after, ([1], [after.dim() - 3])))
-    elif readout == "mean":
-        output = applied(after.mean(-3)[None])[0]
-    else:
-        output = applied(after.movedim(-3, 0))
-        output = output.max(0).values if readout == "max" else output
-    return output, y, z
+        return applied(responses(algebra, readout, y0.dtype)), y, z
+    if readout == "mean":
+        weights = y0.new_full((1, steps), 1 / steps)
+        return applied(responses(algebra, weights, y0.dtype))[0], y, z
+    output = applied(outcomes(algebra, steps))
+    return output.max(0).values if readout == "max" else output, y, z
 
 
 def _driven(y0, z0, matrix, entry, drive, steps, readout, return_sequence):
