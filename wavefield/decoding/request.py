@@ -46,14 +46,16 @@ class Request:
         nonnegative=True,
         noise=None,
         anywhere=False,
+        from_rest=True,
     ) -> Request:
         """Validate the arguments of `decode`; what is not given is taken from the recording, if it is one.
 
-        Where inputs may enter anywhere, no encoder is needed and that of a recording says nothing.
+        Where inputs may enter anywhere, no encoder is needed and that of a recording says nothing. A recording must
+        begin with a field at rest, unless `from_rest` is False.
         """
         given = _Field(snapshot, operator, steps, encoder, source, previous)
         if isinstance(snapshot, xr.Dataset):
-            given = _recorded_field(snapshot, given, nonnegative)
+            given = _recorded_field(snapshot, given, nonnegative, from_rest)
         if not isinstance(given.operator, WaveOperator):
             raise TypeError(
                 f"operator must be a WaveOperator (a recording carries its own), got {type(given.operator).__name__}"
@@ -106,12 +108,12 @@ class _Field:
 # ---- recordings ---------------------------------------------------------------------------------------------------
 
 
-def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
+def _recorded_field(rec, given: _Field, nonnegative, from_rest) -> _Field:
     """Return the last state of a recording and the law that moved it, what is `given` taking precedence."""
     activity = _last_activity(rec)
     operator = operator_of(rec) if given.operator is None else given.operator
     check_whole(rec)
-    if rec.attrs.get("start", "rest") != "rest":
+    if from_rest and rec.attrs.get("start", "rest") != "rest":
         raise ValueError(
             "snapshot: the recording, or what continued it under another operator, encoder, source, nonlinearity "
             "or bias, began with a field that was not zero; what that left cannot be distinguished from inputs"

@@ -37,6 +37,7 @@ _LOOKS = 5  # at the residual, for events that were overlooked
 _BELOW = 1.0  # how far below the extreme of noise alone a candidate may stay and be weighed
 _MOST_MORE = 64  # candidates weighed anew after a look
 _MOST_PRODUCTS = 256  # columns up to which all their scalar products are worked out
+_VALUES_PER_EVENT = 8  # fewer than these, and neither events nor noise can be told
 _ROUNDED = 10  # a residual of less than ten times the least noise is one of rounding
 _UNDETERMINED_CONFIDENCE = 0.5  # most that is claimed where the noise is undetermined
 
@@ -72,8 +73,9 @@ class AnywhereReader:
         if scale == 0:
             return Places.none({"noise": float(given or 0), "noise_error": 0.0, "residual": 0.0})
         state = _Fit(self, snapshot, given, FLOOR * scale)
-        support, amplitudes = pursue(self.candidates, snapshot, self.positive, state.least, self.largest_matrix)
-        state.begin(support, amplitudes)
+        most = max(min(self.largest_matrix // snapshot.size, state.values // _VALUES_PER_EVENT), 1)
+        support, amplitudes = pursue(self.candidates, snapshot, self.positive, state.least, most)
+        state.begin(support, amplitudes, crowded=len(support) >= most)
         for _ in self.progress(range(_LOOKS), "events"):
             state.improve()
             if not state.look_again():
@@ -91,12 +93,13 @@ class _Fit:
         self.support: list[int] = []  # places among the weighed
         self.amplitudes = np.zeros(0)
         self.rivals: dict = {}  # of every candidate that has been in a support
-        self.cut = False
+        self.cut = self.crowded = False
 
     # ---- candidates -----------------------------------------------------------------------------------------------
 
-    def begin(self, chosen, amplitudes):
-        """Start from the support of pursuit."""
+    def begin(self, chosen, amplitudes, *, crowded):
+        """Start from the support of pursuit, which is `crowded` if there was no room for more events."""
+        self.crowded = crowded
         self._weigh(chosen)
         place = {int(c): k for k, c in enumerate(self.weighed)}
         self.support = [place[int(c)] for c in chosen]
@@ -226,16 +229,27 @@ class _Fit:
         if np.isinf(error):
             rows = replace(rows, confidence=np.minimum(rows.confidence, _UNDETERMINED_CONFIDENCE))
         visible = self._visible()
-        facts = {"noise": self.noise(), "noise_error": error, "residual": residual, "misfit": misfit, "visible": visible}
+        facts = {
+            "noise": self.noise(),
+            "noise_error": error,
+            "residual": residual,
+            "misfit": misfit,
+            "visible": visible,
+        }
         doubts = [UNDETERMINED] if np.isinf(error) else self._doubts(residual, misfit)
+        if self.crowded:
+            rows = replace(rows, confidence=np.minimum(rows.confidence, _UNDETERMINED_CONFIDENCE))
+            doubts.append("more events stand out than a snapshot of this size can tell: is it this operator?")
         if visible < self.reader.candidates.shape[1]:
             doubts.append(f"events of typical amplitude older than {visible} steps are hidden by the noise")
         if self.cut:
-            doubts.append("too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound")
+            doubts.append(
+                "too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound"
+            )
         return replace(rows, facts=facts, warnings=doubts)
 
     def _rows(self, prior):
-        """Rows of all events and alternatives: of each cluster of correlated events by itself, the others held fixed."""
+        """Rows of all events and alternatives, each cluster of correlated events judged with the others held fixed."""
         explanation = Explanation(self._posterior(self.columns, self.snapshot, prior), self.support)
         amplitudes = dict(zip(self.support, self.amplitudes, strict=True))
         rows: dict[int, _Row] = {}
@@ -309,7 +323,7 @@ def _clusters(explanation) -> list:
 
 
 def _judged(explanation) -> dict:
-    """Rows of the columns of the best explanation around a given one, and of what may stand for its uncertain events."""
+    """Rows of the best explanation around a given one, and of what may stand for its uncertain events."""
     while (fewer := explanation.without_most_negative()) is not None:
         explanation = Explanation(explanation.posterior, fewer)
     explanation, confidence = converge(explanation, unshown)

@@ -2,7 +2,8 @@
 
 The traces of waves are smooth or travel in packets, so that what a wrong operator leaves of them is correlated from
 position to position, where noise is not. The portmanteau test of Box and Pierce (J. Am. Stat. Assoc. 65, 1509, 1970)
-sums the squared autocorrelations of the residual r over n values at lags of 1 to L positions, along each axis of a sheet,
+sums the squared autocorrelations of the residual r over n values at lags of 1 to L positions (along each axis of a
+sheet),
 
     Q = n Σ_l ρ_l²,      ρ_l = Σ_x r_x r_{x+l} / Σ_x r_x²,      Q ~ χ²_L  for white noise.
 """

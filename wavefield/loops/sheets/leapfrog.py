@@ -103,7 +103,8 @@ def sheet_leapfrog(
         keeping.ended[:] = (now.reshape(-1, ny, nx), before.reshape(-1, ny, nx))
     if steps == 1:
         keeping.ended[1] = now.reshape(keeping.ended[1].shape)
-    count, parts = batch * channels, 2 if taps is not None else 7 if medium.q.shape[2] > 1 else 4
+    count, parts = batch * channels, 2 if taps is not None else 7 if medium.q[0].size > 1 else 4
+    parts += mask.size > 0  # that are read for a cell
     order = plan(sheet, count, steps, parts * now.itemsize, rim=rim.y.width)
     levels = now.reshape(count, ny, nx), before.reshape(count, ny, nx)
 
@@ -154,6 +155,7 @@ def _coefficients(taps, faces, scale, middle, q, shape, dtype):
         if face.ndim != 3 or face.shape[0] not in (1, channels) or face.shape[1:] != expected:
             raise ValueError(f"faces along {name} must have shape {(channels, *expected)}, got {face.shape}")
     parts = [q, (1 + np.asarray(q)) / 2 if scale is None else scale, middle]
+    parts = [_uniform(part) for part in parts]  # what is the same everywhere is not read for every cell
     varies = any(np.ndim(part) == 3 for part in parts)
     q, scale, middle = (_per_cell(part, channels, (ny, nx) if varies else (1, 1), dtype) for part in parts)
     faces = [np.broadcast_to(face, (max(part.shape[0] for part in faces), *face.shape[1:])) for face in faces]
@@ -183,6 +185,12 @@ def _per_cell(value, channels, shape, dtype):
         ) from None
 
 
+def _uniform(value):
+    """The values (C,) of an array (C, Ny, Nx) that does not vary within its channels, else the array."""
+    value = np.asarray(value)
+    return value[:, 0, 0] if value.ndim == 3 and (value == value[:, :1, :1]).all() else value
+
+
 def _mask(mask, ny, nx):
     if mask is None:
         return np.empty((0, 0), bool)
@@ -202,6 +210,7 @@ def _inside(mask, sheet, dtype):
     if not mask.size:
         return np.empty((0, 0), dtype)
     bits = planes(1, 1, sheet, dtype)[0, 0]
+    bits[:] = 0
     whole = bits.view(f"i{bits.itemsize}")
     whole[: sheet.ny, sheet.origin : sheet.origin + sheet.nx] = -mask.astype(whole.dtype)
     return bits

@@ -193,7 +193,7 @@ def _add_local(target, added, faces, row, channel, first, medium):
         return
     face, own = faces[channel % faces.shape[0]], channel % medium.scale.shape[0]
     over, down = (1, 0) if faces.shape[2] > medium_columns(medium) else (0, 1)
-    varies = medium.scale.shape[2] > 1
+    varies = medium.scale.shape[1] * medium.scale.shape[2] > 1
     for i in range(added.size):
         x = first + i
         scale = medium.scale[own, row, x] if varies else medium.scale[own, 0, 0]

@@ -32,7 +32,7 @@ class Physics(NamedTuple):
 
 @compiled
 def advance(buffers, first, last, done, until, phase, order, given, sheet, physics, source, keeping):
-    """Advance planes first…last − 1 from step `done` to `until`; or, in a phase ≥ 0, regions counted through all planes."""
+    """Advance planes first…last − 1 from step `done` to `until`; or, in a phase ≥ 0, regions counted through all."""
     flags = flush_denormals()
     whole = phase < 0
     for index in range(first, last):
