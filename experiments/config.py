@@ -275,7 +275,8 @@ def _foreign(path, table, tables):
         return "unexpected table, a config has name, [task], [model], [training], [[selected]] and [search]"
     kind = table.get("kind") if isinstance(table, dict) else None
     known = ", ".join(sorted(_fields(tables).get(path[0], ())))
-    belongs = f"it belongs to {owners}" if (owners := _owners(path[-1], _kind_of_task(tables))) else "no task or model has it"
+    owners = _owners(path[-1], _kind_of_task(tables))
+    belongs = f"it belongs to {owners}" if owners else "no task or model has it"
     whose = f", and the {path[0]} here is {kind}" if kind else ""
     return f"unexpected key, {belongs}{whose}: take it out of the config; known are {known}"
 
