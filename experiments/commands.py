@@ -125,6 +125,12 @@ def _memory(parser):
     _output(parser)
 
 
+def _waves(parser):
+    parser.add_argument("folder", type=Path, nargs="+", help="folders of runs")
+    parser.add_argument("-o", "--output", type=Path, default=Path("waves"), help="folder to write (default: waves)")
+    parser.add_argument("--draws", type=int, default=999, help="surrogates of the test of direction (default: 999)")
+
+
 def _demo(parser):
     parser.add_argument("-o", "--out", "--output", default="demo", help="folder to write (default: demo)")
     parser.add_argument("--seed", type=int, default=0)
@@ -207,6 +213,13 @@ COMMANDS = {
         "the waves in networks trained on history tasks",
         _memory,
         "memory runs/history-elman-systemT1-seed0 -o memory",
+    ),
+    "waves": Command(
+        "experiments.reports.waves",
+        "main",
+        "the waves in the states of trained networks, with their significance",
+        _waves,
+        "waves runs/tetrominoes-nwm-size32-seed0 -o waves",
     ),
     "demo": Command("experiments.demo", "main", "the main job end to end", _demo, "demo --out demo"),
     "bench": Command(

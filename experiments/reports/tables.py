@@ -105,6 +105,8 @@ def load_table(name: str) -> Table:
         for row in content["row"]
         for place, value in enumerate(values)
     ]
+    if content.get("order") == "columns":  # the runs of one column before those of the next
+        cells.sort(key=lambda cell: columns.index(cell.column))
     rows = tuple(row["label"] for row in content["row"])
     heading = "task" if "column_labels" in content else key
     return Table(name, content["title"], heading, columns, rows, figures, tuple(cells))
