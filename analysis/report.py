@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from analysis.comparison.common_axes import POWERS
-from wavefield.files import whole_or_nothing
+from wavefield.files import harmless, whole_or_nothing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def write_table(result: xr.Dataset, path: str | os.PathLike) -> Path:
         table = csv.DictWriter(file, ["comparison", *COLUMNS])
         table.writeheader()
         for name in result["comparison"].values.tolist():
-            table.writerows({"comparison": name, **row} for row in comparison_table(result, comparison=name))
+            table.writerows({"comparison": harmless(name), **row} for row in comparison_table(result, comparison=name))
     return path
 
 

@@ -49,7 +49,7 @@ class Training:
 
     def __post_init__(self):
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("either steps or epochs must be given")
+            raise ValueError("either steps or epochs must be given: steps of tasks without end, epochs of data sets")
         if any(step < 0 for step in self.record_at):
             raise ValueError(f"record_at must hold steps of at least 0, got {list(self.record_at)}")
 
@@ -106,7 +106,7 @@ def read_source(source: str | Path) -> dict:
             known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
             raise ConfigError(f"no config {str(source)!r}: give a .toml file or one of {known}")
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with the mark of Windows, or without
     except FileNotFoundError:
         raise ConfigError(f"no config file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -194,11 +194,16 @@ def _find(tables, key):
     if len(homes) == 1:
         return homes[0], key
     if homes:
-        raise ConfigError(f"{key} is a key of {' and '.join(homes)}: write {homes[0]}.{key}")
+        written = " or ".join(f"{home}.{key}" for home in homes)
+        raise ConfigError(f"{key} is a key of {' and '.join(homes)}: write {written}")
     known = ", ".join(sorted({name for names in fields.values() for name in names}))
-    others = [f"{table} {kind}" for table, cls in _classes() for kind in _kinds(cls) if key in _names(cls)]
-    elsewhere = f", it belongs to {', '.join(others)}" if others else ""
+    elsewhere = f", it belongs to {others}" if (others := _owners(key)) else ""
     raise ConfigError(f"unknown key {key!r}{elsewhere}: known are {known}")
+
+
+def _owners(key):
+    """The tasks and models that have a setting, as text."""
+    return ", ".join(f"{table} {kind}" for table, cls in _classes() for kind in _kinds(cls) if key in _names(cls))
 
 
 def _fields(tables, kind=None):
@@ -225,6 +230,9 @@ def _kinds(cls):
 
 
 def _lookup(tables, key):
+    """The value of a key; None of a key of another task or model."""
+    if "." not in key and _owners(key) and not any(key in names for names in _fields(tables).values()):
+        return None
     table, key = _find(tables, key)
     return tables.get(table, {}).get(key)
 
@@ -241,6 +249,23 @@ def _value(text):
         return text
 
 
+def _foreign(path, table, tables):
+    """Why a key of a table is not accepted: whose it is, and what is accepted."""
+    if len(path) == 1:
+        return "unexpected table, a config has name, [task], [model], [training], [[selected]] and [search]"
+    kind = table.get("kind") if isinstance(table, dict) else None
+    known = ", ".join(sorted(_fields(tables).get(path[0], ())))
+    belongs = f"it belongs to {owners}" if (owners := _owners(path[-1])) else "no task or model has it"
+    whose = f", and the {path[0]} here is {kind}" if kind else ""
+    return f"unexpected key, {belongs}{whose}: take it out of the config; known are {known}"
+
+
+def _short(problem, most=80):
+    """The value that was given, if it is not long."""
+    text = repr(problem["input"])
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def _explain(error, tables):
     lines = []
     for problem in error.errors():
@@ -250,7 +275,9 @@ def _explain(error, tables):
         if problem["type"] == "union_tag_not_found":
             classes = {"task": Task, "model": Model}[path[0]].__args__
             problem["msg"] = f"kind must be given, one of {', '.join(kind for cls in classes for kind in _kinds(cls))}"
-        given = "" if problem["type"] in ("missing", "unexpected_keyword_argument") else f", got {problem['input']!r}"
+        if problem["type"] == "unexpected_keyword_argument":
+            problem["msg"] = _foreign(path, table, tables)
+        given = "" if problem["type"] in ("missing", "unexpected_keyword_argument") else f", got {_short(problem)}"
         if isinstance(problem["input"], dict):
             given = ""
         lines.append(": ".join(filter(None, [".".join(path), f"{problem['msg']}{given}"])))

@@ -7,8 +7,8 @@ of any.
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import shlex
 import sys
 import time
 from multiprocessing.connection import wait
@@ -19,9 +19,10 @@ from experiments.config import load_config
 from experiments.reports.report import find_runs, print_table, records_of
 from experiments.reports.tables import load_table, table_names
 from experiments.run import run_name, run_or_resume
-from experiments.runs.child import SPAWN, end_with_parent, how_it_ended, interruptible
+from experiments.runs.child import SPAWN, end_with_parent, how_it_ended
 from experiments.runs.folder import RunFolder
 from experiments.runs.options import run_options
+from wavefield.cli import interruptible, tell
 
 
 def main(options: argparse.Namespace) -> int:
@@ -34,10 +35,14 @@ def main(options: argparse.Namespace) -> int:
     try:
         with interruptible():
             failed = _carry_out(plan, deadline, options)
+    except KeyboardInterrupt:
+        told = f"stopped; continue with: {shlex.join(options.again)}"
+        print(told, file=sys.stderr)
+        raise KeyboardInterrupt(told) from None
     finally:
         if options.json:
             runs = find_runs(options.runs)
-            print(json.dumps([record for table in tables for record in records_of(table, runs)], indent=2))
+            tell(options, "", [record for table in tables for record in records_of(table, runs)])
         elif not options.quiet:
             for table in tables:
                 print_table(table, options.runs)

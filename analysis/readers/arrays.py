@@ -18,9 +18,10 @@ from scipy.io import loadmat, whosmat
 from analysis.readers.endings import advice
 from analysis.readers.positions import load_positions
 from analysis.readers.series import Choices, Series, to_recording
-from wavefield.recordings.external import refuse_external
+from wavefield.recordings.external import refuse_external, refuse_oversized
 
 LARGEST = 8 * 2**30  # bytes of a variable that has to be read whole
+MOST_RATES = 1_000_000  # numbers in a variable that says the sampling rate
 MOST_PACKED = 1032  # bytes that one byte of a deflated file can become
 MATLAB = {  # dtypes of its classes of numbers
     "double": "f8", "single": "f4", "logical": "u1", "char": "U1",
@@ -89,7 +90,12 @@ def array_series(
     if len(data.shape) != 2 or data.dtype.kind not in "iuf":
         raise ValueError(f"{where} has shape {data.shape} and dtype {data.dtype}; real (time, electrode) is needed")
     if isinstance(choices.positions, str) and choices.positions in variables:
-        choices = replace(choices, positions=np.asarray(variables[choices.positions]))
+        places = variables[choices.positions]
+        if not (1 <= len(places.shape) <= 2 and set(places.shape) & set(data.shape)):  # before it is read
+            raise ValueError(
+                f"{path}: {choices.positions} has shape {places.shape}; (electrodes, 1 to 3 coordinates) is needed"
+            )
+        choices = replace(choices, positions=np.asarray(places))
     if choices.positions is None:
         raise ValueError(
             f"{where} says nothing of where its electrodes are; give their places with positions=… (--positions), a "
@@ -123,6 +129,7 @@ def _variables(path: Path, allow_external: bool) -> tuple[Mapping, Callable[[], 
         if ending == ".mat" and h5py.is_hdf5(path):  # version 7.3; the axes of MATLAB's arrays are turned round
             if not allow_external:
                 refuse_external(path)
+            refuse_oversized(path)
             file = h5py.File(path)
             found = {name: _Turned(item) for name, item in file.items() if isinstance(item, h5py.Dataset)}
             return found, file.close
@@ -239,6 +246,8 @@ def _rate(where, variables, rate):
             f"{', '.join(variables)}"
         )
     found = variables.get(rate) if isinstance(rate, str) else rate
+    if math.prod(getattr(found, "shape", ())) > MOST_RATES:  # before it is read
+        raise ValueError(f"{where}: rate={rate!r} has shape {found.shape}: one number is needed, or one per electrode")
     try:
         values = np.unique(np.asarray(float(rate) if found is None else found, dtype=float))
     except (ValueError, TypeError) as error:

@@ -23,7 +23,7 @@ from analysis.readers.endings import advice
 from analysis.readers.series import Choices, Series, need, to_recording
 from analysis.readers.units import length_factor, voltage_factor
 from wavefield.files import whole_or_nothing
-from wavefield.recordings.external import refuse_external
+from wavefield.recordings.external import refuse_external, refuse_oversized
 
 BAD_COLUMNS = ("bad", "is_bad", "bad_channel", "dead")  # of the electrode table, as true or false
 GOOD_COLUMNS = ("good", "is_good", "good_channel")
@@ -81,6 +81,7 @@ def nwb_series(path: str | os.PathLike, name: str | None = None, *, allow_extern
     try:
         if not allow_external:
             refuse_external(path)
+        refuse_oversized(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of schema versions cached in the file
             io = pynwb.NWBHDF5IO(str(path), "r")

@@ -247,6 +247,7 @@ def to_disk(series: Series, choices: Choices, path, *, overwrite: bool = False) 
     try:
         series, space = prepared(series, choices)
         rows = _rows(series, space)
+        series.read(0, 1)  # what cannot be read is found before the disk is asked for room
         empty = _labelled(series, space, np.empty((0, *space.shape), series.dtype), np.empty(0))
         with (
             RecordingWriter(path, empty, steps=series.samples, overwrite=overwrite) as writer,

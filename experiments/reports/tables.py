@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -107,6 +109,17 @@ def same_experiment(run: Config, wanted: Config, settings: Iterable[str]) -> boo
     A length that the cell itself sets has to be the same.
     """
     return _compared(run, settings) == _compared(wanted, settings)
+
+
+def plain_text(text: str) -> str:
+    """Return a text that came from a file, without any meaning in Markdown or HTML."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~:])", r"\\\1", text)
+
+
+def table_line(cells: Sequence[str]) -> str:
+    """Return cells as a line of a table in Markdown."""
+    return "| " + " | ".join(cells) + " |"
 
 
 def _compared(config, settings):
