@@ -223,7 +223,7 @@ COMMANDS = {
     ),
     "demo": Command("experiments.demo", "main", "the main job end to end", _demo, "demo --out demo"),
     "bench": Command(
-        "experiments.bench",
+        "experiments.benches.bench",
         "main",
         "speed and memory of a training step at the papers' settings",
         _bench,

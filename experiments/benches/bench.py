@@ -33,7 +33,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from experiments import idioms
+from experiments.benches import idioms
 from experiments.runs.folder import commit, device_name, peak_memory, write_csv
 from wavefield.cli import tell
 from wavefield_torch import (
