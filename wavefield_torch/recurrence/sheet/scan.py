@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -137,7 +137,7 @@ def sheet_scan(
     y0, z0, kernel, stiffness, damping, input, readout = tensors
     _check_options(dt, boundary, nonlinearity, scheme, backend)
     rates = (stiffness, damping)
-    inputs = _checked(y0, z0, kernel, stiffness, damping, input, steps)
+    inputs: Any = _checked(y0, z0, kernel, stiffness, damping, input, steps)
     weights = check_readout(readout, y0, steps)
     every = checkpoints((*inputs[:5], *(t for t in (input, weights) if t is not None)), checkpoint_every)
     return_sequence = bool(return_sequence) and readout is None
