@@ -415,11 +415,9 @@ class WaveOperator:
         size = shape[0] if self.dims == 1 else shape
         if self.dims == 2 and any(n < k for n, k in zip(shape, width, strict=True)):
             raise ValueError(f"size must be at least {width}, the width of the kernel, got {size}")
-        if self.dims == 1 and self.boundary == "absorbing" and self.levels == 2 and shape[0] < width[0]:
-            raise ValueError(
-                f"size must be at least {width[0]}, the width of the kernel, between absorbing ends of a two-way "
-                f"field, got {size}"
-            )
+        least = max(3, width[0])  # of a two-way line between absorbing ends, which read two cells and step with the next
+        if self.dims == 1 and self.boundary == "absorbing" and self.levels == 2 and shape[0] < least:
+            raise ValueError(f"size must be at least {least} between absorbing ends of a two-way field, got {size}")
         known = (("speed profile", self.profile), ("mask", self.mask))
         for name, given in (*known, ("boundary row", self.boundary_row)):
             if given is not None and given.shape[-self.dims :] != shape:
