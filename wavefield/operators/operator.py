@@ -415,7 +415,7 @@ class WaveOperator:
         size = shape[0] if self.dims == 1 else shape
         if self.dims == 2 and any(n < k for n, k in zip(shape, width, strict=True)):
             raise ValueError(f"size must be at least {width}, the width of the kernel, got {size}")
-        least = max(3, width[0])  # of a two-way line between absorbing ends, which read two cells and step with the next
+        least = max(3, width[0])  # absorbing ends step with the next cell, which has a neighbour
         if self.dims == 1 and self.boundary == "absorbing" and self.levels == 2 and shape[0] < least:
             raise ValueError(f"size must be at least {least} between absorbing ends of a two-way field, got {size}")
         known = (("speed profile", self.profile), ("mask", self.mask))
