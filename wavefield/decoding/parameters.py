@@ -92,7 +92,7 @@ class Family:
         """Largest speed for which the scheme is stable."""
         op = self.operator
         limit = courant_limit(op.kernel.shape[2] - 1) if op.levels == 2 else 1.0
-        largest = limit * op.dx / op.dt / (1.0 if op.profile is None else np.abs(op.profile).max())
+        largest = limit * op.spacings[0] / op.dt / (1.0 if op.profile is None else np.abs(op.profile).max())
         # what is stable where the density varies depends on how it does: no more than is known to be
         return largest if op.density is None else min(largest, abs(self.speed))
 

@@ -20,7 +20,7 @@ def resolve_units(units, initial, drive, dt: float) -> dict[str, str]:
     if wrong := [value for value in units.values() if not isinstance(value, str) or not value]:
         raise TypeError(f"units must be text, such as 'ms', got {wrong[0]!r}")
     if isinstance(initial, xr.Dataset):
-        known = {name: units_of(initial, name) for name in WITH_UNITS if name in initial.variables}
+        known = {name: units_of(initial, name) for name in WITH_UNITS if _variable(initial, name) in initial.variables}
         _agree(units, known, "initial: the recording that is continued")
         units = {name: unit for name, unit in known.items() if unit != "1"} | units
     known = _units_of_times(drive, dt)
@@ -29,8 +29,13 @@ def resolve_units(units, initial, drive, dt: float) -> dict[str, str]:
 
 
 def units_of(rec: xr.Dataset, name: str) -> str:
-    """Return the units of a variable of a recording, ``1`` where it says nothing."""
+    """Return the units of a variable of a recording, ``1`` where it says nothing (on a sheet position is x)."""
+    name = _variable(rec, name)
     return str(rec[name].attrs.get("units", "1")) if name in rec.variables else "1"
+
+
+def _variable(rec, name):
+    return "x" if name == "position" and "position" not in rec.variables else name
 
 
 def _units_of_times(drive, dt):
