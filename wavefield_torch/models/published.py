@@ -84,8 +84,7 @@ def to_reference(model: SequenceModel) -> dict[str, Tensor]:
     ------
     TypeError
         If the recurrence is neither a `WaveRNN` on rings, without a leak, nor an `IdentityRNN`, or if its initial state
-        is trained, or the readout is neither linear nor
-        the MLP.
+        is trained, or the readout is neither linear nor the MLP.
     """
     net = model.recurrence
     if isinstance(net, WaveRNN) and net.boundary == "periodic" and net.leak == 1 and net.initial_state is None:

@@ -255,8 +255,8 @@ class WaveRNNCell(WaveLayer):
     >>> cell, state = WaveRNNCell(1, 8), None
     >>> for x in torch.tensor([[1.0], [0.0], [0.0]]):
     ...     state = cell(x, state)
-    >>> state
-    tensor([0., 0., 0., 0., 0., 0., 1., 0.], grad_fn=<SqueezeBackward1>)
+    >>> state.detach()
+    tensor([0., 0., 0., 0., 0., 0., 1., 0.])
     """
 
     def __init__(
