@@ -151,8 +151,8 @@ def sheet_scan(
     requested, backend = backend, _choose(backend, y0, kernel, steps)
     with without_autocast(y0):
         if backend == "reference":
-            options = dict(steps=steps, dt=dt, boundary=boundary, nonlinearity=nonlinearity, scheme=scheme)
-            output, y, z = reference.scan(*inputs, **options, readout=readout, return_sequence=return_sequence)
+            arguments = (*inputs, steps, dt, boundary, nonlinearity, scheme, readout, return_sequence)
+            output, y, z = reference.scan(*arguments)
             return output, (y, z)
         if readout == "mean":
             weights = y0.new_full((1, steps), 1 / steps)
