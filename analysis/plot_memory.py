@@ -154,6 +154,8 @@ def describe(found: xr.Dataset) -> str:
     held = f"{100 * float(found['shift_share'] + found['boundary_share']):.1f} % of the operator"
     if found.attrs["grounding"] == "history":
         held += ", as this grounding makes it of any recurrence"
+    explained = float(found["variance_explained"])  # below 0 where the basis adds more than it holds
+    of_a_step = f"{100 * explained:.1f} %" if explained > 0 else "none"
     newest = f"which holds {100 * float(found['newest_share']):.1f} % of the waves"
     slots = [int((found["line"] == line).sum()) for line in range(int(found.attrs["lines"]))]
     return "\n".join(
@@ -161,7 +163,7 @@ def describe(found: xr.Dataset) -> str:
             f"{found.attrs['rank']} of {found.sizes['unit']} directions persist (gap {float(found['gap']):.2f})",
             f"slots of each line: {', '.join(map(str, slots))}",
             f"shift and boundary row: {held}",
-            f"variance explained: {100 * float(found['variance_explained']):.1f} % of a step",
+            f"variance explained: {of_a_step} of a step",
             f"inputs enter the newest slot: {100 * float(found['entry_share']):.1f} %, {newest}",
             f"outputs read the newest slot: {100 * float(found['exit_share']):.1f} %",
             f"condition of the basis: {float(found['condition']):.1f}",

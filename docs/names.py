@@ -9,6 +9,7 @@ MODULES = (
     "wavefield",
     "wavefield.history",
     "wavefield.plot",
+    "wavefield.plot_sheets",
     "wavefield.figures",
     "wavefield_torch",
     "wavefield_torch.tasks",

@@ -9,17 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.sources import CONFIGS, FREE, TABLES
+from wavefield.cli import add_output_options
 
-EXTRAS = {  # by the package that is missing: what has to be installed with the toolkit
-    "torch": "torch",
-    "safetensors": "torch",
-    "sklearn": "demo",
-    "pydantic": "experiments",
-    "filelock": "experiments",
-    "optuna": "experiments",
-    "sqlalchemy": "experiments",
-    "distributed": "experiments",
-}
 NEEDS = "It needs the extra experiments: pip install 'wavefield[experiments]'."
 SLURM = """\
 On a SLURM cluster start workers with dask-jobqueue, of one thread each, since every thread of a worker runs a trial:
@@ -121,23 +112,40 @@ def _report(parser):
     _output(parser)
 
 
+def _export(parser):
+    parser.add_argument("folders", nargs="*", type=Path, metavar="folder", help="runs, or folders that hold some")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("-o", "--output", type=Path, default=Path("events"), help="folder to write (default: events)")
+    _output(parser)
+
+
 def _memory(parser):
     parser.add_argument("folder", type=Path, nargs="+", help="folders of runs on a history task")
     parser.add_argument("-o", "--output", type=Path, default=Path("memory"), help="folder to write (default: memory)")
+    _output(parser)
+
+
+def _waves(parser):
+    parser.add_argument("folder", type=Path, nargs="+", help="folders of runs")
+    parser.add_argument("-o", "--output", type=Path, default=Path("waves"), help="folder to write (default: waves)")
+    parser.add_argument("--draws", type=int, default=999, help="surrogates of the test of direction (default: 999)")
 
 
 def _demo(parser):
     parser.add_argument("-o", "--out", "--output", default="demo", help="folder to write (default: demo)")
     parser.add_argument("--seed", type=int, default=0)
+    _output(parser)
 
 
 def _bench(parser):
     parser.add_argument("--case", action="append", help="a setting of the papers; may be repeated; all by default")
     parser.add_argument("--way", action="append", help="an implementation; may be repeated; all by default")
+    parser.add_argument("--idioms", action="store_true", help="ways of reading out: h, out[-1], packed, one step, …")
     parser.add_argument("--repeats", type=int, default=5, help="timings of each, of which the best counts")
     parser.add_argument("--device", help="default: a GPU if there is one")
     parser.add_argument("-o", "--output", help="CSV to write")
     parser.add_argument("--memory", nargs=2, metavar=("CASE", "WAY"), help="print the peak memory of one step and stop")
+    _output(parser)
 
 
 def _where(parser):
@@ -153,12 +161,7 @@ def _training(parser):
 
 
 def _output(parser):
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("-q", "--quiet", action="store_true", help="no progress; errors only")
-    loudness.add_argument(
-        "-v", "--verbose", action="store_true", help="a line for every evaluation, also on a terminal"
-    )
-    parser.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
+    add_output_options(parser, "a line for every evaluation, also on a terminal")
 
 
 COMMANDS = {
@@ -193,9 +196,16 @@ COMMANDS = {
     "report": Command(
         "experiments.reports.report",
         "main",
-        "tables and figures of all runs",
+        "tables and figures of all runs and sweeps",
         _report,
         "report\nreport runs/first runs/sweep-digits-wrnn -o compared",
+    ),
+    "export": Command(
+        "experiments.reports.events",
+        "main",
+        "write the metrics of runs for TensorBoard (extra tensorboard)",
+        _export,
+        "export\nexport runs/first runs/second -o events",
     ),
     "memory": Command(
         "experiments.reports.memory",
@@ -204,12 +214,19 @@ COMMANDS = {
         _memory,
         "memory runs/history-elman-systemT1-seed0 -o memory",
     ),
+    "waves": Command(
+        "experiments.reports.waves",
+        "main",
+        "the waves in the states of trained networks, with their significance",
+        _waves,
+        "waves runs/tetrominoes-nwm-size32-seed0 -o waves",
+    ),
     "demo": Command("experiments.demo", "main", "the main job end to end", _demo, "demo --out demo"),
     "bench": Command(
-        "experiments.bench",
+        "experiments.benches.bench",
         "main",
         "speed and memory of a training step at the papers' settings",
         _bench,
-        "bench -o training.csv\nbench --case sMNIST --way fused",
+        "bench -o training.csv\nbench --idioms -o idioms.csv\nbench --case sMNIST --way fused",
     ),
 }

@@ -20,8 +20,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from experiments.models import Model
+from experiments.segmenters import Segmenting
 from experiments.sources import CONFIGS
 from experiments.tasks.problems import Task
+from experiments.tasks.segmentation import Segmentation
 from experiments.tasks.strict import STRICT
 
 
@@ -49,7 +51,7 @@ class Training:
 
     def __post_init__(self):
         if (self.steps is None) == (self.epochs is None):
-            raise ValueError("either steps or epochs must be given")
+            raise ValueError("either steps or epochs must be given: steps of tasks without end, epochs of data sets")
         if any(step < 0 for step in self.record_at):
             raise ValueError(f"record_at must hold steps of at least 0, got {list(self.record_at)}")
 
@@ -60,12 +62,15 @@ class Config:
 
     name: str = Field(pattern=r"^[\w.-]+$")
     task: Annotated[Task, Field(discriminator="kind")]
-    model: Annotated[Model, Field(discriminator="kind")]
+    model: Annotated[Model | Segmenting, Field(discriminator="kind")]
     training: Training
 
     def __post_init__(self):
         if self.task.kind == "history" and getattr(self.model, "readout", "linear") != "linear":
             raise ValueError(f"model.readout must be linear on history tasks, got {self.model.readout!r}")
+        if not isinstance(self.model, _models_of(self.task.kind)):
+            known = ", ".join(kind for cls in _models_of(self.task.kind) for kind in _kinds(cls))
+            raise ValueError(f"model.kind must be one of {known} on {self.task.kind}, got {self.model.kind!r}")
 
     def to_dict(self) -> dict:
         """Return it as nested plain values, without what is None."""
@@ -106,7 +111,7 @@ def read_source(source: str | Path) -> dict:
             known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
             raise ConfigError(f"no config {str(source)!r}: give a .toml file or one of {known}")
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # with the mark of Windows, or without
     except FileNotFoundError:
         raise ConfigError(f"no config file {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -194,11 +199,20 @@ def _find(tables, key):
     if len(homes) == 1:
         return homes[0], key
     if homes:
-        raise ConfigError(f"{key} is a key of {' and '.join(homes)}: write {homes[0]}.{key}")
+        written = " or ".join(f"{home}.{key}" for home in homes)
+        raise ConfigError(f"{key} is a key of {' and '.join(homes)}: write {written}")
     known = ", ".join(sorted({name for names in fields.values() for name in names}))
-    others = [f"{table} {kind}" for table, cls in _classes() for kind in _kinds(cls) if key in _names(cls)]
-    elsewhere = f", it belongs to {', '.join(others)}" if others else ""
+    elsewhere = f", it belongs to {others}" if (others := _owners(key, _kind_of_task(tables))) else ""
     raise ConfigError(f"unknown key {key!r}{elsewhere}: known are {known}")
+
+
+def _owners(key, task=None):
+    """The tasks and models that have a setting, as text; of models those that the kind of task takes, if any do."""
+    owners = [(table, cls) for table, cls in _classes() if key in _names(cls)]
+    if task is not None:
+        fitting = [(table, cls) for table, cls in owners if table == "task" or cls in _models_of(task)]
+        owners = fitting or owners
+    return ", ".join(f"{table} {kind}" for table, cls in owners for kind in _kinds(cls))
 
 
 def _fields(tables, kind=None):
@@ -212,7 +226,18 @@ def _fields(tables, kind=None):
 
 def _classes():
     """(table, class of its settings) of all tasks and models."""
-    return [(table, cls) for table, kinds in (("task", Task), ("model", Model)) for cls in kinds.__args__]
+    return [(table, cls) for table, kinds in (("task", Task), ("model", Model | Segmenting)) for cls in get_args(kinds)]
+
+
+def _kind_of_task(tables):
+    task = tables.get("task")
+    return task.get("kind") if isinstance(task, dict) else None
+
+
+def _models_of(task):
+    """Classes of the models that a kind of task takes: of images where every pixel has a class, else of sequences."""
+    segments = any(task in _kinds(cls) for cls in get_args(Segmentation))
+    return get_args(Segmenting if segments else Model)
 
 
 def _names(cls, kind=None):
@@ -225,6 +250,9 @@ def _kinds(cls):
 
 
 def _lookup(tables, key):
+    """The value of a key; None of a key of another task or model."""
+    if "." not in key and _owners(key) and not any(key in names for names in _fields(tables).values()):
+        return None
     table, key = _find(tables, key)
     return tables.get(table, {}).get(key)
 
@@ -241,6 +269,24 @@ def _value(text):
         return text
 
 
+def _foreign(path, table, tables):
+    """Why a key of a table is not accepted: whose it is, and what is accepted."""
+    if len(path) == 1:
+        return "unexpected table, a config has name, [task], [model], [training], [[selected]] and [search]"
+    kind = table.get("kind") if isinstance(table, dict) else None
+    known = ", ".join(sorted(_fields(tables).get(path[0], ())))
+    owners = _owners(path[-1], _kind_of_task(tables))
+    belongs = f"it belongs to {owners}" if owners else "no task or model has it"
+    whose = f", and the {path[0]} here is {kind}" if kind else ""
+    return f"unexpected key, {belongs}{whose}: take it out of the config; known are {known}"
+
+
+def _short(problem, most=80):
+    """The value that was given, if it is not long."""
+    text = repr(problem["input"])
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def _explain(error, tables):
     lines = []
     for problem in error.errors():
@@ -248,9 +294,11 @@ def _explain(error, tables):
         table = tables.get(path[0]) if path else None
         path = [part for part in path if not (isinstance(table, dict) and part == table.get("kind"))]
         if problem["type"] == "union_tag_not_found":
-            classes = {"task": Task, "model": Model}[path[0]].__args__
+            classes = get_args({"task": Task, "model": Model | Segmenting}[path[0]])
             problem["msg"] = f"kind must be given, one of {', '.join(kind for cls in classes for kind in _kinds(cls))}"
-        given = "" if problem["type"] in ("missing", "unexpected_keyword_argument") else f", got {problem['input']!r}"
+        if problem["type"] == "unexpected_keyword_argument":
+            problem["msg"] = _foreign(path, table, tables)
+        given = "" if problem["type"] in ("missing", "unexpected_keyword_argument") else f", got {_short(problem)}"
         if isinstance(problem["input"], dict):
             given = ""
         lines.append(": ".join(filter(None, [".".join(path), f"{problem['msg']}{given}"])))

@@ -31,7 +31,6 @@ from experiments.tasks.problem import Problem, load_problem
 from wavefield_torch import (
     CheckpointError,
     NotFiniteError,
-    SequenceModel,
     count_parameters,
     load_checkpoint,
     record,
@@ -40,6 +39,7 @@ from wavefield_torch import (
 )
 
 CHECKPOINT_SECONDS = 60.0
+LOG_SECONDS = 30.0  # after which a log gets a line though nothing was evaluated
 BEST, BEST_BEFORE_END = "best.safetensors", "checkpoints/best-before-end.safetensors"
 LAST = 10  # evaluations, of which the median is the final figure
 NOT_FINITE = "not finite"
@@ -83,7 +83,8 @@ class Options:
     bar : bool
         Whether progress is shown by a bar, where stderr is a terminal.
     log : callable (line), optional
-        Called with a line of text when the run begins, at every evaluation and when it ends.
+        Called with a line of text when the run begins, at every evaluation and when it ends, and in between every
+        half a minute.
     """
 
     device: str | None = None
@@ -104,11 +105,13 @@ class Session:
     device: torch.device
     options: Options
     problem: Problem
-    model: SequenceModel
+    model: Any  # SequenceModel, or a model of images
     optimizer: torch.optim.Optimizer
     progress: Progress
     steps: int
     stop: list[int] = field(default_factory=list)  # signals received
+    began: tuple[int, float] = (0, 0.0)  # step and time from which the pace is taken
+    told_at: float = 0.0  # when the log had its last line
 
     @property
     def training(self) -> Training:
@@ -301,8 +304,8 @@ def _prepare(config, folder, options):
     return Session(config, folder, device, options, problem, model, optimizer, Progress(), steps)
 
 
-def build_model(config: Config, problem: Problem) -> SequenceModel:
-    """Return the model of a run as it is before training."""
+def build_model(config: Config, problem: Problem) -> Any:
+    """Return the model of a run as it is before training: a `SequenceModel`, or a model of images."""
     drawn = generator_for(config.training.seed, WEIGHTS)
     return config.model.build(problem.inputs, problem.outputs, every_step=problem.every_step, generator=drawn)
 
@@ -330,6 +333,7 @@ def _train(session):
     """Take steps until the end, the budget or a signal; whatever happens, the state that was reached is kept."""
     progress, began = session.progress, monotonic()
     earlier, first, saved_at = progress.seconds, progress.step, began
+    session.began = first, began
     _log(
         session, f"{session.folder.path}: step {progress.step:,} of {session.steps:,}, on {device_name(session.device)}"
     )
@@ -353,6 +357,8 @@ def _train(session):
                 bar.set_postfix_str(f"{session.problem.score} {_evaluate(session):.3g}", refresh=False)
             elif progress.step == session.steps:
                 _evaluate_at_end(session)
+            elif now - session.told_at >= LOG_SECONDS:
+                _log(session, f"step {progress.step:,}, {_training_loss(progress)}{_pace(session)}")
             _record_if_asked(session)
             if now - saved_at >= session.options.checkpoint_seconds:
                 _save(session)
@@ -405,7 +411,7 @@ def _evaluate(session):
         progress.solved_at = progress.step
     _end_if_due(session)
     best = f", the best so far at step {progress.best_step:,}" if progress.best_step != progress.step else ""
-    _log(session, f"step {progress.step:,}, held-out {problem.score} {score:.4g}{best}, {progress.seconds:.0f} s")
+    _log(session, f"step {progress.step:,}, held-out {problem.score} {score:.4g}{best}{_pace(session)}")
     if session.options.report is not None:
         session.options.report(progress.step, score)
     return score
@@ -499,7 +505,28 @@ def _bar(session):
     return tqdm(**about, disable=None if session.options.bar else True)
 
 
+def _training_loss(progress):
+    return f"training loss {progress.loss_sum / progress.loss_count:.4g}" if progress.loss_count else "no loss yet"
+
+
+def _pace(session):
+    """How fast the run goes, and how long it goes on; nothing before its first step."""
+    first, began = session.began
+    steps, seconds = session.progress.step - first, monotonic() - began
+    if not steps:
+        return ""
+    left = (session.steps - session.progress.step) * seconds / steps
+    rate = f"{steps / seconds:.3g} steps/s" if steps > seconds else f"{seconds / steps:.3g} s/step"
+    return f", {rate}, {_duration(session.progress.seconds)} so far" + (f", {_duration(left)} left" if left else "")
+
+
+def _duration(seconds):
+    minutes = round(seconds / 60)
+    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
 def _log(session, line):
+    session.told_at = monotonic()
     if session.options.log is not None:
         session.options.log(line)
 
@@ -517,8 +544,9 @@ def _finish(session):
     _log(session, f"{folder.path}: {folder.read_summary()['status']} at step {progress.step:,}")
     if session.stop:
         again = f"python -m experiments resume {shlex.quote(str(folder.path))}"
-        print(f"stopped at step {progress.step}; resume it with: {again}", file=sys.stderr)
-        raise KeyboardInterrupt
+        told = f"stopped at step {progress.step}; resume it with: {again}"
+        print(told, file=sys.stderr)
+        raise KeyboardInterrupt(told)
     return folder.read_summary()
 
 

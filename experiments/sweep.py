@@ -16,7 +16,6 @@ import logging
 import math
 import os
 import shlex
-import sqlite3
 import sys
 import time
 from collections import Counter
@@ -29,18 +28,17 @@ import filelock
 import optuna
 from dask.distributed import Client, KilledWorker
 from distributed.comm.core import CommClosedError
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
-from sqlalchemy.exc import DatabaseError
-from sqlalchemy.pool import NullPool
 from tqdm import tqdm
 
 from experiments.config import ConfigError, read_source, resolve, to_toml
 from experiments.run import NOT_FINITE, run_or_resume
-from experiments.runs.child import Processes, ProcessLostError, interruptible
-from experiments.runs.folder import RunFolder, RunInUseError, write_text
+from experiments.runs.child import Processes, ProcessLostError
+from experiments.runs.folder import RunFolder, RunInUseError, make_folder, write_csv, write_text
 from experiments.runs.options import run_options
+from experiments.runs.study import NAME, named, storage_of
+from wavefield.cli import interruptible, tell
 
 POLL_SECONDS = 2.0
 GIVEN_UP = 5  # times that a task is begun again after its worker was lost
@@ -55,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     source = read_source(options.config)
     folder = (options.output or Path("runs") / f"sweep-{source['name']}").resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     work = {
         "folder": str(folder),
         "source": source,
@@ -67,7 +65,7 @@ def main(options: argparse.Namespace) -> int:
         "device": options.device,
         "checkpoint_seconds": options.checkpoint,
     }
-    with _only_sweep(folder), interruptible():
+    with _only_sweep(folder), interruptible(), named(folder / "study.db"):
         study = _study(work)
         _claim(study, work)
         wanted = _wanted(options.trials, study, work)
@@ -75,10 +73,10 @@ def main(options: argparse.Namespace) -> int:
             with _workers(options) as workers:
                 _drive(workers, study, work, wanted, **_shown(options))
         except KeyboardInterrupt:
-            again = shlex.join(["python", "-m", "experiments", *options.again])
-            print(f"stopped after {_ended(study)} of {wanted} trials; continue with: {again}", file=sys.stderr)
-            raise
-        return _conclude(study, work, folder, options.json)
+            told = f"stopped after {_ended(study)} of {wanted} trials; continue with: {shlex.join(options.again)}"
+            print(told, file=sys.stderr)
+            raise KeyboardInterrupt(told) from None
+        return _conclude(study, work, folder, options)
 
 
 @contextmanager
@@ -228,6 +226,11 @@ def run_trial(work: dict, number: int) -> str | None:
     The task of a lost worker is given to another one, which first resumes the trial that the lost one had begun.
     Returns a message about a trial that failed, None for any other.
     """
+    with named(Path(work["folder"]) / "study.db"):
+        return _run_trial(work, number)
+
+
+def _run_trial(work, number):
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = _study(work, number)
     while _requeue(study, work, [number]):
@@ -336,31 +339,26 @@ def _suggest(trial, key, values, grid):
 def _study(work, number=0):
     """The study in the folder of the sweep; `number` is added to the seed of its sampler."""
     path = Path(work["folder"]) / "study.db"
-    connect = {"creator": lambda: sqlite3.connect(path, timeout=60), "poolclass": NullPool}  # a path, whatever its name
     problem = resolve(work["source"], work["settings"]).task.problem
-    try:
+    with named(path):
         return optuna.create_study(
-            study_name="sweep",
-            storage=RDBStorage("sqlite:///study.db", engine_kwargs=connect),
+            study_name=NAME,
+            storage=storage_of(path),
             sampler=optuna.samplers.TPESampler(seed=work["seed"] + number),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=0),
             direction="maximize" if problem.higher_is_better else "minimize",
             load_if_exists=True,
         )
-    except (DatabaseError, StorageInternalError, sqlite3.DatabaseError) as error:
-        why = str(error.__cause__ or error).splitlines()[0]
-        raise OSError(
-            f"{path} cannot be read as a study ({why}): restore it, or move it away to begin the search anew"
-        ) from None
 
 
 def _shown(options):
     return {key: value for key, value in run_options(options).items() if key in ("bar", "log")}
 
 
-def _conclude(study, work, folder, as_json):
+def _conclude(study, work, folder, options):
     """Write the table of trials and the best config; return the exit status, 1 where no trial came to an end."""
-    study.trials_dataframe().to_csv(folder / "trials.csv", index=False)
+    if trials := study.trials_dataframe().to_dict("records"):
+        write_csv(folder / "trials.csv", trials)
     try:
         best = study.best_trial
     except ValueError:
@@ -372,5 +370,5 @@ def _conclude(study, work, folder, as_json):
     write_text(folder / "best.toml", to_toml(resolve(work["source"], settings)))
     found = {"value": best.value, "settings": best.params, "trials": _ended(study), "config": str(folder / "best.toml")}
     told = f"best of {found['trials']} trials: {best.value:.6g} with {best.params}; wrote {found['config']}"
-    print(json.dumps(found, indent=2) if as_json else told)
+    tell(options, told, found)
     return 0

@@ -11,6 +11,7 @@ from experiments.reports.figures import run_figure
 from experiments.run import resume as resume_run
 from experiments.run import run_name, start
 from experiments.runs.options import run_options
+from wavefield.cli import plain, tell
 
 
 def run(options: argparse.Namespace) -> int:
@@ -30,7 +31,5 @@ def resume(options: argparse.Namespace) -> int:
 
 def _show(summary, folder, options):
     path = run_figure(folder)
-    if options.json or not options.quiet:
-        print(json.dumps(summary, indent=2))
-    if not (options.json or options.quiet):
-        print(f"wrote {folder}" + (f", figure {path}" if path else ""))
+    told = f"wrote {folder}" + (f", figure {path}" if path else "")
+    tell(options, f"{json.dumps(plain(summary), indent=2)}\n{told}", summary)

@@ -1,15 +1,18 @@
-"""Command line: ``python -m wavefield simulate | decode | plot | figure | bench``."""
+"""Command line: ``python -m wavefield simulate | decode | plot | modes | figure | bench``.
+
+Once installed, ``wavefield`` does the same.
+"""
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 import wavefield as wf
+from wavefield import cli
 from wavefield.version import __version__
 
 MOST_INPUTS = 10_000
@@ -19,12 +22,8 @@ def main(argv=None) -> int:
     """Run one command. Bad input ends with a message and status 2, an unwritable or missing file likewise."""
     parser = _parser()
     options = parser.parse_args(_joined(sys.argv[1:] if argv is None else argv))
-    try:
-        options.run(options)
-    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError) as error:
-        print(f"{parser.prog} {options.command}: error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    name = f"{parser.prog} {options.command}: "
+    return cli.carry_out(options.run, options, name=name, memory="take fewer positions or steps, or --save-every")
 
 
 def _joined(argv):
@@ -39,26 +38,52 @@ def _joined(argv):
 
 
 def _parser():
+    name = cli.program("wavefield", "wavefield")
     parser = argparse.ArgumentParser(
-        prog="python -m wavefield", description="Simulate wave fields, decode their memory, draw them."
+        prog=name,
+        description="Simulate wave fields, decode their memory, draw them.",
+        **cli.examples(name, "simulate transport --size 64 --steps 100 --spike 0:12 -o field.nc\nsimulate -h"),
     )
     parser.add_argument("--version", action="version", version=f"wavefield {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
 
-    command = commands.add_parser("simulate", help="drive a wave field and write its recording (netCDF)")
+    def add(command, about, lines):
+        added = commands.add_parser(command, help=about, description=about, **cli.examples(name, lines))
+        cli.add_output_options(added)
+        return added
+
+    command = add(
+        "simulate",
+        "drive a wave field and write its recording (netCDF)",
+        "simulate transport --speed -1 --size 128 --steps 100 --spike 0:12 --spike 1:25:0.5 -o field.nc\n"
+        "simulate wave --speed 0.5 --boundary fixed --size 256 --drive drive.csv -o field.nc\n"
+        "simulate wave --speed 0.5 --size 128,128 --steps 80 --spike 0:3 --spike 1:20:0.5 --at 40,40 --at 90,20 "
+        "-o sheet.nc",
+    )
     command.add_argument("equation", choices=("transport", "wave", "static"))
     command.add_argument("-o", "--output", required=True, help="recording to write, .nc")
     command.add_argument("--speed", type=float, help="signed for transport; default 1")
     command.add_argument("--damping", type=float, help="of the two-way wave; default 0")
     command.add_argument("--gain", type=float, help="per step, of transport; default 1")
     command.add_argument("--order", type=int, help="of the two-way stencil in space: 2 (default), 4, 6 or 8")
-    command.add_argument("--boundary", default="periodic", help="periodic, fixed, free or absorbing")
+    command.add_argument("--restoring", type=float, help="force of the two-way wave, per time squared; default 0")
+    command.add_argument("--direction", type=float, help="of transport on a sheet, degrees from +x, y up; default 0")
+    command.add_argument("--isotropic", action="store_true", default=None, help="nine-point stencil of a sheet")
+    command.add_argument("--mask", metavar="FILE", help="where a sheet is, an NPY file of 0 and 1: a drum of any shape")
+    command.add_argument("--edge", help="of the mask: fixed (default) or free")
+    command.add_argument("--rim", type=int, help="cells of the layers at absorbing ends of a sheet; default 20")
+    command.add_argument(
+        "--boundary", default="periodic", help="periodic, fixed, free or absorbing; of a sheet also y,x"
+    )
     command.add_argument("--dx", type=float, default=1.0)
     command.add_argument("--dt", type=float, default=1.0)
-    command.add_argument("--size", type=int, required=True, help="positions of each ring")
+    command.add_argument("--size", type=_size, help="positions N of each ring, or Ny,Nx of a sheet")
     command.add_argument("--steps", type=int, help="steps to make (with --spike)")
     command.add_argument(
         "--spike", action="append", metavar="INPUT:ONSET[:AMPLITUDE]", help="an input event; may be repeated"
+    )
+    command.add_argument(
+        "--at", action="append", metavar="Y,X", type=_pair, help="cell of a sheet where the next input enters; repeat"
     )
     command.add_argument("--drive", metavar="FILE", help="inputs as CSV, NPY or netCDF, steps × inputs")
     command.add_argument("--source", default="pulse", help="how a two-way field takes an input: pulse or force")
@@ -69,40 +94,109 @@ def _parser():
     command.add_argument("--overwrite", action="store_true", help="replace the partial file of an interrupted run")
     command.set_defaults(run=_simulate)
 
-    command = commands.add_parser("decode", help="read the inputs back from the last snapshot of a recording")
+    command = add(
+        "decode",
+        "read the inputs back from the last snapshot of a recording",
+        "decode field.nc\ndecode field.nc --signed -o events.csv\ndecode sheet.nc --anywhere",
+    )
     command.add_argument("recording")
+    _external(command)
     command.add_argument("-o", "--output", help="table of events to write, .csv or .nc")
     command.add_argument("--horizon", type=int, help="how many steps to look back")
     command.add_argument("--signed", action="store_true", help="amplitudes may be negative")
+    command.add_argument("--anywhere", action="store_true", help="look for events at every place, whatever the inputs")
     command.set_defaults(run=_decode)
 
-    command = commands.add_parser("plot", help="draw a recording")
+    command = add(
+        "plot",
+        "draw a recording",
+        "plot field.nc -o field.png\nplot field.nc --what dispersion -o relation.pdf\n"
+        "plot sheet.nc --what snapshot --decode --anywhere -o events.png",
+    )
     command.add_argument("recording")
+    _external(command)
     command.add_argument("-o", "--output", required=True, help="picture to write: .png, .pdf, .svg, or .gif to animate")
-    command.add_argument("--what", choices=("space-time", "snapshot", "dispersion"), default="space-time")
+    command.add_argument(
+        "--what",
+        choices=("space-time", "frames", "snapshot", "flow", "dispersion"),
+        help="default: space-time, of a sheet frames",
+    )
     command.add_argument("--decode", action="store_true", help="name the decoded events in a snapshot")
+    command.add_argument("--anywhere", action="store_true", help="with --decode: look for events at every place")
     command.add_argument("--trial", type=int, help="which trial of a batch; default 0")
     command.set_defaults(run=_plot)
 
-    command = commands.add_parser("figure", help="draw a figure of the package: waves against the static bump")
-    command.add_argument("name", choices=("memory-of-a-wave", "digit", "curves"))
+    command = add(
+        "modes",
+        "frequencies and shapes of a drum with fixed or free edges",
+        "modes --size 64,64 -o square.png\nmodes --mask drum.npy --count 40 -o modes.nc",
+    )
+    command.add_argument("--size", type=_size, help="positions N, or Ny,Nx of a sheet")
+    command.add_argument("--mask", metavar="FILE", help="the drum's shape, an NPY file of 0 and 1")
+    command.add_argument("--edge", choices=("fixed", "free"), default="fixed")
+    command.add_argument("--speed", type=float, default=0.5)
+    command.add_argument("--count", type=int, default=12)
+    command.add_argument("-o", "--output", help="picture (.png, .pdf, .svg) or table of modes (.nc) to write")
+    command.set_defaults(run=_modes)
+
+    command = add(
+        "figure",
+        "draw a figure of the package: waves against the static bump",
+        "figure memory-of-a-wave -o memory.png",
+    )
+    command.add_argument("name", choices=("memory-of-a-wave", "digit", "curves", "sheet", "drums"))
     command.add_argument("-o", "--output", required=True)
     command.add_argument("--seed", type=int, default=0, help="of the noise in the digit's snapshot")
     command.set_defaults(run=_figure)
 
-    command = commands.add_parser("bench", help="measure the speed of the time loops on this machine")
+    command = add(
+        "bench",
+        "measure the speed of the time loops on this machine",
+        "bench -o loops.csv",
+    )
     command.add_argument("-o", "--output", help="table to write, .csv")
     command.set_defaults(run=_bench)
     return parser
 
 
+def _external(command):
+    command.add_argument("--allow-external", action="store_true", help="read files that a trusted recording links to")
+
+
+def _size(text):
+    numbers = tuple(int(part) for part in text.replace("x", ",").split(","))
+    if len(numbers) > 2:
+        raise ValueError
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _pair(text):
+    y, x = (int(part) for part in text.split(","))
+    return y, x
+
+
+def _mask(path):
+    """A mask read from an NPY file."""
+    import numpy as np
+
+    return None if path is None else np.load(path, allow_pickle=False)
+
+
 def _simulate(options):
     drive, steps = _drive(options)
+    operator = _operator(options)
+    encoder = None
+    if options.at:
+        if operator.dims != 2:
+            raise ValueError("--at is for sheets; an input of a ring has a ring of its own")
+        size = options.size if options.size else operator.mask.shape
+        encoder = wf.encoder_at(options.at, size)
     rec = wf.simulate(
-        _operator(options),
+        operator,
         drive,
         options.size,
         steps=steps,
+        encoder=encoder,
         source=options.source,
         nonlinearity=options.nonlinearity,
         dtype=options.dtype,
@@ -111,18 +205,34 @@ def _simulate(options):
         overwrite=options.overwrite,
     )
     with rec:
-        sizes = ", ".join(f"{n} {dim}" for dim, n in rec.activity.sizes.items())
-    print(f"wrote {options.output}: activity of {sizes}")
+        sizes = {str(dim): size for dim, size in rec.activity.sizes.items()}
+    shown = ", ".join(f"{size} {dim}" for dim, size in sizes.items())
+    told = f"wrote {options.output}: activity of {shown}"
+    cli.tell(options, told, {"recording": options.output, "activity": sizes})
 
 
 def _operator(options):
-    units = {"boundary": options.boundary, "dx": options.dx, "dt": options.dt}
-    takes = {"transport": ("speed", "gain"), "wave": ("speed", "damping", "order"), "static": ()}[options.equation]
-    given = {name: getattr(options, name) for name in ("speed", "damping", "gain", "order")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if foreign := [f"--{name}" for name in given if name not in takes]:
+    names = {
+        "transport": ("speed", "gain", "direction"),
+        "wave": ("speed", "damping", "restoring", "order", "isotropic", "mask", "edge", "rim"),
+        "static": (),
+    }
+    every = dict.fromkeys(name for taken in names.values() for name in taken)
+    given = {name: getattr(options, name) for name in every if getattr(options, name) is not None}
+    if foreign := [f"--{name}" for name in given if name not in names[options.equation]]:
         raise ValueError(f"{' and '.join(foreign)}: {options.equation} has no such setting")
-    return {"transport": wf.transport, "wave": wf.wave, "static": wf.static}[options.equation](**given, **units)
+    sheet = options.mask is not None or isinstance(options.size, tuple)
+    if options.size is None and options.mask is None:
+        raise ValueError("give --size N, of a sheet --size NY,NX or --mask FILE")
+    boundary = tuple(options.boundary.split(",")) if "," in options.boundary else options.boundary
+    given |= {"boundary": boundary, "dx": options.dx, "dt": options.dt}
+    if "mask" in given:
+        given["mask"] = _mask(options.mask)
+    if sheet and options.equation == "transport":
+        given["direction"] = math.radians(given.get("direction", 0.0))
+    elif sheet:
+        given["dims"] = 2
+    return {"transport": wf.transport, "wave": wf.wave, "static": wf.static}[options.equation](**given)
 
 
 def _drive(options: argparse.Namespace):
@@ -146,24 +256,26 @@ def _drive(options: argparse.Namespace):
 
 
 def _decode(options):
-    with wf.open_recording(options.recording) as rec:
-        events = wf.decode(rec, horizon=options.horizon, nonnegative=not options.signed)
-    table = events.to_dataframe().reset_index()
-    print(table.to_string(index=False) if len(table) else "no events")
-    if events.attrs["warnings"]:
-        print(f"warning: {events.attrs['warnings']}")
-    if options.output is None:
-        return
-    if Path(options.output).suffix not in (".csv", ".nc"):
+    if options.output is not None and Path(options.output).suffix not in (".csv", ".nc"):
         raise ValueError(f"--output must end in .csv or .nc, got {options.output!r}")
-    from wavefield.files import whole_or_nothing
+    with wf.open_recording(options.recording, allow_external=options.allow_external) as rec:
+        sites = "anywhere" if options.anywhere else None
+        events = wf.decode(rec, horizon=options.horizon, nonnegative=not options.signed, sites=sites)
+    table = events.to_dataframe().reset_index()
+    lines = [table.to_string(index=False) if len(table) else "no events"]
+    if events.attrs["warnings"]:
+        lines.append(f"warning: {events.attrs['warnings']}")
+    if options.output is not None:
+        from wavefield.files import whole_or_nothing
 
-    with whole_or_nothing(options.output) as scratch:
-        if options.output.endswith(".csv"):
-            table.to_csv(scratch, index=False)
-        else:
-            events.to_netcdf(scratch, engine="h5netcdf")
-    print(f"wrote {options.output}")
+        with whole_or_nothing(options.output) as scratch:
+            if options.output.endswith(".csv"):
+                table.to_csv(scratch, index=False)
+            else:
+                events.to_netcdf(scratch, engine="h5netcdf")
+        lines.append(f"wrote {options.output}")
+    found = {"events": table.to_dict("records"), "warnings": events.attrs["warnings"].splitlines()}
+    cli.tell(options, "\n".join(lines), found)
 
 
 def _plot(options):
@@ -172,7 +284,7 @@ def _plot(options):
     matplotlib.use("Agg")
     from wavefield import plot
 
-    with wf.open_recording(options.recording) as rec:
+    with wf.open_recording(options.recording, allow_external=options.allow_external) as rec:
         if "trial" in rec.activity.dims:
             trial = options.trial or 0
             if not 0 <= trial < rec.sizes["trial"]:
@@ -180,23 +292,75 @@ def _plot(options):
             rec = rec.isel(trial=trial)
         elif options.trial is not None:
             raise ValueError(f"--trial {options.trial}: the recording has no trials")
-        activity = rec.activity
-        if options.output.lower().endswith(".gif"):
-            plot.animate(activity.load(), options.output, every=max(1, activity.sizes["time"] // 200))
-        elif options.what == "dispersion":
-            # of waves on an endless line, which those between ends are made of
-            relation = replace(wf.operator_of(rec), boundary="periodic", boundary_row=None).dispersion_relation()
-            plot.save_figure(plot.dispersion(relation).figure, options.output)
-        elif options.what == "snapshot":
-            events = wf.decode(rec) if options.decode else None
-            plot.save_figure(plot.snapshot(activity.isel(time=-1).load(), events).figure, options.output)
+        if options.output.lower().endswith((".gif", ".mp4")):
+            activity = rec.activity.load()
+            plot.animate(activity, options.output, every=max(1, activity.sizes["time"] // 200))
         else:
-            plot.save_figure(plot.space_times(activity.load()), options.output)
-    print(f"wrote {options.output}")
+            plot.save_figure(_picture(rec, options), options.output)
+    cli.tell(options, f"wrote {options.output}", {"figure": options.output})
+
+
+def _picture(rec, options):
+    """Return the figure asked for, of one trial of a recording."""
+    from wavefield import plot, plot_sheets
+
+    activity = rec.activity
+    sheet = plot_sheets.is_sheet(activity)
+    what = options.what or ("frames" if sheet else "space-time")
+    if what in (("space-time",) if sheet else ("frames", "flow")):
+        raise ValueError(f"--what {what}: the recording is of {'a sheet' if sheet else 'rings or lines'}")
+    if what == "dispersion":
+        # of waves on an endless line or sheet, which those between ends are made of
+        endless = {"boundary": "periodic", "boundary_row": None, "mask": None, "rim": 0}
+        return plot.dispersion(replace(wf.operator_of(rec), **endless).dispersion_relation()).figure
+    if what == "snapshot":
+        sites = "anywhere" if options.anywhere else None
+        events = wf.decode(rec, sites=sites) if options.decode else None
+        last = activity.isel(time=-1).load()
+        return plot_sheets.snapshots(last, events) if sheet else plot.snapshot(last, events).figure
+    if what == "flow":
+        if "previous" not in rec:
+            raise ValueError("--what flow needs the level before the last state, which a two-way field has")
+        now, before = (level.isel(channel=0) for level in (activity.isel(time=-1), rec.previous))
+        return plot_sheets.flow(now.load(), before.load()).figure
+    return plot_sheets.frames(activity.load()) if sheet else plot.space_times(activity.load())
+
+
+def _modes(options):
+    if (options.size is None) == (options.mask is None):
+        raise ValueError("give --size N, --size NY,NX or --mask FILE")
+    if options.output is not None and Path(options.output).suffix not in (".nc", ".png", ".pdf", ".svg"):
+        raise ValueError(f"--output must end in .nc, .png, .pdf or .svg, got {options.output!r}")
+    mask = _mask(options.mask)
+    sheet = mask is not None or isinstance(options.size, tuple)
+    settings = {"mask": mask, "edge": options.edge} if mask is not None else {}
+    boundary = "fixed" if mask is not None else options.edge
+    operator = wf.wave(options.speed, dims=2 if sheet else 1, boundary=boundary, **settings)
+    found = wf.modes(operator, options.size, count=options.count)
+    lines = [f"{k + 1:4d}  {f:.9g}" for k, f in enumerate(found.frequency.values)]
+    if options.output is not None:
+        _write_modes(found, options.output)
+        lines.append(f"wrote {options.output}")
+    cli.tell(options, "mode  frequency (cycles per step)\n" + "\n".join(lines), {"frequency": found.frequency.values})
+
+
+def _write_modes(found, path):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from wavefield import plot, plot_sheets
+    from wavefield.files import whole_or_nothing
+
+    if path.endswith(".nc"):
+        with whole_or_nothing(path) as scratch:
+            found.to_netcdf(scratch, engine="h5netcdf")
+    else:
+        plot.save_figure(plot_sheets.mode_gallery(found, found.sizes["mode"]), path)
 
 
 def _figure(options):
     import matplotlib
+    import numpy as np
 
     matplotlib.use("Agg")
     from wavefield import figures, plot
@@ -204,15 +368,18 @@ def _figure(options):
     if options.name == "digit":
         figure = figures.digit(np.random.default_rng(options.seed))
     else:
-        figure = {"memory-of-a-wave": figures.memory_of_a_wave, "curves": figures.dispersion_and_memory}[options.name]()
+        drawn = {"memory-of-a-wave": figures.memory_of_a_wave, "curves": figures.dispersion_and_memory}
+        figure = (drawn | {"sheet": figures.sheet, "drums": figures.drums})[options.name]()
     plot.save_figure(figure, options.output)
-    print(f"wrote {options.output}")
+    cli.tell(options, f"wrote {options.output}", {"figure": options.output})
 
 
 def _bench(options):
     from wavefield.bench import bench
 
-    bench(options.output)
+    rows = bench(options.output, show=not (options.quiet or options.json))
+    if options.json:
+        cli.tell(options, "", [row._asdict() for row in rows])
 
 
 if __name__ == "__main__":

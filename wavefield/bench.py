@@ -18,17 +18,22 @@ from typing import NamedTuple
 
 import numba
 import numpy as np
+from scipy import ndimage
 
 from wavefield.files import whole_or_nothing
 from wavefield.loops.convolve import convolve, transport
 from wavefield.loops.leapfrog import leapfrog
+from wavefield.loops.sheets.leapfrog import sheet_leapfrog
 from wavefield.loops.tiles import injection
 from wavefield.operators.equations import transport as transport_equation
 from wavefield.operators.equations import wave
 
 SIZES = ((64, 1_000), (1, 131_072), (1, 1_000_000), (1, 16_000_000))  # rings, positions
+SHEETS = ((16, 256), (1, 1024), (1, 4096))  # sheets, cells along each side
 _COURANT2 = 0.81
+_SHEET_COURANT2 = 0.49
 _TAPS = [_COURANT2, 2 - 2 * _COURANT2, _COURANT2]
+_FIVE_POINT = _SHEET_COURANT2 * np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]]) + np.diag([0.0, 2.0, 0.0])
 _UPDATES, _BYTES, _FLOPS = "cell updates/s", "bytes/s", "flop/s"
 
 
@@ -51,11 +56,13 @@ class Effort(NamedTuple):
     """How much to measure."""
 
     updates: float = 3e9  # cell updates of one timed call of a compiled loop
-    positions: int = 16_000_000  # longest row
+    positions: int = 4096**2  # longest row, largest sheet
     repeats: int = 3
 
 
-def bench(output=None, *, updates: float = 3e9, positions: int = 16_000_000, repeats: int = 3) -> list[Row]:
+def bench(
+    output=None, *, updates: float = 3e9, positions: int = 4096**2, repeats: int = 3, show: bool = True
+) -> list[Row]:
     """Measure the time loops, print a table and, where `output` is given, write it as CSV.
 
     Parameters
@@ -65,9 +72,11 @@ def bench(output=None, *, updates: float = 3e9, positions: int = 16_000_000, rep
     updates : float
         Cell updates in one timed call; a tenth of a second's work or more gives steady figures.
     positions : int
-        Rows longer than this are left out.
+        Rows and sheets of more positions than this are left out.
     repeats : int
         Timings of each case, of which the best counts.
+    show : bool
+        Whether the table is printed.
 
     Returns
     -------
@@ -75,14 +84,16 @@ def bench(output=None, *, updates: float = 3e9, positions: int = 16_000_000, rep
     """
     effort = Effort(updates, positions, repeats)
     machine = describe_machine()
-    print("\n".join(f"{name}: {value}" for name, value in machine.items()))
-    print(f"\n{'case':38}{'dtype':9}{'rings':>6}{'positions':>10}{'steps':>8}{'seconds':>10}{'rate':>10}  unit")
+    if show:
+        print("\n".join(f"{name}: {value}" for name, value in machine.items()))
+        print(f"\n{'case':38}{'dtype':9}{'rings':>6}{'positions':>10}{'steps':>8}{'seconds':>10}{'rate':>10}  unit")
     rows = []
     with nullcontext() if output is None else whole_or_nothing(output) as scratch:
         for measure in CASES:
             for row in measure(effort):
                 rows.append(row)
-                print(_line(row), flush=True)
+                if show:
+                    print(_line(row), flush=True)
         if output is not None:
             _write(scratch, rows, machine)
     return rows
@@ -205,6 +216,61 @@ def saving(effort: Effort) -> Iterator[Row]:
             yield copy
 
 
+def sheets(effort: Effort) -> Iterator[Row]:
+    """The two-way equation on sheets, last state only, beside NumPy on slices and SciPy's correlation."""
+    for dtype in (np.float64, np.float32):
+        for batch, side in _sheets(effort):
+            now, before = _sheet_levels(batch, side, dtype)
+            steps = _steps(effort.updates, now.size, at_least=256)  # enough to outweigh fresh memory
+            few = max(1, steps // 200)
+            disc = np.hypot(*(np.indices((side, side)) - side / 2)) < side / 2
+            faces = [np.full(shape, _SHEET_COURANT2, dtype) for shape in ((1, side + 1, side), (1, side, side + 1))]
+            variants = {
+                "sheet, five-point": {"taps": _FIVE_POINT},
+                "sheet, clamped outside a disc": {"taps": _FIVE_POINT, "mask": disc},
+                "sheet, speed depends on position": {"faces": faces},
+            }
+            calls = [
+                lambda given=given: sheet_leapfrog(now, before, q=1.0, **given, steps=steps)  # noqa: B023
+                for given in variants.values()
+            ]
+            *looped, sliced, correlated = fastest(
+                effort.repeats,
+                *calls,
+                lambda: numpy_sheet_slices(now[:, 0], before[:, 0], few),  # noqa: B023
+                lambda: scipy_correlate(now[:, 0], before[:, 0], few),  # noqa: B023
+            )
+            rows = [_sheet_row(case, now, steps, seconds) for case, seconds in zip(variants, looped, strict=True)]
+            slices = _sheet_row("sheet, NumPy in place on slices", now, few, sliced)
+            correlation = _sheet_row("sheet, scipy.ndimage.correlate", now, few, correlated)
+            yield compared(rows[0], slices)
+            yield compared(rows[0], correlation)
+            yield from [compared(row, rows[0]) for row in rows[1:]]
+            yield slices
+            yield correlation
+
+
+def sheets_saved(effort: Effort) -> Iterator[Row]:
+    """Every step of a sheet saved, against copying the same bytes into a fresh array."""
+    for dtype in (np.float64, np.float32):
+        for batch, side in _sheets(effort)[:2]:
+            now, before = _sheet_levels(batch, side, dtype)
+            steps = max(2, int(min(effort.updates, 2.5e8) / now.nbytes))
+            stored = np.ones((steps, *now.shape), dtype)
+
+            def saved(now=now, before=before, steps=steps):
+                out = np.empty((steps, *now.shape), now.dtype)
+                return sheet_leapfrog(now, before, taps=_FIVE_POINT, q=1.0, steps=steps, every=1, out=out), out
+
+            seconds, copied = fastest(effort.repeats, saved, stored.copy)
+            row, copy = (
+                _sheet_row(case, now, steps, took)._replace(rate=stored.nbytes / took, unit=_BYTES)
+                for case, took in (("sheet, every step saved", seconds), ("np.copy of the sheet's bytes", copied))
+            )
+            yield compared(row, copy)
+            yield copy
+
+
 def growth(effort: Effort) -> Iterator[Row]:
     """Time against steps, positions and batch, doubled three times; the ratio is 1 where it grows linearly."""
     base = {"batch": 4, "positions": 4000, "steps": _steps(effort.updates / 16, 4 * 4000)}
@@ -264,6 +330,8 @@ CASES: tuple[Callable[[Effort], Iterator[Row]], ...] = (
     two_way_at_work,
     one_level,
     saving,
+    sheets,
+    sheets_saved,
     growth,
     jumping,
     starting,
@@ -296,6 +364,34 @@ def numpy_slices(now, before, steps: int):
         before[:, 0], before[:, -1] = before[:, -2], before[:, 1]
         now, before = before, now
     return now[:, 1:-1], before[:, 1:-1]
+
+
+def numpy_sheet_slices(now, before, steps: int):
+    """Leapfrog on periodic sheets (B, Ny, Nx), in place on slices with one array to work in."""
+    edge, centre = (now.dtype.type(tap) for tap in (_FIVE_POINT[0, 1], _FIVE_POINT[1, 1]))
+    now, before = (np.pad(level, ((0, 0), (1, 1), (1, 1)), mode="wrap") for level in (now, before))
+    work, inner = np.empty_like(now[:, 1:-1, 1:-1]), (slice(None), slice(1, -1), slice(1, -1))
+    for _ in range(steps):
+        new = before[inner]
+        np.add(now[:, :-2, 1:-1], now[:, 2:, 1:-1], out=work)
+        work += now[:, 1:-1, :-2]
+        work += now[:, 1:-1, 2:]
+        work *= edge
+        np.subtract(work, new, out=new)
+        np.multiply(now[inner], centre, out=work)
+        new += work
+        before[:, 0], before[:, -1] = before[:, -2], before[:, 1]
+        before[:, :, 0], before[:, :, -1] = before[:, :, -2], before[:, :, 1]
+        now, before = before, now
+    return now[inner], before[inner]
+
+
+def scipy_correlate(now, before, steps: int):
+    """The same by SciPy's correlation of images."""
+    taps = _FIVE_POINT[None].astype(now.dtype)
+    for _ in range(steps):
+        now, before = ndimage.correlate(now, taps, mode="wrap") - before, now
+    return now, before
 
 
 # ---- measuring ------------------------------------------------------------------------------------------------------
@@ -334,6 +430,22 @@ def _variants(effort, loop, variants, *levels):
 def _row(case, state, steps, seconds):
     rings, size = state.shape[0] * state.shape[1], state.shape[2]
     return Row(case, state.dtype.name, rings, size, steps, seconds, state.size * steps / seconds, _UPDATES)
+
+
+def _sheet_row(case, state, steps, seconds):
+    planes, cells = state.shape[0] * state.shape[1], state.shape[2] * state.shape[3]
+    return Row(case, state.dtype.name, planes, cells, steps, seconds, state.size * steps / seconds, _UPDATES)
+
+
+def _sheets(effort):
+    return [(batch, side) for batch, side in SHEETS if side**2 <= effort.positions]
+
+
+def _sheet_levels(batch, side, dtype):
+    """Two levels (batch, 1, side, side) of a smooth field that stays bounded."""
+    wave = np.sin(np.linspace(0, 2 * np.pi, side, endpoint=False))
+    level = np.broadcast_to(wave[:, None] * wave, (batch, 1, side, side)).astype(dtype)
+    return level, level.copy()
 
 
 def _sizes(effort):

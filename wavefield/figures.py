@@ -7,12 +7,16 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from wavefield import plot
+from wavefield import plot, plot_sheets
 from wavefield.capacity.memory_capacity import memory_capacity
 from wavefield.decoding.decode import decode
+from wavefield.drums.modes import modes
+from wavefield.drums.shapes import isospectral_drums
+from wavefield.operators.encoder import encoder_at
 from wavefield.operators.equations import static, transport, wave
 from wavefield.simulation.drive import spikes
 from wavefield.simulation.simulate import simulate
+from wavefield.simulation.wavelets import ricker
 
 TRAINS = [[(12, 1.0), (40, 1.0)], [(25, 1.0)], [(31, 0.5)]]
 
@@ -129,4 +133,41 @@ def dispersion_and_memory() -> Figure:
             color=plot.colour_of(number),
         )
     right.set_title("line of 50 positions with outflow", fontsize="medium", loc="left")
+    return figure
+
+
+def sheet() -> Figure:
+    """Three inputs on a sheet: the field they leave, and where and when they entered, read from its last instant."""
+    size, places = (96, 96), [(30, 30), (66, 54), (48, 78)]
+    drive = spikes([[(4, 1.0)], [(22, 0.8)], [(40, 0.6)]], steps=60)
+    rec = simulate(wave(0.6, dims=2, isotropic=True), drive, encoder=encoder_at(places, size))
+    events = decode(rec, sites="anywhere")
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
+    for ax, time in zip(axes, (14, 34, -1), strict=True):
+        now = rec.activity.isel(channel=0, time=time)
+        plot_sheets.image(now, ax=ax, limit=float(np.quantile(np.abs(now), 0.999)), signed=True)
+        ax.set_title(f"after {float(now['time']):g} steps", fontsize="medium", loc="left")
+    plot_sheets.ring_events(axes[-1], rec.activity, events)
+    axes[-1].set_title("and what is read back from it", fontsize="medium", loc="left")
+    return figure
+
+
+def drums() -> Figure:
+    """Two drums with one spectrum, and what the same input leaves on each: a field tells what a spectrum cannot."""
+    masks = isospectral_drums(24)
+    place = np.argwhere(masks[0] & masks[1])[400]
+    figure = plt.figure(figsize=(10, 3.4), layout="constrained")
+    left, middle, right = figure.subplots(1, 3, width_ratios=[1.2, 1, 1])
+    for number, (mask, ax) in enumerate(zip(masks, (middle, right), strict=True)):
+        operator = wave(0.6, dims=2, boundary="fixed", mask=mask)
+        frequency = modes(operator, count=14)["frequency"]
+        number_of = np.arange(1, frequency.size + 1)
+        marker = {"ms": (9, 4)[number], "mfc": ("none", "black")[number], "mec": plot.colour_of(number)}
+        left.plot(number_of, frequency, "o", **marker, label=f"drum {number + 1}")
+        rec = simulate(operator, ricker(0.06, steps=70), encoder=encoder_at([place], mask.shape), save_every=None)
+        field = rec.activity.isel(time=-1, channel=0).where(mask)
+        plot_sheets.image(field, ax=ax, signed=True)
+        ax.set(xlabel="", ylabel="", xticks=[], yticks=[], title=f"drum {number + 1}, the same input")
+    left.set(xlabel="mode", ylabel="frequency (cycles per step)", title="one spectrum")
+    left.legend(frameon=False)
     return figure

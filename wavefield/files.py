@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # what begins one, or hides its beginning
+
 
 @contextmanager
 def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path]:
@@ -42,9 +44,11 @@ def whole_or_nothing(path: str | os.PathLike, *, size: int = 0) -> Iterator[Path
             mode = os.fstat(file.fileno()).st_mode  # as the umask has it
             reserve(file, size)
             file.truncate(0)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         if scratch.exists():
             scratch.unlink()
+        if isinstance(error, OverflowError):
+            raise OSError(errno.EFBIG, f"cannot be written: no file has {size} bytes", str(path)) from error
         raise OSError(error.errno, f"cannot be written: {error.strerror}", str(path)) from error
     try:
         yield scratch
@@ -93,6 +97,17 @@ def _runs(process):
     except OSError:  # of another user
         pass
     return True
+
+
+def harmless(value: object) -> object:
+    """Return a cell of a table; a text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    try:
+        float(value)  # a number, though it begins with a sign
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def reserve(file: BinaryIO, size: int) -> None:

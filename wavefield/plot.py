@@ -12,21 +12,15 @@ import os
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
-from matplotlib.animation import FuncAnimation, PillowWriter
+from matplotlib.animation import FFMpegWriter, FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wavefield.checks import positive_int
 from wavefield.files import whole_or_nothing
+from wavefield.plot_sheets import is_sheet, label, sheet_animation
 
 INPUT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-
-
-def label(array: xr.DataArray) -> str:
-    """Axis label of a coordinate or variable: its long name and, where it has one, its unit."""
-    name = array.attrs.get("long_name", str(array.name))
-    units = array.attrs.get("units", "1")
-    return name if units in ("1", "") else f"{name} ({units})"
 
 
 def colour_of(number: int) -> str:
@@ -142,7 +136,10 @@ def drive_raster(drive: xr.DataArray, *, ax: Axes | None = None, events: xr.Data
 def dispersion(
     relation: xr.Dataset, *, ax: Axes | None = None, label: str | None = None, color: str = INPUT_COLOURS[0]
 ) -> Axes:
-    """Frequency against wavenumber of every branch of `WaveOperator.dispersion_relation`."""
+    """Frequency against wavenumber of every branch of `WaveOperator.dispersion_relation`; of a sheet along x, y = 0."""
+    if "wavenumber_x" in relation:
+        along = relation.sel(wavenumber_y=0.0, method="nearest").rename(wavenumber_x="wavenumber")
+        relation = along.assign_coords(wavenumber=along["wavenumber"].assign_attrs(long_name="wavenumber along x"))
     ax = plt.subplots(figsize=(4.5, 3.5), layout="constrained")[1] if ax is None else ax
     for branch, frequency in enumerate(relation["frequency"].transpose("branch", "wavenumber").values):
         ax.plot(relation["wavenumber"], frequency, ".", ms=2, color=color, label=label if branch == 0 else None)
@@ -167,41 +164,62 @@ def memory_curve(
 
 
 def animate(activity: xr.DataArray, path: str | os.PathLike, *, frames_per_second: int = 20, every: int = 1) -> None:
-    """Write an animation (GIF) of the field against position, a line per ring.
+    """Write an animation of the field: against position, a line per ring, or a sheet as a picture.
 
     Parameters
     ----------
-    activity : DataArray, dims (time, channel, position) or (time, position)
+    activity : DataArray, dims (time, channel, position) or (time, position), of a sheet (time, y, x)
     path : path
-        The file appears when it is complete.
+        The file appears when it is complete. Its ending says the format: .gif, or .mp4 where matplotlib finds ffmpeg.
     every : int
         Draw every so many stored states.
     """
     positive_int(every, "every")
+    shown = activity.isel(time=slice(None, None, every))
+    fig, ax = plt.subplots(figsize=(4.6, 3.6) if is_sheet(activity) else (6, 2.6), layout="constrained")
+    try:
+        if is_sheet(activity):
+            only = shown.isel(channel=0) if shown.sizes.get("channel") == 1 else shown
+            draw = sheet_animation(only, fig, ax)
+        else:
+            draw = _line_animation(shown, ax)
+        with whole_or_nothing(path) as scratch:
+            animation = FuncAnimation(fig, draw, frames=shown.sizes["time"])
+            animation.save(scratch, writer=_movie_writer(path, frames_per_second))
+    finally:
+        plt.close(fig)
+
+
+def _line_animation(activity, ax):
     rows = activity if "channel" in activity.dims else activity.expand_dims("channel", 1)
-    states = rows.transpose("time", "channel", "position").values[::every]
-    times = rows["time"].values[::every]
-    fig, ax = plt.subplots(figsize=(6, 2.6), layout="constrained")
+    states = rows.transpose("time", "channel", "position").values
+    times = rows["time"].values
     low, high = min(states.min(), 0.0), max(states.max(), 0.0)
     margin = 0.05 * (high - low) or 1.0
     lines = [
         ax.plot(rows["position"], states[0, number], color=colour_of(number), lw=1.4)[0]
         for number in range(states.shape[1])
     ]
-    ax.set(ylim=(low - margin, high + margin), xlabel=_label(rows["position"]), ylabel=_label(activity))
+    ax.set(ylim=(low - margin, high + margin), xlabel=label(rows["position"]), ylabel=label(activity))
 
     def draw(frame):
         for line, row in zip(lines, states[frame], strict=True):
             line.set_ydata(row)
-        ax.set_title(f"{_label(rows['time'])} = {times[frame]:g}", fontsize="small", loc="left")
+        ax.set_title(f"{label(rows['time'])} = {times[frame]:g}", fontsize="small", loc="left")
         return lines
 
-    try:
-        with whole_or_nothing(path) as scratch:
-            animation = FuncAnimation(fig, draw, frames=len(states))
-            animation.save(scratch, writer=PillowWriter(fps=frames_per_second))
-    finally:
-        plt.close(fig)
+    return draw
+
+
+def _movie_writer(path, frames_per_second):
+    kind = str(path).rsplit(".", 1)[-1].lower()
+    if kind == "gif":
+        return PillowWriter(fps=frames_per_second)
+    if kind != "mp4":
+        raise ValueError(f"path of an animation must end in .gif or .mp4, got {path}")
+    if not FFMpegWriter.isAvailable():
+        raise ValueError(f"{path}: ffmpeg, which writes .mp4, is not installed; .gif needs nothing")
+    return FFMpegWriter(fps=frames_per_second)
 
 
 def save_figure(figure: Figure, path: str | os.PathLike) -> None:
@@ -213,6 +231,28 @@ def save_figure(figure: Figure, path: str | os.PathLike) -> None:
         plt.close(figure)
 
 
+def exact_readout(limits: xr.Dataset, *, ax: Axes | None = None) -> Axes:
+    """Phase diagram of what `wavefield.exact_readout` measured: share of snapshots read exactly, by events and noise.
+
+    Light is read, dark is not; the line is where half of the snapshots are.
+
+    Parameters
+    ----------
+    limits : Dataset
+        With `exact` over (events, noise).
+    """
+    ax = plt.subplots(figsize=(4.5, 3.5), layout="constrained")[1] if ax is None else ax
+    exact = limits["exact"].transpose("events", "noise")
+    mesh = ax.pcolormesh(
+        *(_log_edges(exact[dim].values) for dim in ("noise", "events")), exact.values, cmap="cividis", vmin=0, vmax=1
+    )
+    if min(exact.shape) > 1 and exact.min() < 0.5 < exact.max():
+        ax.contour(exact["noise"], exact["events"], exact.values, [0.5], colors="white", linewidths=1.5)
+    ax.set(xscale="log", yscale="log", xlabel=label(exact["noise"]), ylabel=label(exact["events"]))
+    ax.figure.colorbar(mesh, ax=ax, label=label(exact), pad=0.01)
+    return ax
+
+
 _label = label  # where a parameter of that name stands in the way
 
 
@@ -222,6 +262,13 @@ def _edges(coordinate):
         return np.array([centres[0] - 0.5, centres[0] + 0.5])
     inner = (centres[1:] + centres[:-1]) / 2
     return np.concatenate([[2 * centres[0] - inner[0]], inner, [2 * centres[-1] - inner[-1]]])
+
+
+def _log_edges(centres):
+    """Edges of cells about centres that are even on a logarithmic scale, none of them zero."""
+    logs = np.log(np.maximum(centres.astype(float), 1e-12))
+    steps = np.diff(logs) / 2 if logs.size > 1 else np.array([0.5])
+    return np.exp(np.concatenate([[logs[0] - steps[0]], logs[:-1] + steps[: logs.size - 1], [logs[-1] + steps[-1]]]))
 
 
 def _rows(events):

@@ -8,8 +8,16 @@ from wavefield_torch.inspection.record import record
 from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
 from wavefield_torch.models.history_rnn import elman, from_theory, open_line
 from wavefield_torch.models.linear_sheet import LinearSheet
+from wavefield_torch.models.medium_rnn import MediumRNN
 from wavefield_torch.models.published import count_parameters, from_reference, to_reference
 from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
+from wavefield_torch.models.segmentation.conv_lstm import ConvLSTM
+from wavefield_torch.models.segmentation.feed_forward import EncoderReadout, LocalCNN, UNet
+from wavefield_torch.models.segmentation.layers import PixelMLP
+from wavefield_torch.models.segmentation.linear_wave_machine import LinearWaveMachine
+from wavefield_torch.models.segmentation.neural_wave_machine import NeuralWaveMachine
+from wavefield_torch.models.segmentation.segmenter import Segmenter
+from wavefield_torch.models.segmentation.time_readout import TimeReadout
 from wavefield_torch.models.travelling_memory import AttentionEnd, LinearEnd, MLPEnd, TravellingMemory
 from wavefield_torch.models.wave_rnn import WaveRNN, WaveRNNCell
 from wavefield_torch.recurrence.cpu.memory_pool import free_memory, memory_limit
@@ -24,16 +32,26 @@ __all__ = [
     "LSTM",
     "AttentionEnd",
     "CheckpointError",
+    "ConvLSTM",
+    "EncoderReadout",
     "IdentityRNN",
     "LinearEnd",
     "LinearSheet",
+    "LinearWaveMachine",
+    "LocalCNN",
     "LocallyConnectedRNN",
     "MLPEnd",
+    "MediumRNN",
+    "NeuralWaveMachine",
     "NotFiniteError",
     "NotLinearisableError",
+    "PixelMLP",
+    "Segmenter",
     "SequenceModel",
     "Tape",
+    "TimeReadout",
     "TravellingMemory",
+    "UNet",
     "WaveRNN",
     "WaveRNNCell",
     "__version__",

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 import analysis
+from experiments.reports.segmentation import scene_figure
 from experiments.reports.tables import Table
 from experiments.runs.folder import RunFolder
 from wavefield import open_recording, operator_of, plot
@@ -32,11 +33,17 @@ def panels(columns: int, size: tuple[float, float], **options) -> tuple[Picture,
 
 
 def run_figure(path: str | os.PathLike) -> Path | None:
-    """Draw the learning curve of a run and its hidden states; return the file, None if nothing was measured yet."""
+    """Draw the learning curve of a run and its hidden states; return the file, None if nothing was measured yet.
+
+    Of a run on scenes: one of them, what the model answered, and its states over time.
+    """
     folder = RunFolder(path)
     if not folder.rows():
         return None
     hidden = folder / "hidden.nc"
+    if hidden.exists() and (figure := _of_scenes(folder, hidden)):
+        plot.save_figure(figure, folder / "figure.png")
+        return folder / "figure.png"
     figure, axes = panels(3, (14, 4)) if hidden.exists() else panels(1, (5, 4))
     learning_curve(folder, axes[0])
     axes[0].set_title(folder.path.name, fontsize=9)
@@ -47,8 +54,25 @@ def run_figure(path: str | os.PathLike) -> Path | None:
     return folder / "figure.png"
 
 
+def _of_scenes(folder, hidden):
+    """The figure of a run on scenes; None of any other."""
+    with open_recording(hidden) as recording:
+        if "image" not in recording:
+            return None
+        figure, curve = scene_figure(recording.load())
+    learning_curve(folder, curve)
+    curve.set_title(folder.path.name, fontsize=7)
+    return figure
+
+
 def learning_curve(
-    folder: RunFolder, ax: Axes, *, label: str | None = None, color=COLOURS[0], alpha: float = 1.0
+    folder: RunFolder,
+    ax: Axes,
+    *,
+    label: str | None = None,
+    color=COLOURS[0],
+    alpha: float = 1.0,
+    width: float = 1.2,
 ) -> None:
     """Draw the held-out score against the step, a loss or an accuracy."""
     rows = folder.rows()
@@ -56,7 +80,7 @@ def learning_curve(
     if any(f"held_out_{name}" not in row for row in rows):
         return  # nothing of it was measured
     steps, values = (np.array([row[key] for row in rows]) for key in ("step", f"held_out_{name}"))
-    ax.plot(steps, values, color=color, alpha=alpha, lw=1.2, label=label)
+    ax.plot(steps, values, color=color, alpha=alpha, lw=width, label=label)
     ax.set(xlabel="step", ylabel=MEASURES[name])
     ax.xaxis.set_major_locator(MaxNLocator(5))
     if name == "loss" and (values > 0).any():
@@ -66,12 +90,17 @@ def learning_curve(
 def side_by_side(runs: dict[str, str | os.PathLike]) -> Picture:
     """Draw the learning curves of several runs over each other, and the hidden states of each: {label: folder}."""
     figure, axes = panels(1 + len(runs), (4.7 * (1 + len(runs)), 3.8))
-    for (label, path), colour, ax in zip(runs.items(), COLOURS, axes[1:], strict=False):
-        learning_curve(RunFolder(path), axes[0], label=label, color=colour)
+    for (label, path), colour, width, ax in zip(runs.items(), COLOURS, _widths(len(runs)), axes[1:], strict=False):
+        learning_curve(RunFolder(path), axes[0], label=label, color=colour, width=width)
         hidden_states(Path(path) / "hidden.nc", ax)
         ax.set_title(f"hidden state, {label}", fontsize=9)
     axes[0].legend(frameon=False)
     return figure
+
+
+def _widths(count):
+    """Widths of lines that are drawn over each other: the later the narrower, so that none hides another."""
+    return np.linspace(1.2 + 0.5 * min(count - 1, 4), 1.2, count)
 
 
 def hidden_states(path: str | os.PathLike, ax: Axes) -> None:
@@ -104,12 +133,14 @@ def table_curves(table: Table, records: Sequence[dict], folders: Mapping[str, Ru
     """Draw the learning curves of all runs of a table, a panel for each column, a colour for each row: {name: run}."""
     columns = [c for c in table.columns if any(r["column"] == c for r in records)]
     rows = [row for row in table.rows if any(r["row"] == row for r in records)]
+    widths = dict(zip(rows, _widths(len(rows)), strict=True))
     colours = {row: COLOURS[table.rows.index(row) % len(COLOURS)] for row in rows}
     width = max(4.2 * len(columns), 6)
     figure, axes = panels(len(columns), (width, 4), sharey=True)
     for ax, column in zip(axes, columns, strict=True):
-        for record in (r for r in records if r["column"] == column):
-            learning_curve(folders[record["run"]], ax, color=colours[record["row"]], alpha=0.8)
+        for record in sorted((r for r in records if r["column"] == column), key=lambda r: rows.index(r["row"])):
+            row = record["row"]
+            learning_curve(folders[record["run"]], ax, color=colours[row], alpha=0.8, width=widths[row])
         ax.set_title(column, fontsize=10)
         ax.label_outer()
     lines = [Line2D([], [], color=colour) for colour in colours.values()]

@@ -16,9 +16,10 @@ import analysis
 from analysis import plot_memory
 from experiments.reports.figures import panels
 from experiments.run import build_model
-from experiments.runs.folder import RunFolder, write_csv
+from experiments.runs.folder import RunFolder, make_folder, write_csv
 from experiments.tasks.history import History, HistoryProblem, find_waves, wave_figures
 from wavefield import plot
+from wavefield.cli import tell
 from wavefield_torch import SequenceModel, gradient_against_lag, linearised
 from wavefield_torch.inspection.linearise import state_size, step
 
@@ -64,6 +65,7 @@ def load_memory(path: str | os.PathLike) -> Memory:
     """
     folder = RunFolder(path)
     config = folder.config()
+    folder.record()  # refuses those of a newer format
     if not isinstance(config.task, History):
         raise ValueError(f"{path} is a run of the task {config.task.kind!r}: memory can be shown of history tasks only")
     problem = config.task.load(config.training.batch_size, config.training.seed, torch.device("cpu"), None)
@@ -148,8 +150,11 @@ def _a_line(waves, ax):
     """The first line of the wave basis: inputs enter at the newest slot and travel to the oldest."""
     line = waves.activity.isel(trial=0, channel=0)
     plot.space_time(line, ax=ax)
-    share = 100 * waves.attrs["variance_explained"]
-    ax.set_title(f"first line of the states in it ({share:.0f} % of their variance)", fontsize=10)
+    share = waves.attrs[
+        "variance_explained"
+    ]  # below 0 where the basis, which is not orthogonal, adds more than it holds
+    held = f"{100 * share:.0f} %" if share > 0 else "none"
+    ax.set_title(f"first line of the states in it ({held} of their variance)", fontsize=10)
     ax.set_yticks(line.position.values, line.position.values.astype(int) + 1)
     ax.set(xlabel="time (steps)", ylabel="slot, newest above")
 
@@ -157,11 +162,11 @@ def _a_line(waves, ax):
 def main(options: argparse.Namespace) -> int:
     """Draw the memory of runs, a page each, and their gradients together."""
     matplotlib.use("Agg")  # pictures are written, none is shown
-    options.output.mkdir(parents=True, exist_ok=True)
+    make_folder(options.output)
     folders = list(dict.fromkeys(path.resolve() for path in options.folder))
     if len({path.name for path in folders}) < len(folders):
         raise ValueError(f"the folders must have different names, got {', '.join(path.name for path in folders)}")
-    recovered = []
+    recovered, told = [], []
     figure, axes = panels(len(folders), (1 + 3.6 * len(folders), 4), sharey=True)
     for path, ax in zip(folders, axes, strict=True):
         memory = load_memory(path)
@@ -170,7 +175,8 @@ def main(options: argparse.Namespace) -> int:
         if memory.waves is not None:
             columns = plot_memory.travelling_columns(states(memory))
             plot.save_figure(columns, options.output / f"{path.name}-columns.png")
-        print(f"{path.name}:\n{'no wave' if memory.waves is None else plot_memory.describe(memory.waves)}\n")
+        described = "no wave" if memory.waves is None else plot_memory.describe(memory.waves)
+        told.append(f"{path.name}:\n{described}\n")
         plot_memory.gradients(against_lag, bounds=False, ax=ax)
         ax.set_title(memory.name, fontsize=10)
         ax.label_outer()
@@ -180,5 +186,5 @@ def main(options: argparse.Namespace) -> int:
     plot.save_figure(figure, options.output / "gradients.png")
     if recovered:
         write_csv(options.output / "recoveries.csv", recovered)
-    print(f"wrote {options.output}")
+    tell(options, "\n".join([*told, f"wrote {options.output}"]), recovered)
     return 0

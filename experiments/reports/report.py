@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import html
-import json
-import re
 import shutil
 import statistics
 import sys
@@ -14,8 +11,20 @@ from pathlib import Path
 
 from experiments.config import Config
 from experiments.reports.figures import table_curves
-from experiments.reports.tables import NOT_TESTED, Cell, Figure, Table, load_table, same_experiment, table_names
-from experiments.runs.folder import RunFolder, read_json, write_csv, write_text
+from experiments.reports.tables import (
+    NOT_TESTED,
+    Cell,
+    Figure,
+    Table,
+    is_number,
+    load_table,
+    plain_text,
+    same_experiment,
+    table_line,
+    table_names,
+)
+from experiments.runs.folder import RunFolder, make_folder, read_json, write_csv, write_text
+from wavefield.cli import tell
 from wavefield.plot import save_figure
 
 SMALL = ("config.toml", "metrics.csv", "summary.json", "environment.json")  # what is kept of a run in the results
@@ -36,8 +45,11 @@ class Run:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Write OUTPUT/runs.csv of all runs, TABLE.csv and TABLE.md for every table that any belongs to, and curves."""
-    options.output.mkdir(parents=True, exist_ok=True)
+    """Write OUTPUT/runs.csv of all runs, TABLE.csv and TABLE.md for every table that any belongs to, and curves.
+
+    For every sweep there are its trials, the best of them and the importance of the settings, and a figure.
+    """
+    make_folder(options.output)
     folders = options.folders or [options.runs]
     if missing := [folder for folder in options.folders if not folder.is_dir()]:
         raise FileNotFoundError(f"no folder {missing[0]}")
@@ -59,12 +71,29 @@ def main(options: argparse.Namespace) -> int:
                 table_curves(table, records, {run.name: run.folder for run in runs}), options.output / f"{name}.png"
             )
             told.append(markdown(table, records))
-    if options.json:
-        print(json.dumps(every, indent=2))
-    elif not options.quiet:
-        found = f"wrote {options.output}: {len(runs)} runs" if runs else f"no runs in {', '.join(map(str, folders))}"
-        print("\n".join([*told, found]))
+    sweeps = _report_sweeps([folder for folder in folders if not options.collect], options.output)
+    counted = f"{len(runs)} runs" + (f", {len(sweeps)} sweeps" if sweeps else "")
+    found = f"wrote {options.output}: {counted}" if every or sweeps else f"no runs in {', '.join(map(str, folders))}"
+    tell(options, "\n".join([*told, *sweeps, found]), every)
     return 0
+
+
+def _report_sweeps(folders, output):
+    """Write a table of trials, what they say in words and a figure for every sweep; return the words."""
+    paths = [path for folder in folders for path in Path(folder).rglob("study.db")]
+    if not paths:
+        return []
+    from experiments.reports.sweeps import find_sweeps, sweep_figure, sweep_markdown, trial_records
+
+    told = []
+    for sweep in (sweep for folder in folders for sweep in find_sweeps(folder)):
+        name = f"sweep-{sweep.name.removeprefix('sweep-').replace('/', '-')}"
+        if records := trial_records(sweep):
+            write_csv(output / f"{name}.csv", records)
+        told.append(sweep_markdown(sweep))
+        write_text(output / f"{name}.md", told[-1])
+        save_figure(sweep_figure(sweep), output / f"{name}.png")
+    return told
 
 
 def _outcome(run):
@@ -95,6 +124,7 @@ def find_runs(folder: Path) -> list[Run]:
 
 
 def _load(name, folder):
+    folder.record()  # refuses those of a newer format
     environment = _content(folder / "environment.json", MADE)
     pieces = [*environment.get("earlier", ()), environment]
     if not all(isinstance(piece, dict) and piece.keys() >= set(MADE) for piece in pieces):
@@ -111,7 +141,7 @@ def _content(path, keys):
     if missing:
         raise ValueError(f"{path.name} does not say {', '.join(missing)}")
     for key in (key for key in ("step", "steps", "seconds", "data_share", "parameters") if key in keys):
-        if not isinstance(content[key], (int, float)):
+        if not is_number(content[key]):
             raise ValueError(f"{path.name}: {key} must be a number, got {content[key]!r}")
     return content
 
@@ -165,7 +195,7 @@ def markdown(table: Table, records: list[dict]) -> str:
     for figure in table.figures:
         head += [f"{figure.label}, published", "ours", "ratio"] if figure.key in held else [f"{figure.label}, ours"]
     head += ["seeds", "steps", "minutes", "drawing data", "device", "commit"]
-    lines = [f"{table.title}.", "", _line(head), _line(["---"] * len(head))]
+    lines = [f"{table.title}.", "", table_line(head), table_line(["---"] * len(head))]
     for column in table.columns:
         for cell in (cell for cell in table.cells if cell.column == column):
             found = [r for r in records if r["row"] == cell.row and r["column"] == column]
@@ -175,7 +205,7 @@ def markdown(table: Table, records: list[dict]) -> str:
             for figure in table.figures:
                 compared = _compared(figure, cell.published, found)
                 line += compared if figure.key in held else compared[1:2]
-            lines.append(_line(line + _made(found)))
+            lines.append(table_line(line + _made(found)))
     return "\n".join(lines) + "\n"
 
 
@@ -217,20 +247,10 @@ def _made(found):
         ", ".join(dict.fromkeys(reached)),
         f"{minutes:.1f}",
         f"{drawing:.1%}",
-        _plain(joined("device")),
-        _plain(joined("commit")),
+        plain_text(joined("device")),
+        plain_text(joined("commit")),
     ]
     return [str(len(found)), *made]
-
-
-def _plain(text):
-    """A text that came from a file, without any meaning in Markdown or HTML."""
-    text = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
-
-
-def _line(cells):
-    return "| " + " | ".join(cells) + " |"
 
 
 def _collect(runs, results):

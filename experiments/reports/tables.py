@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +12,13 @@ from experiments.config import Config, ConfigError, load_config
 from experiments.sources import FREE, TABLES
 
 NOT_TESTED, NOT_REACHED = "not tested", "not reached"  # why a run has no figure
+
+
+def is_number(value: object) -> bool:
+    """Whether what a file says is a number, and one that fits a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, float) or abs(value) < 2**63
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Figure:
             value = value[part]
         if value is None:
             return NOT_REACHED
-        return value if isinstance(value, (int, float)) else NOT_TESTED
+        return value if is_number(value) else NOT_TESTED
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,8 @@ def load_table(name: str) -> Table:
         for row in content["row"]
         for place, value in enumerate(values)
     ]
+    if content.get("order") == "columns":  # the runs of one column before those of the next
+        cells.sort(key=lambda cell: columns.index(cell.column))
     rows = tuple(row["label"] for row in content["row"])
     heading = "task" if "column_labels" in content else key
     return Table(name, content["title"], heading, columns, rows, figures, tuple(cells))
@@ -107,6 +118,17 @@ def same_experiment(run: Config, wanted: Config, settings: Iterable[str]) -> boo
     A length that the cell itself sets has to be the same.
     """
     return _compared(run, settings) == _compared(wanted, settings)
+
+
+def plain_text(text: str) -> str:
+    """Return a text that came from a file, without any meaning in Markdown or HTML."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~:])", r"\\\1", text)
+
+
+def table_line(cells: Sequence[str]) -> str:
+    """Return cells as a line of a table in Markdown."""
+    return "| " + " | ".join(cells) + " |"
 
 
 def _compared(config, settings):

@@ -6,9 +6,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import wait
 from typing import ParamSpec, TypeVar
@@ -68,20 +67,6 @@ class Processes(Executor):
             for process in self._running:
                 process.terminate()
         self._threads.shutdown(wait, cancel_futures=cancel_futures)
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Take a request to terminate, or the end of the terminal, as Ctrl-C, unless it is ignored (nohup)."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in [number for number in numbers if before[number] is not signal.SIG_IGN]:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def end_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from safetensors.torch import load_file, save_file
 
 from experiments.config import Config, load_config, to_toml
 from experiments.sources import FREE
-from wavefield.files import whole_or_nothing
+from wavefield.files import harmless, whole_or_nothing
 from wavefield_torch import CheckpointError, load_checkpoint, save_checkpoint
 
 FORMAT = 2  # of a run folder; the first had no run.json
@@ -66,7 +67,7 @@ class RunFolder:
         RunInUseError
             At once, if another process trains into it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         try:
             lock = filelock.FileLock(self / ".lock", timeout=0).acquire()
         except filelock.Timeout:
@@ -95,7 +96,7 @@ class RunFolder:
         """
         if self.holds_run():
             raise FileExistsError(f"{self.path} holds a run already: resume it, or name another folder")
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         if fixed:
             with whole_or_nothing(self / "fixed.safetensors") as scratch:
                 save_file(dict(fixed), scratch)
@@ -139,8 +140,12 @@ class RunFolder:
         ValueError
             If it is damaged, or of a newer format.
         """
-        record = read_json(self / "run.json") if (self / "run.json").exists() else {}
+        path = self / "run.json"
+        record = read_json(path) if path.exists() else {}
         check_format(self.path, record.get("format", FORMAT), FORMAT)
+        config, data = record.get("config", {}), record.get("data", {})
+        if not (isinstance(config, dict) and isinstance(data, dict)):
+            raise ValueError(f"{path} is damaged: config and data must be objects")
         return record
 
     def changes(self, config: Config, allowed: Sequence[str] = FREE) -> list[str]:
@@ -296,6 +301,20 @@ class RunFolder:
         return None
 
 
+def make_folder(path: Path) -> None:
+    """Create a folder, and those above it, unless it is there.
+
+    Raises
+    ------
+    NotADirectoryError
+        If a file is in the way.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, or lies below one, and cannot be a folder", path) from None
+
+
 def as_json(value):
     """Return a value as JSON gives it back: lists in place of tuples."""
     return json.loads(json.dumps(value))
@@ -351,11 +370,7 @@ def write_csv(path: str | os.PathLike, records: list[dict]) -> None:
     with whole_or_nothing(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, records[0])
         table.writeheader()
-        table.writerows({key: _harmless(value) for key, value in record.items()} for record in records)
-
-
-def _harmless(value):
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+        table.writerows({key: harmless(value) for key, value in record.items()} for record in records)
 
 
 def environment(device: torch.device) -> dict:

@@ -7,7 +7,6 @@ scored alike: 200 steps alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -16,6 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from experiments.tasks.curriculum import Curriculum
 from experiments.tasks.generators import TRAINING, VALIDATION, generator_for
 from experiments.tasks.problem import Problem
 from experiments.tasks.strict import STRICT
@@ -23,25 +23,14 @@ from wavefield_torch import SequenceModel, TravellingMemory
 from wavefield_torch.tasks.continuation import continuation, continuation_batch, right_share
 from wavefield_torch.tasks.history import HORIZONS, TEST_HORIZON, HistoryBatch, history_loss
 
-SOLVED = 0.97  # of the test horizon, twice as long as any in training
 
-
-class ContinuationProblem:
+class ContinuationProblem(Curriculum):
     """Batches of the curriculum; scores at horizon 200."""
 
-    every_step = True
-    steps_per_epoch = None
-    score: ClassVar[str] = "accuracy"
-    higher_is_better: ClassVar[bool] = True
-    metrics = ("loss", "accuracy", "horizon")
-    reference_solved = None
-    fixed = None  # no draws that all samples share
-    data: ClassVar[dict[str, str]] = {}  # nothing is read from files
-
     def __init__(self, settings, batch_size, seed, device):
+        super().__init__(settings.threshold)
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
         self.inputs = self.outputs = continuation(settings.system).system.dimension
-        self.stage = 0
         self.validation = self._draw(settings.held_out, TEST_HORIZON, generator_for(seed, VALIDATION))
 
     def batch(self, step: int):
@@ -54,35 +43,16 @@ class ContinuationProblem:
     def _draw(self, size, horizon, generator):
         return continuation_batch(size, self.settings.system, horizon, generator=generator, device=self.device)
 
-    def sample(self, count: int) -> tuple[Tensor, Tensor]:
-        """The first held-out sequences."""
-        return self.validation.x[:, :count], self.validation.target[:, :count, 0]
+    def right(self, output: Tensor, batch: HistoryBatch) -> Tensor:
+        """How much is right, by the measure of the system."""
+        return right_share(output, batch, self.settings.system)
 
     def loss(self, model: SequenceModel, x: Tensor, target: tuple[HistoryBatch, Tensor]) -> Tensor:
         batch, known = target
         net = model.recurrence if isinstance(model, SequenceModel) else None
         output = net.parallel(known) if isinstance(net, TravellingMemory) else model(x)
-        if right_share(output.detach(), batch, self.settings.system) > self.settings.threshold:
-            self.stage = min(self.stage + 1, len(HORIZONS) - 1)
+        self.advance(output, batch)
         return history_loss(output, batch)
-
-    def state(self) -> dict:
-        """The stage of the curriculum."""
-        return {"stage": self.stage}
-
-    def restore(self, state: dict) -> None:
-        """Resume at the stage that was reached."""
-        self.stage = state["stage"]
-
-    @torch.no_grad()
-    def evaluate(self, model: SequenceModel) -> dict[str, float]:
-        """Squared error and how much of the test horizon is right; the horizon that training has reached."""
-        output = model(self.validation.x)
-        return {
-            "loss": history_loss(output, self.validation).item(),
-            "accuracy": right_share(output, self.validation, self.settings.system).item(),
-            "horizon": float(HORIZONS[self.stage]),
-        }
 
     def test(self, model: SequenceModel) -> dict[str, float]:
         """The same of sequences drawn apart from those on which the best model is chosen."""
@@ -92,10 +62,6 @@ class ContinuationProblem:
             return self.evaluate(model)
         finally:
             self.validation = held_out
-
-    def solved(self, scores: Mapping[str, float]) -> bool:
-        """All horizons were passed and 97 % is right over twice the longest."""
-        return scores["accuracy"] >= SOLVED and self.stage == len(HORIZONS) - 1
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -13,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 import analysis
+from experiments.tasks.curriculum import Curriculum
 from experiments.tasks.generators import TRAINING, VALIDATION, generator_for
 from experiments.tasks.problem import Problem
 from experiments.tasks.strict import STRICT
@@ -37,24 +37,16 @@ SHARES = (
     "exit_share",
     "condition",
 )
-SOLVED = 0.97  # share of right signs over the test horizon, twice as long as any in training
 
 
-class HistoryProblem:
+class HistoryProblem(Curriculum):
     """Batches of the curriculum; scores at horizon 200; the trained recurrence in the basis of waves."""
 
-    inputs, outputs, every_step = 8, 8, True
-    steps_per_epoch = None
-    score: ClassVar[str] = "accuracy"
-    higher_is_better: ClassVar[bool] = True
-    metrics = ("loss", "accuracy", "horizon")
-    reference_solved = None  # the published code has no such definition
-    fixed = None  # no draws that all samples share
-    data: ClassVar[dict[str, str]] = {}
+    inputs, outputs = 8, 8
 
     def __init__(self, settings, batch_size, seed, device):
+        super().__init__(settings.threshold)
         self.settings, self.batch_size, self.seed, self.device = settings, batch_size, seed, device
-        self.stage = 0
         self.system = task(settings.system)
         self.validation = self._draw(settings.held_out, TEST_HORIZON, VALIDATION, 0)
 
@@ -65,33 +57,14 @@ class HistoryProblem:
     def _draw(self, size, horizon, purpose, step):
         return history_batch(size, self.system, horizon, generator=generator_for(self.seed, purpose, step, self.device))
 
-    def sample(self, count: int) -> tuple[Tensor, Tensor]:
-        """The first held-out sequences."""
-        return self.validation.x[:, :count], self.validation.target[:, :count, 0]
+    def right(self, output: Tensor, batch: HistoryBatch) -> Tensor:
+        """The share of right signs."""
+        return sign_accuracy(output, batch)
 
     def loss(self, model: SequenceModel, x: Tensor, batch: HistoryBatch) -> Tensor:
         output = model(x)
-        if sign_accuracy(output.detach(), batch) > self.settings.threshold:
-            self.stage = min(self.stage + 1, len(HORIZONS) - 1)
+        self.advance(output, batch)
         return history_loss(output, batch)
-
-    def state(self) -> dict:
-        """The stage of the curriculum."""
-        return {"stage": self.stage}
-
-    def restore(self, state: dict) -> None:
-        """Resume at the stage that was reached."""
-        self.stage = state["stage"]
-
-    @torch.no_grad()
-    def evaluate(self, model: SequenceModel) -> dict[str, float]:
-        """Squared error and share of right signs over the test horizon; the horizon that training has reached."""
-        output = model(self.validation.x)
-        return {
-            "loss": history_loss(output, self.validation).item(),
-            "accuracy": sign_accuracy(output, self.validation).item(),
-            "horizon": float(HORIZONS[self.stage]),
-        }
 
     def test(self, model: SequenceModel) -> dict[str, float]:
         """The same, and how the spectrum and the recovered waves of the recurrence compare with the theory."""
@@ -104,10 +77,6 @@ class HistoryProblem:
         scores |= {name: float(spectra[name]) for name in SPECTRAL}
         waves = find_waves(model, self.system)
         return scores if waves is None else scores | wave_figures(waves, self.system)
-
-    def solved(self, scores: Mapping[str, float]) -> bool:
-        """All horizons were passed and 97 % of the signs are right over twice the longest."""
-        return scores["accuracy"] >= SOLVED and self.stage == len(HORIZONS) - 1
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

@@ -10,7 +10,9 @@ import pytest
 from scipy.io import savemat
 
 import wavefield as wf
-from analysis.readers import arrays, read_arrays
+from analysis.__main__ import main
+from analysis.readers import arrays, read_arrays, read_nwb, write_nwb
+from wavefield.__main__ import main as wave
 from wavefield.recordings.external import refuse_external
 
 PLACES = {"positions": "places", "position_units": "mm", "units": "uV", "rate": 500.0}
@@ -158,3 +160,78 @@ def test_a_folder_whose_name_looks_like_an_address_is_a_folder(tmp_path, monkeyp
     wf.save_recording(wf.recording(np.ones((4, 3)), dt=1.0, dx=1.0), "s3::x/field.nc")
     with wf.open_recording("s3::x/field.nc") as rec:
         assert float(rec.activity.sum()) == 12.0
+
+
+@pytest.mark.parametrize("kind", ["link", "storage"])
+def test_an_nwb_file_that_reaches_into_another_file_is_refused_unless_allowed(kind, tmp_path):
+    pytest.importorskip("pynwb", reason="NWB files need pynwb")
+    units = {"time": "s", "position": "mm", "activity": "uV"}
+    rec = wf.recording(np.ones((30, 4)), dt=0.001, dx=0.4, units=units)
+    path, other = write_nwb(rec, tmp_path / "session.nwb"), tmp_path / "other"
+    with h5py.File(path, "r+") as file:
+        found = file.visititems(lambda name, item: item if getattr(item, "shape", None) == (30, 4) else None)
+        name, values = found.name, found[:]
+        attributes = dict(found.attrs)
+        del file[name]
+        if kind == "link":
+            with h5py.File(other, "w") as elsewhere:
+                elsewhere["data"] = values
+                elsewhere["data"].attrs.update(attributes)
+            file[name] = h5py.ExternalLink(str(other), "data")
+        else:
+            other.write_bytes(values.tobytes())
+            file.create_dataset(name, (30, 4), values.dtype, external=[(str(other), 0, values.nbytes)])
+            file[name].attrs.update(attributes)
+    with pytest.raises(ValueError, match=r"session.nwb: .* another file, .*other.*allow_external"):
+        read_nwb(path)
+    with read_nwb(path, allow_external=True) as read:
+        np.testing.assert_allclose(read.activity, 1.0)
+    arguments = ["import", str(path), "-o", str(tmp_path / "out.nc")]
+    assert main(arguments) == 2
+    assert main([*arguments, "--allow-external", "--json"]) == 0
+
+
+def test_the_commands_read_other_files_only_where_they_are_allowed_to(tmp_path, capsys):
+    path = tmp_path / "field.nc"
+    wave(["simulate", "transport", "--size", "16", "--steps", "20", "--spike", "0:3", "-o", str(path), "-q"])
+    values = tmp_path / "values"
+    with h5py.File(path, "r+") as file:
+        activity = file["activity"]
+        shape, stored, attributes = activity.shape, activity[:], dict(activity.attrs)
+        scales = [scale.name for dim in activity.dims for scale in dim.values()]
+        del file["activity"]
+        values.write_bytes(stored.tobytes())
+        kept = file.create_dataset("activity", shape, stored.dtype, external=[(str(values), 0, stored.nbytes)])
+        for axis, scale in enumerate(scales):
+            kept.dims[axis].attach_scale(file[scale])
+        for name in ("units", "long_name"):
+            kept.attrs[name] = attributes[name]
+    for command, run in ((["decode"], wave), (["diagnose", "--draws", "9"], main)):
+        assert run([*command, str(path)]) == 2
+        assert "trust the file with allow_external=True (--allow-external)" in capsys.readouterr().err
+        assert run([*command, str(path), "--allow-external"]) == 0
+
+
+def test_a_size_that_was_never_written_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "field.nc"
+    wf.save_recording(wf.recording(np.ones((4, 3)), dt=1.0, dx=1.0), path)
+    for name, shape in (("time", (10**11,)), ("activity", (10**9, 10**3))):
+        with h5py.File(path, "r+") as file:
+            del file[name]
+            file.create_dataset(name, shape, "f8", chunks=True)
+        with pytest.raises(ValueError, match=rf"field.nc: {name} is damaged: 0 bytes cannot hold an array of 8"):
+            wf.open_recording(path)
+    with h5py.File(tmp_path / "large.mat", "w") as file:
+        file.create_dataset("lfp", (3, 10**11), "f8", chunks=True)
+    with pytest.raises(ValueError, match=r"large.mat: lfp is damaged: 0 bytes cannot hold"):
+        read_arrays(tmp_path / "large.mat", **PLACES)
+
+
+def test_places_and_rates_that_cannot_be_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    path = tmp_path / "session.npz"
+    np.savez(path, lfp=np.ones((100, 3)), places=np.zeros((2000, 2000)), fs=np.full(1_000_001, 500.0))
+    monkeypatch.setattr(arrays, "_member", lambda path, name: pytest.fail(f"{name} was read"))
+    with pytest.raises(ValueError, match=r"session.npz: places has shape \(2000, 2000\)"):
+        read_arrays(path, series="lfp", **PLACES)
+    with pytest.raises(ValueError, match=r"rate='fs' has shape \(1000001,\): one number is needed"):
+        read_arrays(path, series="lfp", **PLACES | {"positions": np.arange(3.0), "rate": "fs"})

@@ -15,6 +15,7 @@ import analysis
 import experiments
 import wavefield
 import wavefield_torch
+from experiments import run as run_module
 from experiments.__main__ import main
 from experiments.commands import COMMANDS
 from experiments.config import ConfigError, Training, load_config
@@ -44,17 +45,6 @@ def test_help_needs_no_extra_and_names_the_one_that_the_command_needs(command, c
     shown = capsys.readouterr().out
     assert "pip install 'wavefield[experiments]'" in shown
     assert re.search(rf"examples:\n  python -m experiments {command}", shown)
-
-
-def test_help_loads_nothing_heavy():
-    """Which is why it appears at once."""
-    code = (
-        "import sys; from experiments.__main__ import main\n"
-        "try: main(['sweep', '-h'])\n"
-        "except SystemExit: pass\n"
-        "print(sorted({'numpy', 'torch', 'pydantic', 'xarray', 'matplotlib', 'distributed'} & set(sys.modules)))"
-    )
-    assert python(code).stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize(
@@ -186,3 +176,67 @@ def test_a_damaged_file_of_a_run_is_named_when_it_is_resumed(name, text, tmp_pat
     error = capsys.readouterr().err
     assert error.startswith(f"error: {tmp_path / 'run' / name} is damaged")
     assert error.count("\n") == 1
+
+
+def test_a_log_grows_between_evaluations_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(run_module, "LOG_SECONDS", 0.0)
+    assert main(["run", "copy-wrnn", *TINY, "-o", str(tmp_path / "r")]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines[1:-1]] == [f"step {step}" for step in range(11)]
+    pattern = r"step 3, training loss [\d.]+, [\d.e+]+ (steps/s|s/step), \d+ s so far, \d+ s left"
+    assert re.fullmatch(pattern, lines[4])
+
+
+@pytest.mark.parametrize(
+    ("package", "command"),
+    [("wavefield", "simulate"), ("analysis", "compare"), ("experiments", "sweep"), ("experiments", "export")],
+)
+def test_help_of_every_package_loads_nothing_heavy(package, command):
+    code = (
+        f"import sys; from {package}.__main__ import main\n"
+        f"try: main(['{command}', '-h'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'numpy', 'numba', 'scipy', 'torch', 'pydantic', 'xarray', 'matplotlib', 'distributed', 'optuna'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = python(code)
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "--json" in done.stdout
+    assert "--quiet" in done.stdout
+    assert "--verbose" in done.stdout
+    assert "examples:" in done.stdout
+
+
+def test_the_choices_of_a_command_are_those_of_the_function_behind_it():
+    from analysis import __main__ as command
+    from analysis.comparison.common_axes import AXES
+    from analysis.readers.endings import READERS
+
+    assert (command.AXES, command.READERS) == (AXES, READERS)
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "file"), [("pynwb", "nwb", "x.nwb"), ("neo", "neo", "x.plx"), ("mne", "mne", "x.fif")]
+)
+def test_a_reader_names_the_extra_it_needs(package, extra, file, tmp_path):
+    (tmp_path / file).write_bytes(b"x")
+    code = f"import sys; sys.modules[{package!r}] = None; from analysis.__main__ import main; sys.exit(main())"
+    done = python(code, "import", str(tmp_path / file), "-o", str(tmp_path / "x.nc"))
+    assert done.returncode == 2
+    assert f"pip install 'wavefield[{extra}]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_pipe_that_ends_early_is_no_error():
+    code = (
+        "import argparse, sys; from wavefield import cli\n"
+        "options = argparse.Namespace(quiet=False, verbose=False, json=False)\n"
+        "sys.exit(cli.carry_out(lambda options: print('told', flush=True), options, memory=''))"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -121,7 +121,17 @@ def test_what_is_asked_for_stands_above_the_papers_choice():
         (["epochs=3"], "either steps or epochs"),
         (["record_at=[-1]"], "record_at"),
         (["model.kind=transformer"], "model: .*'wrnn'"),
-        (["model.kind=lstm"], "model.channels: .*[Uu]nexpected"),
+        (
+            ["model.kind=lstm"],
+            "model.channels: unexpected key, it belongs to model wrnn, .* and the model here is lstm",
+        ),
+        (
+            ["task.kind=adding"],
+            "task.delay: unexpected key, it belongs to task copy, and the task here is adding.*length",
+        ),
+        (["kind=adding"], "write task.kind or model.kind"),
+        (["task.steps=3"], "task.steps: unexpected key, no task or model has it"),
+        (["clip=" + "x" * 500], r"training.clip: .*, got 'x{79}…$"),
     ],
 )
 def test_a_setting_that_cannot_be_is_named(settings, message):
@@ -132,6 +142,12 @@ def test_a_setting_that_cannot_be_is_named(settings, message):
 def test_a_history_is_read_by_a_linear_map_for_its_waves_to_be_found():
     with pytest.raises(ConfigError, match=r"\n  Value error, model.readout must be linear on history tasks, got 'mlp'"):
         load_config("history-lstm", ["readout=mlp"])
+
+
+def test_the_mark_at_the_beginning_of_a_windows_file_does_no_harm(tmp_path):
+    text = (CONFIGS / "copy-wrnn.toml").read_bytes()
+    (tmp_path / "copy-wrnn.toml").write_bytes(b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"))
+    assert load_config(tmp_path / "copy-wrnn.toml") == load_config("copy-wrnn")
 
 
 def test_files_that_are_no_configs_are_named(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from wavefield import bench
 from wavefield.loops.leapfrog import leapfrog
+from wavefield.loops.sheets.leapfrog import sheet_leapfrog
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -21,7 +22,19 @@ def test_all_that_is_compared_computes_the_same_field(dtype):
             np.testing.assert_allclose(found, expected[0], atol=500 * np.finfo(dtype).eps * np.abs(expected).max())
 
 
-def test_table_holds_every_case_with_rates_that_follow_from_its_times(tmp_path, capsys):
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_all_that_is_compared_computes_the_same_sheet(dtype):
+    now, before = np.random.default_rng(2).standard_normal((2, 3, 1, 11, 14)).astype(dtype)
+    ended = sheet_leapfrog(now, before, taps=bench._FIVE_POINT, q=1.0, steps=20)
+    for other in (bench.numpy_sheet_slices, bench.scipy_correlate):
+        for found, expected in zip(other(now[:, 0].copy(), before[:, 0].copy(), 20), ended, strict=True):
+            assert found.dtype == dtype
+            tolerance = 500 * np.finfo(dtype).eps * np.abs(expected).max()
+            np.testing.assert_allclose(found, expected[:, 0], atol=tolerance)
+
+
+def test_table_holds_every_case_with_rates_that_follow_from_its_times(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "SHEETS", ((2, 16), (1, 40)))
     rows = bench.bench(tmp_path / "bench.csv", updates=1e4, positions=2000, repeats=1)
     printed = capsys.readouterr().out
     with open(tmp_path / "bench.csv", newline="", encoding="utf-8") as file:

@@ -2,6 +2,7 @@ import csv
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import wavefield as wf
 from wavefield.__main__ import main
@@ -145,3 +146,63 @@ def test_bad_input_is_one_line_that_names_it(arguments, word, tmp_path, monkeypa
     assert word in message
     assert "\n" not in message
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def sheet(tmp_path):
+    path = tmp_path / "sheet.nc"
+    at = ["--at", "4,9", "--at", "12,3"]
+    spikes = ["--spike", "0:3", "--spike", "1:14:0.5", "--steps", "20"]
+    assert main(["simulate", "wave", "--speed", "0.6", "--size", "16,18", *at, *spikes, "-o", str(path)]) == 0
+    return path
+
+
+def test_a_sheet_is_simulated_decoded_and_drawn(sheet, tmp_path, capsys):
+    table = tmp_path / "events.csv"
+    for given, columns in (([], ("input", "onset")), (["--anywhere"], ("y", "x", "onset"))):
+        assert main(["decode", str(sheet), *given, "-o", str(table)]) == 0
+        with open(table) as file:
+            rows = sorted(tuple(int(row[name]) for name in columns) for row in csv.DictReader(file))
+        assert rows == ([(0, 3), (1, 14)] if not given else [(4, 9, 3), (12, 3, 14)])
+    for what in ("frames", "snapshot", "flow", "dispersion"):
+        picture = tmp_path / f"{what}.png"
+        assert main(["plot", str(sheet), "--what", what, "--decode", "--anywhere", "-o", str(picture)]) == 0
+        assert picture.stat().st_size > 5000
+    assert main(["plot", str(sheet), "-o", str(tmp_path / "moving.gif")]) == 0
+    assert main(["plot", str(sheet), "--what", "space-time", "-o", str(tmp_path / "no.png")]) == 2
+    assert "of a sheet" in capsys.readouterr().err
+
+
+def test_modes_of_a_drum_are_listed_and_drawn(tmp_path, capsys):
+    mask, picture, table = (str(tmp_path / name) for name in ("drum.npy", "modes.png", "modes.nc"))
+    np.save(mask, wf.isospectral_drums(4)[0])
+    assert main(["modes", "--mask", mask, "--count", "3", "-o", picture]) == 0
+    first = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()[1:4]]
+    np.save(mask, wf.isospectral_drums(4)[1])
+    assert main(["modes", "--mask", mask, "--count", "3", "-o", table]) == 0
+    second = [float(line.split()[1]) for line in capsys.readouterr().out.splitlines()[1:4]]
+    assert first == second
+    with xr.open_dataset(table, engine="h5netcdf") as found:
+        assert found["shape"].shape == (3, 11, 11)
+    assert main(["modes", "-o", picture]) == 2
+    assert "--mask" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["wave", "--size", "16,16,3"], "--size"),
+        (["wave", "--size", "16", "--at", "3,4"], "--at is for sheets"),
+        (["wave", "--size", "16,16", "--direction", "30"], "no such setting"),
+        (["wave"], "--size N"),
+        (["transport", "--size", "16,16", "--direction", "30", "--speed", "2"], "largest stable dt"),
+    ],
+)
+def test_what_a_sheet_lacks_is_said(given, said, tmp_path, capsys):
+    arguments = ["simulate", *given, "--spike", "0:3", "--steps", "9", "-o", str(tmp_path / "a.nc")]
+    if given[-1].count(",") == 2:  # refused by the parser
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+    else:
+        assert main(arguments) == 2
+    assert said in capsys.readouterr().err

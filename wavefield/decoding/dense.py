@@ -25,15 +25,18 @@ class DenseReader:
     """Reads the amplitudes that stand out from their uncertainty."""
 
     problem: InverseProblem
+    positive: bool = False
 
     @classmethod
     def of(cls, request: Request, progress=None) -> DenseReader:
         """Work out the design; `progress` is not needed here."""
-        return cls(InverseProblem.of(request, signed=True))
+        return cls(InverseProblem.of(request, signed=not request.nonnegative), request.nonnegative)
 
     def read(self, now, before, noise) -> Events:
         """Return the events of one snapshot, levels (rings, N)."""
         events = decode_tikhonov(self.problem.blocks, flattened(now, before), noise)
+        if self.positive:
+            events = events.nonnegative()
         facts = {"method": "tikhonov"} | self.problem.facts | events.facts
         return replace(events, facts=facts, warnings=self.problem.warnings + events.warnings)
 
@@ -50,7 +53,7 @@ def decode_tikhonov(blocks, snapshot, noise) -> Events:
     outside = sum((snapshot[rows] ** 2).sum() for _, rows, _ in blocks) - sum((u**2).sum() for _, u in seen)
     unseen = sum(rows.size for _, rows, _ in blocks) - sum(u.size for _, u in seen)
     scale = max(np.abs(snapshot).max(initial=0), 1e-300)
-    variance, spread = _most_probable(seen, max(outside, 0.0), unseen, noise, scale)
+    variance, spread = most_probable(seen, max(outside, 0.0), unseen, noise, scale)
     tables = []
     for (block, _, inputs), (s, u) in zip(blocks, seen, strict=True):
         vt = factored[id(block)][2]
@@ -64,18 +67,25 @@ def decode_tikhonov(blocks, snapshot, noise) -> Events:
     )
 
 
-def _most_probable(seen, outside, unseen, noise, scale):
-    """Noise variance and variance of the amplitudes of largest evidence."""
+def most_probable(seen, outside, unseen, noise, scale, spectrum=None):
+    """Noise variance and variance of the amplitudes of largest evidence.
+
+    `seen` holds the singular values and the coordinates of the snapshot along them, of every part; `outside` is the
+    power of the `unseen` coordinates that no amplitude reaches; `scale` is the largest value of the snapshot. Where
+    what is seen are not all singular values, `spectrum` holds values and how many of all each stands for.
+    """
     s2 = np.concatenate([s**2 for s, _ in seen])
     u2 = np.concatenate([u**2 for _, u in seen])
     count = u2.size + unseen
+    all2, weight = (s2, np.ones(s2.size)) if spectrum is None else (spectrum[0] ** 2, spectrum[1])
 
     def at(log_ratio):
         """Return the noise variance that fits best with τ² = σ²·e^{log_ratio}, and minus the log evidence."""
         growth = 1 + np.exp(log_ratio) * s2
         total = (u2 / growth).sum() + outside
         variance = noise**2 if noise else max(total / count, 1e-30 * scale**2)
-        return variance, 0.5 * (total / variance + np.log(growth).sum() + count * np.log(variance))
+        volume = weight @ np.log(1 + np.exp(log_ratio) * all2)
+        return variance, 0.5 * (total / variance + volume + count * np.log(variance))
 
     best = minimize_scalar(lambda z: at(z)[1], bounds=(-20, 60), method="bounded")
     variance = at(best.x)[0]

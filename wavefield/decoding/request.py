@@ -10,10 +10,11 @@ import xarray as xr
 
 from wavefield.checks import positive_int
 from wavefield.operators.design import design
-from wavefield.operators.encoder import resolve_encoder
+from wavefield.operators.encoder import EVERYWHERE, resolve_encoder
 from wavefield.operators.operator import WaveOperator
 from wavefield.simulation.continuation import check_whole, past_of, space_of
 from wavefield.simulation.simulate import operator_of
+from wavefield.simulation.units import units_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Request:
     nonnegative: bool
     noise: float | None
     precision: float  # relative rounding of the numbers given
+    units: dict  # of time, position and drive, "1" where nothing is said
 
     @classmethod
     def of(
@@ -46,14 +48,20 @@ class Request:
         nonnegative=True,
         noise=None,
         anywhere=False,
+        from_rest=True,
     ) -> Request:
         """Validate the arguments of `decode`; what is not given is taken from the recording, if it is one.
 
-        Where inputs may enter anywhere, no encoder is needed and that of a recording says nothing.
+        Where inputs may enter anywhere, no encoder is needed and that of a recording says nothing. A recording must
+        begin with a field at rest, unless `from_rest` is False.
         """
         given = _Field(snapshot, operator, steps, encoder, source, previous)
         if isinstance(snapshot, xr.Dataset):
-            given = _recorded_field(snapshot, given, nonnegative)
+            if snapshot.attrs.get("encoder_kind") == EVERYWHERE and encoder is None and not anywhere:
+                raise ValueError(
+                    "snapshot: every cell of a movie is an input: decode its recording with sites='anywhere'"
+                )
+            given = _recorded_field(snapshot, given, nonnegative, from_rest)
         if not isinstance(given.operator, WaveOperator):
             raise TypeError(
                 f"operator must be a WaveOperator (a recording carries its own), got {type(given.operator).__name__}"
@@ -77,7 +85,11 @@ class Request:
             snapshots = _without_bias(snapshots, operator, shape, given.bias, steps)
         pulse = operator.levels == 2 and given.source != "force"
         encoder = encoder.reshape(operator.rings, int(np.prod(shape)), encoder.shape[-1])
-        return cls(operator, shape, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
+        described = snapshot if isinstance(snapshot, xr.Dataset) else xr.Dataset()
+        units = {name: units_of(described, name) for name in ("time", "position", "drive")}
+        return cls(
+            operator, shape, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision, units
+        )
 
     @property
     def both(self) -> bool:
@@ -106,12 +118,12 @@ class _Field:
 # ---- recordings ---------------------------------------------------------------------------------------------------
 
 
-def _recorded_field(rec, given: _Field, nonnegative) -> _Field:
+def _recorded_field(rec, given: _Field, nonnegative, from_rest) -> _Field:
     """Return the last state of a recording and the law that moved it, what is `given` taking precedence."""
     activity = _last_activity(rec)
     operator = operator_of(rec) if given.operator is None else given.operator
     check_whole(rec)
-    if rec.attrs.get("start", "rest") != "rest":
+    if from_rest and rec.attrs.get("start", "rest") != "rest":
         raise ValueError(
             "snapshot: the recording, or what continued it under another operator, encoder, source, nonlinearity "
             "or bias, began with a field that was not zero; what that left cannot be distinguished from inputs"
@@ -206,6 +218,11 @@ def _checked_law(given: _Field, shape):
     rings, *size = shape
     size = tuple(size)
     given.operator.check_size(size)
+    if given.operator.rim:
+        raise ValueError(
+            "operator has an absorbing rim, whose own fields its step needs: such a sheet is not decoded. Put the edge "
+            "far away instead (more cells, boundary='fixed')"
+        )
     encoder = "own" if given.encoder is None else given.encoder
     array = np.ndim(encoder) == 2 + given.operator.dims
     inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if array else 0

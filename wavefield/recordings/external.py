@@ -1,6 +1,7 @@
-"""HDF5 files that reach beyond themselves: links to other files, and data that lie in them.
+"""HDF5 files that reach beyond themselves: links to other files, data that lie in them, sizes that no file holds.
 
-Whoever opens such a file reads whatever file of this machine it names. It is refused, unless it is trusted.
+Whoever opens such a file reads whatever file of this machine it names, or fills the memory with what was never written.
+The first is refused unless the file is trusted, the second always.
 """
 
 from __future__ import annotations
@@ -8,6 +9,9 @@ from __future__ import annotations
 import os
 
 import h5py
+
+LARGE = 2**30  # bytes, below which a declared size is believed
+MOST_PACKED = 1032  # bytes that one byte of a deflated chunk can become
 
 
 def refuse_external(path: str | os.PathLike) -> None:
@@ -30,6 +34,34 @@ def refuse_external(path: str | os.PathLike) -> None:
             f"{path}: {name} {how} another file, {other}, which would be read: trust the file with allow_external=True "
             "(--allow-external), or have its data in one file"
         )
+
+
+def refuse_oversized(path: str | os.PathLike, *, partial: bool = False) -> None:
+    """Check that the large arrays of an HDF5 file are as large as they say.
+
+    Of a `partial` file, of which much is still unwritten, only coordinates are checked, which are read whole.
+
+    Raises
+    ------
+    ValueError
+        Naming the array, and how much of it the file holds.
+    OSError
+        If it cannot be read as HDF5.
+    """
+    with h5py.File(path, "r") as file:
+        found = file.visititems(lambda name, item: _oversized(name, item, partial))
+    if found is not None:
+        name, size, stored = found
+        raise ValueError(f"{path}: {name} is damaged: {stored} bytes cannot hold an array of {size} bytes")
+
+
+def _oversized(name, item, partial):
+    """(name, bytes declared, bytes stored) of an array whose file cannot hold it; None of any other."""
+    if not isinstance(item, h5py.Dataset) or item.shape is None or (partial and item.ndim > 1):
+        return None
+    size, stored = item.size * item.dtype.itemsize, item.id.get_storage_size()
+    elsewhere = item.is_virtual or item.external
+    return None if size <= max(LARGE, MOST_PACKED * stored) or elsewhere else (name, size, stored)
 
 
 def _elsewhere(file, name, link):

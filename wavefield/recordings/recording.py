@@ -43,7 +43,7 @@ from numpy.typing import ArrayLike
 
 from wavefield.checks import positive, positive_int
 from wavefield.files import whole_or_nothing
-from wavefield.recordings.external import refuse_external
+from wavefield.recordings.external import refuse_external, refuse_oversized
 from wavefield.recordings.partial_file import (
     cut_to_written,
     is_partial,
@@ -301,12 +301,13 @@ def open_recording(path: str | os.PathLike, *, chunks: Any = None, allow_externa
     try:
         if not allow_external:
             refuse_external(path)
+        refuse_oversized(path, partial=is_partial(path))
         # absolute, so that no name of a folder is taken for an address
         dataset = xr.open_dataset(path.absolute(), engine="h5netcdf", decode_times=False, chunks=chunks)
     except PermissionError:
         raise
     except (OSError, RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        if "allow_external" in str(error):
+        if str(error).startswith(f"{path}: "):
             raise
         raise ValueError(f"{path} is not a netCDF 4 file, or is damaged or cut off: {error}") from error
     try:

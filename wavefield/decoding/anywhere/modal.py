@@ -108,10 +108,8 @@ class ModalResponses:
             if self.both:
                 earlier = self.modes[ring[part], np.maximum(age[part] - 1, 0)]
                 old = (age[part] > 0).reshape(-1, *(1,) * len(self.shape))
-                out[rows, ring[part], 1] = from_modes(
-                    entering * np.where(old, earlier, 0), self.boundary, self.shape
-                )
-        return out.reshape(len(place), -1)
+                out[rows, ring[part], 1] = from_modes(entering * np.where(old, earlier, 0), self.boundary, self.shape)
+        return out.reshape(len(place), self.rings * self.levels * positions)
 
     @cached_property
     def _modes32(self):
@@ -133,10 +131,14 @@ class ModalResponses:
         a free axis is the sum under w and half of what stands at both ends, where modes do not become a delta.
         """
         total: np.ndarray | float = 0.0
-        ends = [[None, 0, -1] if b == "free" and n > 1 else [None] for b, n in zip(self.boundary, self.shape, strict=True)]
+        ends = [
+            [None, 0, -1] if b == "free" and n > 1 else [None] for b, n in zip(self.boundary, self.shape, strict=True)
+        ]
         halved = [axis + 1 == len(self.shape) for axis in range(len(self.shape))]
         basis = [_basis(*of) for of in zip(self.boundary, self.shape, halved, strict=True)]
-        for chosen in np.stack(np.meshgrid(*[np.arange(len(e)) for e in ends], indexing="ij"), -1).reshape(-1, len(ends)):
+        for chosen in np.stack(np.meshgrid(*[np.arange(len(e)) for e in ends], indexing="ij"), -1).reshape(
+            -1, len(ends)
+        ):
             at = [e[c] for e, c in zip(ends, chosen, strict=True)]
             part = self.modes
             for axis, end in enumerate(at):  # the sums over modes that are linear come first

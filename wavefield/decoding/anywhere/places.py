@@ -33,13 +33,6 @@ class Places:
     def __len__(self):
         return self.age.size
 
-    def beside(self, other: Places) -> Places:
-        """These rows and those of another, of whose facts and warnings nothing is kept."""
-        names = ("ring", "age", "place", "amplitude", "error", "confidence", "ambiguous")
-        return Places(
-            *(np.concatenate([getattr(self, name), getattr(other, name)]) for name in names), self.facts, self.warnings
-        )
-
 
 def as_dataset(request: Request, trials: list[Places], facts: dict, warnings: list) -> xr.Dataset:
     """Return the events of all trials as the Dataset that `decode` describes for `sites="anywhere"`."""

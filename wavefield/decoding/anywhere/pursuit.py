@@ -18,12 +18,11 @@ _BELOW = 0.6  # how far below the extreme of noise alone a scalar product may st
 _MOST_AT_ONCE = 64
 
 
-def pursue(candidates: Candidates, snapshot, positive, least, largest_matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Return candidates and their amplitudes, a generous first support of a snapshot (R,)."""
+def pursue(candidates: Candidates, snapshot, positive, least, most) -> tuple[np.ndarray, np.ndarray]:
+    """Return candidates and their amplitudes, a generous first support of at most `most` events of a snapshot (R,)."""
     chosen, amplitudes = np.zeros(0, np.int64), np.zeros(0)
     matrix, residual = np.zeros((snapshot.size, 0)), snapshot
     refused: set[int] = set()  # taken in before and found to be nothing
-    room = max(largest_matrix // snapshot.size, 1)
     for _ in range(_ROUNDS):
         level = max(np.sqrt(np.mean(residual**2)), least)
         values = candidates.standing_out(residual)
@@ -32,7 +31,9 @@ def pursue(candidates: Candidates, snapshot, positive, least, largest_matrix) ->
         values.reshape(-1)[[*chosen, *refused]] = 0.0
         largest = float(values.max(initial=0))
         above = max(level * (candidates.extreme - _BELOW), _SHARE * largest)
-        new = candidates.peaks(values, above, min(_MOST_AT_ONCE, room - chosen.size))
+        if chosen.size >= most:
+            break
+        new = candidates.peaks(values, above, min(_MOST_AT_ONCE, most - chosen.size))
         if not new.size:
             break
         chosen = np.concatenate([chosen, new])

@@ -37,6 +37,8 @@ _LOOKS = 5  # at the residual, for events that were overlooked
 _BELOW = 1.0  # how far below the extreme of noise alone a candidate may stay and be weighed
 _MOST_MORE = 64  # candidates weighed anew after a look
 _MOST_PRODUCTS = 256  # columns up to which all their scalar products are worked out
+_VALUES_PER_EVENT = 8  # fewer than these, and neither events nor noise can be told
+_FEW = 32  # events that are looked for in any case
 _ROUNDED = 10  # a residual of less than ten times the least noise is one of rounding
 _UNDETERMINED_CONFIDENCE = 0.5  # most that is claimed where the noise is undetermined
 
@@ -72,7 +74,7 @@ class AnywhereReader:
         if scale == 0:
             return Places.none({"noise": float(given or 0), "noise_error": 0.0, "residual": 0.0})
         state = _Fit(self, snapshot, given, FLOOR * scale)
-        support, amplitudes = pursue(self.candidates, snapshot, self.positive, state.least, self.largest_matrix)
+        support, amplitudes = pursue(self.candidates, snapshot, self.positive, state.least, state.most)
         state.begin(support, amplitudes)
         for _ in self.progress(range(_LOOKS), "events"):
             state.improve()
@@ -182,6 +184,12 @@ class _Fit:
         """Values of the snapshot on the sheet: those outside of a mask are zero and tell nothing."""
         return int(self.reader.inside.sum()) * (self.snapshot.size // self.reader.inside.size)
 
+    @cached_property
+    def most(self) -> int:
+        """Events that are looked for at most."""
+        tellable = max(self.values // _VALUES_PER_EVENT, min(_FEW, self.values // 2))
+        return max(min(tellable, self.reader.largest_matrix // self.snapshot.size), 1)
+
     def residual(self):
         """What the support does not explain."""
         return self.snapshot - self.columns.matrix[:, self.support] @ self.amplitudes
@@ -218,7 +226,8 @@ class _Fit:
     def places(self) -> Places:
         """Rows of the support and of the alternatives to its uncertain events, and what is to be said of all."""
         prior, error = self.prior(), self.noise_error()
-        rows = Places.none({}) if not self.support else self._rows(prior)
+        crowded = len(self.support) > 0.9 * self.most
+        rows = self._unjudged() if crowded or not self.support else self._rows(prior)
         residual = float(np.sqrt((self.residual() ** 2).sum() / self.values))
         misfit = float("nan")
         if residual >= _ROUNDED * self.least:
@@ -226,16 +235,34 @@ class _Fit:
         if np.isinf(error):
             rows = replace(rows, confidence=np.minimum(rows.confidence, _UNDETERMINED_CONFIDENCE))
         visible = self._visible()
-        facts = {"noise": self.noise(), "noise_error": error, "residual": residual, "misfit": misfit, "visible": visible}
+        facts = {
+            "noise": self.noise(),
+            "noise_error": error,
+            "residual": residual,
+            "misfit": misfit,
+            "visible": visible,
+        }
         doubts = [UNDETERMINED] if np.isinf(error) else self._doubts(residual, misfit)
+        if crowded:
+            doubts.append("more events stand out than a snapshot of this size can tell: is it this operator?")
         if visible < self.reader.candidates.shape[1]:
             doubts.append(f"events of typical amplitude older than {visible} steps are hidden by the noise")
         if self.cut:
-            doubts.append("too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound")
+            doubts.append(
+                "too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound"
+            )
         return replace(rows, facts=facts, warnings=doubts)
 
+    def _unjudged(self):
+        """Rows of a support of so many events that none of them can be told from the others."""
+        ring, age, place = self.reader.candidates.where(self.weighed[self.support])
+        count = len(self.support)
+        error, half = np.full(count, self.noise()), np.full(count, _UNDETERMINED_CONFIDENCE)
+        error = error / np.sqrt(self.columns.squares[self.support])
+        return Places(ring, age, place, self.amplitudes, error, half, np.ones(count, np.int64))
+
     def _rows(self, prior):
-        """Rows of all events and alternatives: of each cluster of correlated events by itself, the others held fixed."""
+        """Rows of all events and alternatives, each cluster of correlated events judged with the others held fixed."""
         explanation = Explanation(self._posterior(self.columns, self.snapshot, prior), self.support)
         amplitudes = dict(zip(self.support, self.amplitudes, strict=True))
         rows: dict[int, _Row] = {}
@@ -309,7 +336,7 @@ def _clusters(explanation) -> list:
 
 
 def _judged(explanation) -> dict:
-    """Rows of the columns of the best explanation around a given one, and of what may stand for its uncertain events."""
+    """Rows of the best explanation around a given one, and of what may stand for its uncertain events."""
     while (fewer := explanation.without_most_negative()) is not None:
         explanation = Explanation(explanation.posterior, fewer)
     explanation, confidence = converge(explanation, unshown)

@@ -28,7 +28,7 @@ from wavefield.loops import tiles as w
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.planes import Geometry, planes
 
-_CACHE_BYTES = 512 * 1024  # rows of a wavefront: a part of one core's second-level cache
+_CACHE_BYTES = 2560 * 1024  # rows of a wavefront: where they leave the second-level cache, the third serves as well
 _DEEPEST = 32
 _SHALLOWEST = 4
 _WORTH_CUTTING = 1_000_000  # updates in one pass of a plane below which slabs wait longer than they work
@@ -52,7 +52,7 @@ def plan(sheet: Geometry, count: int, steps: int, bytes_per_cell: int, *, rim: i
     """
     reach = max(sheet.reach_y, 1)
     deepest = _CACHE_BYTES // (sheet.stride * bytes_per_cell * reach)
-    depth = min(max(deepest, _SHALLOWEST), _DEEPEST, steps)
+    depth = max(min(max(deepest, _SHALLOWEST), _DEEPEST, steps), 1)
     slabs = 1
     threads = numba.config.NUMBA_NUM_THREADS
     if count < threads and sheet.ny * sheet.nx * depth > _WORTH_CUTTING:

@@ -62,11 +62,16 @@ def geometry(ny: int, nx: int, kernel: tuple[int, int], boundary, dtype) -> Geom
 
 
 def planes(count: int, levels: int, sheet: Geometry, dtype) -> np.ndarray:
-    """Return zeroed planes (count, levels, rows, stride) that begin on a vector's address."""
+    """Return planes (count, levels, rows, stride) that begin on a vector's address, of which the row of zeros is set.
+
+    What else is read has been written: rows are loaded, and continued beyond their sides.
+    """
     size, lanes = count * levels * sheet.rows * sheet.stride, VECTOR_BYTES // np.dtype(dtype).itemsize
-    raw = np.zeros(size + lanes, dtype)
+    raw = np.empty(size + lanes, dtype)
     skip = -(raw.ctypes.data // raw.itemsize) % lanes
-    return raw[skip : skip + size].reshape(count, levels, sheet.rows, sheet.stride)
+    made = raw[skip : skip + size].reshape(count, levels, sheet.rows, sheet.stride)
+    made[:, :, sheet.ny] = 0
+    return made
 
 
 @compiled

@@ -69,7 +69,7 @@ def step_row_in_medium(current, previous, row, channel, medium, sheet):
     g_above, g_below = medium.faces_y[own, row], medium.faces_y[own, row + 1]
     g_left, g_right = medium.faces_x[own, row, :n], medium.faces_x[own, row, 1:]
     own = channel % medium.q.shape[0]
-    if medium.q.shape[2] == 1:
+    if medium.q.shape[1] * medium.q.shape[2] == 1:
         scale, middle, q = medium.scale[own, 0, 0], medium.middle[own, 0, 0], medium.q[own, 0, 0]
         for i in range(n):
             flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])

@@ -2,15 +2,26 @@
 
 from itertools import product
 
+import numba
 import numpy as np
 import pytest
 
+from wavefield.loops import tiles
+from wavefield.loops.sheets import leapfrog as loop
+from wavefield.loops.sheets import order
 from wavefield.loops.sheets.leapfrog import sheet_leapfrog
+from wavefield.loops.sheets.order import planned
+from wavefield.loops.sheets.rim import make_rim
 
 DTYPES = (np.float64, np.float32)
 BOUNDARIES = ("periodic", "fixed", "free", "absorbing")
 FIVE = np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
 NINE = np.array([[1, 4, 1], [4, -20, 4], [1, 4, 1]]) / 6
+FOURTH = np.zeros((5, 5))
+FOURTH[2] += np.array([-1, 16, -30, 16, -1]) / 12
+FOURTH[:, 2] += np.array([-1, 16, -30, 16, -1]) / 12
+MIDDLE = np.diag([0, 2.0, 0])
+C2 = 0.49 * 0.6
 
 
 # ---- the definition, by padding and summing -------------------------------------------------------------------------
@@ -121,3 +132,143 @@ def test_sheets_narrower_than_the_stencil_continue_as_often_as_is_needed(boundar
         now, before = rng.standard_normal((2, 2, 1, *shape))
         expected = two_way(now, before, taps=taps, q=q, boundary=boundary, steps=7)
         agree(sheet_leapfrog(now, before, taps=taps, q=q, boundary=boundary, steps=7)[0], expected[-1], float)
+
+
+@pytest.mark.parametrize("boundary", [("fixed", "fixed"), ("periodic", "free"), ("free", "periodic")], ids="-".join)
+def test_cells_outside_a_mask_stay_zero_and_hold_the_field_as_clamped_edges_do(boundary):
+    rng = np.random.default_rng(5)
+    mask = rng.random((33, 40)) < 0.8
+    mask[10:20, 5:30] = True
+    for dtype, kernel in product(DTYPES, ((3, 3), (7, 5))):
+        for cross in (True, False):
+            taps, q = stable_taps(rng, 2, kernel, cross)
+            now, before, drive, encoder = random_field(rng, (2, 2, *mask.shape), dtype)
+            given = {"q": q, "taps": taps, "boundary": boundary, "mask": mask, "drive": drive, "encoder": encoder}
+            expected = two_way(now * mask, before * mask, **given, steps=12)
+            ended = sheet_leapfrog(now * mask, before * mask, **given, steps=12)
+            agree(ended[0], expected[-1], dtype)
+            assert not ended[0][..., ~mask].any()
+
+
+@pytest.mark.parametrize("boundary", [*product(BOUNDARIES, BOUNDARIES)], ids="-".join)
+def test_a_medium_that_varies_is_what_flows_through_its_faces(boundary):
+    rng = np.random.default_rng(7)
+    for dtype, shape, channels, local in product(
+        DTYPES, ((1, 2, 13, 21), (2, 1, 40, 1), (1, 1, 1, 9)), (1, None), (True, False)
+    ):
+        count, (ny, nx) = channels or shape[1], shape[2:]
+        faces = [rng.uniform(0, 0.4, (count, ny + 1, nx)), rng.uniform(0, 0.4, (count, ny, nx + 1))]
+        for face, axis, side in zip(faces, (1, 2), boundary, strict=True):
+            if side == "periodic":
+                face.swapaxes(0, axis)[-1] = face.swapaxes(0, axis)[0]
+        cell = shape[1:] if local else (shape[1], 1, 1)
+        middle, q = rng.uniform(1.8, 2, cell), rng.uniform(0.7, 1, cell)
+        now, before = rng.standard_normal((2, *shape)).astype(dtype)
+        expected = in_medium(
+            now, before, faces=faces, q=q, scale=(1 + q) / 2, middle=middle, boundary=boundary, steps=15
+        )
+        given = {"faces": faces, "boundary": boundary, "steps": 15, "q": q, "middle": middle}
+        if not local:
+            given |= {"q": q[:, 0, 0], "middle": middle[:, 0, 0]}
+        ended = sheet_leapfrog(now, before, **given)
+        agree(ended[0], expected[-1], dtype)
+        agree(ended[1], expected[-2], dtype)
+
+
+def test_a_movie_is_added_to_every_new_level():
+    rng = np.random.default_rng(11)
+    movie, taps = rng.standard_normal((1, 9, 2, 8, 7)), C2 * FIVE + MIDDLE
+    now = before = np.zeros((1, 2, 8, 7))
+    ended = sheet_leapfrog(now, before, q=1.0, taps=taps, steps=9, drive=movie)
+    for t in range(9):
+        now, before = correlated(now, taps, ("periodic",) * 2) - before + movie[:, t], now
+    agree(ended[0], now, float)
+
+
+# ---- bit for bit ----------------------------------------------------------------------------------------------------
+
+KERNELS = {
+    "five-point": {"taps": C2 * FIVE + MIDDLE, "q": 1.0},
+    "five-point, damped": {"taps": C2 * FIVE + MIDDLE, "q": 0.9},
+    "nine-point": {"taps": C2 * NINE + MIDDLE, "q": 0.9},
+    "order 4": {"taps": C2 * FOURTH + np.pad(MIDDLE, 1), "q": 0.9},
+    "medium": {"faces": (np.full((1, 97, 50), C2), np.full((1, 96, 51), C2)), "q": 0.9},
+}
+
+
+@pytest.mark.parametrize("case", KERNELS)
+@pytest.mark.parametrize("boundary", [("periodic", "periodic"), ("fixed", "free"), ("free", "fixed")], ids="-".join)
+def test_neither_fusing_nor_threads_change_a_bit(boundary, case, monkeypatch):
+    rng = np.random.default_rng(13)
+    mask = rng.random((96, 50)) < 0.9
+    for dtype, inside in product(DTYPES, (None, mask)):
+        now, before, drive, encoder = random_field(rng, (1, 2, 96, 50), dtype, inputs=2, steps=23)
+        drive *= rng.random((1, 23, 1)) < 0.2
+        encoder[:, 40:] = 0
+        given = KERNELS[case] | {"boundary": boundary, "mask": inside, "drive": drive, "encoder": encoder, "steps": 23}
+        found = []
+        for depth, slabs in ((1, 1), (4, 1), (7, 1), (23, 1), (8, 2), (5, 3)):
+            monkeypatch.setattr(loop, "plan", lambda sheet, *_, d=depth, n=slabs, **__: planned(sheet, d, n))
+            out = np.empty((7, *now.shape), dtype)
+            found.append((*sheet_leapfrog(now, before, **given, every=3, out=out), out))
+        for other in found[1:]:
+            for one, two in zip(found[0], other, strict=True):
+                np.testing.assert_array_equal(one, two)
+
+
+def test_a_run_in_threads_is_the_run_in_one(monkeypatch):
+    rng = np.random.default_rng(17)
+    monkeypatch.setattr(tiles, "_WORTH_THREADS", 0)
+    monkeypatch.setattr(order, "_WORTH_CUTTING", 0)
+    for shape, width in product(((1, 1, 150, 90), (3, 2, 41, 60)), (0, 10)):
+        now, before = rng.standard_normal((2, *shape))
+        given = {"taps": C2 * FIVE + MIDDLE, "q": 1.0, "steps": 100, "boundary": ("absorbing",) * 2}
+        given["rim"] = make_rim(shape[2:], (width, width), (0.7, 0.7))
+        found = []
+        for threads in (1, 2, 4):
+            monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
+            found.append(sheet_leapfrog(now, before, **given))
+        for other in found[1:]:
+            for one, two in zip(found[0], other, strict=True):
+                np.testing.assert_array_equal(one, two)
+
+
+def test_a_run_goes_on_where_another_ended():
+    rng = np.random.default_rng(19)
+    now, before = rng.standard_normal((2, 2, 1, 30, 34))
+    given = {
+        "taps": C2 * FIVE + MIDDLE,
+        "q": 0.99,
+        "boundary": ("absorbing",) * 2,
+        "rim": make_rim((30, 34), (8, 9), (0.7, 0.7)),
+    }
+    whole = sheet_leapfrog(now, before, **given, steps=40)
+    parts = (now, before, None)
+    for steps in (0, 1, 2, 37):
+        parts = sheet_leapfrog(*parts[:2], rim_fields=parts[2], **given, steps=steps)
+    for one, two in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.shares_memory(parts[0], now)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"boundary": ("open water", "fixed")}, "boundary must be"),
+        ({"taps": np.ones((3, 2))}, "odd"),
+        ({"taps": np.arange(9.0).reshape(3, 3)}, "symmetric"),
+        ({"taps": None}, "either taps or faces"),
+        ({"mask": np.ones((3, 3), bool)}, "mask must have shape"),
+        ({"drive": np.ones((1, 3, 2))}, "drive without encoder"),
+        ({"drive": np.ones((1, 3, 2)), "encoder": np.ones((1, 8, 9, 1))}, "encoder must have shape"),
+        ({"q": np.ones(3)}, "one value for all channels"),
+        ({"every": 1, "out": np.empty((2, 1, 1, 8, 9))}, "out must be"),
+        ({"rim": make_rim((8, 9), (2, 2), (0.5, 0.5))}, "absorbing edges"),
+        ({"taps": None, "faces": (np.ones((1, 8, 9)), np.ones((1, 8, 10)))}, "faces along y"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_input_is_named(wrong, message):
+    field = np.zeros((1, 1, 8, 9))
+    with pytest.raises(ValueError, match=message):
+        sheet_leapfrog(field, field, **({"taps": C2 * FIVE + MIDDLE, "q": 1.0, "steps": 3} | wrong))

@@ -33,7 +33,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from experiments.benches import idioms
 from experiments.runs.folder import commit, device_name, peak_memory, write_csv
+from wavefield.cli import tell
 from wavefield_torch import (
     AttentionEnd,
     LinearSheet,
@@ -92,6 +94,8 @@ HEADS = 8  # of the attention end, each of the size of a state
 
 def main(options: argparse.Namespace) -> int:
     """Print the table and, with --output, write it as CSV."""
+    if options.idioms:
+        return idioms.main(options)
     names = [case.name for case in CASES]
     for name, known in (("case", names), ("way", WAYS)):
         if unknown := set(getattr(options, name) or ()) - set(known):
@@ -103,21 +107,23 @@ def main(options: argparse.Namespace) -> int:
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     machine = {"device": device_name(device), "threads": torch.get_num_threads(), "torch": torch.__version__}
     machine |= {"commit": commit()}
-    print(", ".join(f"{name} {value}" for name, value in machine.items()))
+    show = not (options.quiet or options.json)
     columns = ("forward s", "step s", "GFLOP/s", "SGEMM", "of SGEMM", "peak MB")
-    print(f"{'case':17}{'way':19}" + "".join(f"{name:>11}" for name in columns))
+    if show:
+        print(", ".join(f"{name} {value}" for name, value in machine.items()))
+        print(f"{'case':17}{'way':19}" + "".join(f"{name:>11}" for name in columns))
     rows = []
     chosen = [(cases[name], way) for name in options.case or names for way in options.way or _ways(cases[name], device)]
-    for case, way in tqdm(chosen, disable=None):
+    for case, way in tqdm(chosen, disable=None if show else True):
         rows.append(_measure(case, way, device, options.repeats) | machine)
         _complete(rows)
-        tqdm.write(_line(rows[-1]))
+        if show:
+            tqdm.write(_line(rows[-1]))
         if options.output:
             write_csv(options.output, rows)  # a machine that runs out of memory at the last row keeps the others
-    print("\nspeed, relative to the reference")
-    for row in rows:
-        if row["speedup"] != "" and row["way"] not in ("reference", "step by step"):
-            print(f"{row['case']:17}{row['way']:19}{row['speedup']:>8.2f}")
+    compared = [row for row in rows if row["speedup"] != "" and row["way"] not in ("reference", "step by step")]
+    lines = [f"{row['case']:17}{row['way']:19}{row['speedup']:>8.2f}" for row in compared]
+    tell(options, "\n".join(["\nspeed, relative to the reference", *lines]), rows)
     return 0
 
 

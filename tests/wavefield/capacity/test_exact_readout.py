@@ -1,0 +1,58 @@
+"""The phase diagram of exact read-out: few events in little noise are read, many or faint ones are not."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import wavefield as wf
+from wavefield import plot
+
+
+def test_few_events_in_little_noise_are_read_and_faint_ones_are_not():
+    limits = wf.exact_readout(wf.wave(0.7, dims=2), (20, 20), 15, events=[0, 3], noise=[0.01, 1.0], draws=4)
+    assert limits.exact.dims == ("events", "noise")
+    assert limits.exact.sel(noise=0.01).values.tolist() == [1.0, 1.0]
+    assert limits.exact.sel(noise=1.0, events=3) == 0.0
+    assert limits.missed.sel(noise=1.0, events=3) > 0.5
+    assert limits["false"].sel(events=0).sum() <= 1
+    again = wf.exact_readout(wf.wave(0.7, dims=2), (20, 20), 15, events=[0, 3], noise=[0.01, 1.0], draws=4)
+    assert limits.identical(again)
+
+
+@pytest.mark.validate
+@pytest.mark.parametrize("noise", [0.01, 0.1, 0.2])
+def test_how_many_events_a_sheet_holds(noise, draws, measured):
+    """32 by 32 cells, both levels, 40 onsets: 2048 values, 40,960 places and onsets, R/(2 log n) = 96."""
+    counts = draws([8], [8, 24, 48, 96, 160, 240])
+    limits = wf.exact_readout(
+        wf.wave(0.7, dims=2), (32, 32), 40, events=counts, noise=[noise], draws=draws(1, 20), seed=60
+    )
+    for count, exact, missed in zip(counts, limits.exact.values[:, 0], limits.missed.values[:, 0], strict=True):
+        measured(f"share exact of {count} events in noise {noise}", float(exact), "a measurement")
+        measured(f"share missed of {count} events in noise {noise}", float(missed), "a measurement")
+    assert limits.missed.values[0, 0] <= {0.01: 0.0, 0.1: 0.05, 0.2: 0.3}[noise]
+
+
+def test_the_diagram_is_drawn_on_logarithmic_axes():
+    limits = wf.exact_readout(wf.wave(0.7, dims=2), (9, 9), 4, events=[1, 2], noise=[0.01, 0.5], draws=1)
+    limits["exact"] = (("events", "noise"), np.array([[1.0, 0.2], [0.9, 0.0]]))
+    ax = plot.exact_readout(limits)
+    assert ax.get_xscale() == ax.get_yscale() == "log"
+    assert ax.get_ylabel() == "number of events"
+    plt.close(ax.figure)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({"events": [-1]}, "events must be at least 0"),
+        ({"amplitudes": (1.0, 0.5)}, "least ≤ largest"),
+        ({"source": "push"}, "source must be"),
+        ({"operator": wf.transport(1.0), "size": 9}, "two-way fields"),
+        ({"draws": 0}, "draws must be at least 1"),
+    ],
+)
+def test_bad_arguments_are_named(given, text):
+    arguments = {"operator": wf.wave(0.5, dims=2), "size": (9, 9), "steps": 4} | given
+    with pytest.raises(ValueError, match=text):
+        wf.exact_readout(arguments.pop("operator"), arguments.pop("size"), arguments.pop("steps"), **arguments)
