@@ -151,11 +151,8 @@ def sheet_scan(
     requested, backend = backend, _choose(backend, y0, kernel, steps)
     with without_autocast(y0):
         if backend == "reference":
-            y0, z0, kernel, stiffness, damping, input = inputs
-            output, y, z = reference.scan(
-                y0, z0, kernel, stiffness, damping, input, steps, dt, boundary, nonlinearity, scheme, readout,
-                return_sequence,
-            )  # fmt: skip
+            arguments = (*inputs, steps, dt, boundary, nonlinearity, scheme, readout, return_sequence)
+            output, y, z = reference.scan(*arguments)
             return output, (y, z)
         if readout == "mean":
             weights = y0.new_full((1, steps), 1 / steps)
