@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from wavefield.checks import positive_int
-from wavefield_torch.recurrence.scan import without_autocast
+from wavefield_torch.recurrence.scan import HALF_PRECISION, without_autocast
 from wavefield_torch.recurrence.sheet import linear
 from wavefield_torch.recurrence.sheet.scan import SCHEMES, check_readout, check_sheets
 
@@ -151,12 +152,8 @@ class LinearSheet(nn.Module):
             As `sheet_scan`.
         """
         if self.stiffness.dtype == torch.float32:
-            y0, z0, input, readout = (
-                t.float() if isinstance(t, torch.Tensor) and t.dtype in (torch.float16, torch.bfloat16) else t
-                for t in (y0, z0, input, readout)
-            )
+            y0, z0, input, readout = _in_float32(y0), _in_float32(z0), _in_float32(input), _in_float32(readout)
         check_sheets(y0, z0, input, steps, self.channels)
-        assert isinstance(y0, Tensor)
         check_readout(readout, y0, steps)
         with without_autocast(y0):
             pull, damping = self.stable(*y0.shape[2:])
@@ -165,6 +162,11 @@ class LinearSheet(nn.Module):
             matrix, entry = linear.step_of(pull, damping, self.dt, self.scheme)
             output, y, z = linear.scan(y0, z0, matrix, entry, input, steps, readout, return_sequence)
         return output, (y, z)
+
+
+def _in_float32(value: Any) -> Any:
+    """Tensors of half precision, as autocast makes them, in float32."""
+    return value.float() if isinstance(value, torch.Tensor) and value.dtype in HALF_PRECISION else value
 
 
 class _Clipped(torch.autograd.Function):

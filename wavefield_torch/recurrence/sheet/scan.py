@@ -143,14 +143,16 @@ def sheet_scan(
     return_sequence = bool(return_sequence) and readout is None
     if parallel:
         with without_autocast(y0):
-            rates = _constant_rates(rates, y0, boundary, nonlinearity)
-            output, y, z = _in_parallel(y0, z0, kernel, *rates, input, steps, dt, scheme, readout, return_sequence)
+            omega, alpha = _constant_rates(rates, y0, boundary, nonlinearity)
+            output, y, z = _in_parallel(
+                y0, z0, kernel, omega, alpha, input, steps, dt, scheme, readout, return_sequence
+            )
         return output, (y, z)
     requested, backend = backend, _choose(backend, y0, kernel, steps)
     with without_autocast(y0):
         if backend == "reference":
-            options = (steps, dt, boundary, nonlinearity, scheme)
-            output, y, z = reference.scan(*inputs, *options, readout, return_sequence)
+            options = dict(steps=steps, dt=dt, boundary=boundary, nonlinearity=nonlinearity, scheme=scheme)
+            output, y, z = reference.scan(*inputs, **options, readout=readout, return_sequence=return_sequence)
             return output, (y, z)
         if readout == "mean":
             weights = y0.new_full((1, steps), 1 / steps)
