@@ -10,7 +10,7 @@ import xarray as xr
 
 from wavefield.checks import positive_int
 from wavefield.operators.design import design
-from wavefield.operators.encoder import resolve_encoder
+from wavefield.operators.encoder import EVERYWHERE, resolve_encoder
 from wavefield.operators.operator import WaveOperator
 from wavefield.simulation.continuation import check_whole, past_of, space_of
 from wavefield.simulation.simulate import operator_of
@@ -55,6 +55,10 @@ class Request:
         """
         given = _Field(snapshot, operator, steps, encoder, source, previous)
         if isinstance(snapshot, xr.Dataset):
+            if snapshot.attrs.get("encoder_kind") == EVERYWHERE and encoder is None and not anywhere:
+                raise ValueError(
+                    "snapshot: every cell of a movie is an input: decode its recording with sites='anywhere'"
+                )
             given = _recorded_field(snapshot, given, nonnegative, from_rest)
         if not isinstance(given.operator, WaveOperator):
             raise TypeError(
@@ -208,6 +212,11 @@ def _checked_law(given: _Field, shape):
     rings, *size = shape
     size = tuple(size)
     given.operator.check_size(size)
+    if given.operator.rim:
+        raise ValueError(
+            "operator has an absorbing rim, whose own fields its step needs: such a sheet is not decoded. Put the edge "
+            "far away instead (more cells, boundary='fixed')"
+        )
     encoder = "own" if given.encoder is None else given.encoder
     array = np.ndim(encoder) == 2 + given.operator.dims
     inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if array else 0

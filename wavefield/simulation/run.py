@@ -134,8 +134,8 @@ def _blocks(run: Run, states: np.ndarray | None = None) -> Iterator[tuple]:
     """Step the field and yield (stored states, levels) after each block; the states fill `states` where given."""
     levels, step, stored = run.start, 0, 0
     law = run.law
-    constants = {"nonlinearity": law.nonlinearity, "bias": law.bias, "dtype": levels[0].dtype}
-    advance = stepper(law.operator, law.encoder, run.shape, **constants)
+    dtype = levels[0].dtype
+    advance = stepper(law.operator, law.encoder, run.shape, nonlinearity=law.nonlinearity, bias=law.bias, dtype=dtype)
     limit = max(1, _BLOCK_UPDATES // levels[0].size)
     if states is None:
         limit = min(limit, max(1, _BLOCK_BYTES // levels[0].nbytes) * run.every)

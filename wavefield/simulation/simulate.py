@@ -28,7 +28,7 @@ __all__ = ["DivergenceError", "operator_of", "reverse", "simulate"]
 def simulate(
     operator: WaveOperator,
     drive: ArrayLike | xr.DataArray | Callable[[int], ArrayLike] | None = None,
-    size: int | tuple[int, int] | None = None,
+    size: int | tuple[int, ...] | None = None,
     *,
     initial: ArrayLike | xr.Dataset | None = None,
     previous: ArrayLike | None = None,

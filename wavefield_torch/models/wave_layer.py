@@ -238,6 +238,8 @@ class WaveLayer(nn.Module):
 def _require_convolution(op):
     if not isinstance(op, WaveOperator):
         raise TypeError(f"operator must be a WaveOperator, got {type(op).__name__}")
+    if op.dims != 1:
+        raise ValueError(f"operator must be of a ring or line, got one of a sheet, which `sheet_scan` moves: {op!r}")
     if op.boundary not in BOUNDARIES:
         raise ValueError(
             f"operator must be {' or '.join(BOUNDARIES)} to be trained as a convolution, got boundary={op.boundary!r}"

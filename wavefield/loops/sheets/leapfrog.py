@@ -6,10 +6,10 @@ import numpy as np
 
 from wavefield.loops.sheets.order import carry_out, plan
 from wavefield.loops.sheets.planes import geometry, planes
-from wavefield.loops.sheets.rim import filters, make_rim, rim_cells
+from wavefield.loops.sheets.rim import filters, rim_cells
 from wavefield.loops.sheets.rows import Medium
 from wavefield.loops.sheets.source import prepare_keeping, prepare_source
-from wavefield.loops.sheets.twoway import Physics, advance
+from wavefield.loops.sheets.twoway import Layers, Physics, advance
 
 
 def sheet_leapfrog(
@@ -83,20 +83,12 @@ def sheet_leapfrog(
             f"and {before.dtype} {before.shape}"
         )
     batch, channels, ny, nx = now.shape
-    rim, fields = _rim(rim, rim_fields, boundary, now.shape, dtype)
     half, medium = _coefficients(taps, faces, scale, middle, q, (channels, ny, nx), dtype)
     own_q = np.zeros(channels, dtype) if taps is None else _per_channel(q, channels, ()).astype(dtype)
-    if not (rim.y.width or rim.x.width):
-        stretched = np.zeros((1, 2, 2), dtype)
-    elif min(half.shape[1:]) < 2:
-        raise ValueError(f"a rim needs taps at least 3 wide, got {half.shape}")
-    else:
-        stretched = np.array([[[0, 1], [1, 0]]] * channels, dtype) if taps is None else half
     sheet = geometry(ny, nx, tuple(2 * reach - 1 for reach in half.shape[1:]), boundary, dtype)
+    layers = _layers(rim, rim_fields, boundary, now.shape, half, dtype)
     mask = _mask(mask, ny, nx)
-    physics = Physics(
-        half, own_q, medium, _five_point(half, taps), mask, _inside(mask, sheet, dtype), rim, filters(stretched), fields
-    )
+    physics = Physics(half, own_q, medium, _five_point(half, taps), mask, _inside(mask, sheet, dtype), layers)
     source = prepare_source(drive, encoder, now.shape, steps, dtype)
     keeping = prepare_keeping(every, out, 2, now.shape, steps, dtype)
     if steps == 0:
@@ -105,7 +97,7 @@ def sheet_leapfrog(
         keeping.ended[1] = now.reshape(keeping.ended[1].shape)
     count, parts = batch * channels, 2 if taps is not None else 7 if medium.q[0].size > 1 else 4
     parts += mask.size > 0  # that are read for a cell
-    order = plan(sheet, count, steps, parts * now.itemsize, rim=rim.y.width)
+    order = plan(sheet, count, steps, parts * now.itemsize, rim=layers.rim.y.width if layers else 0)
     levels = now.reshape(count, ny, nx), before.reshape(count, ny, nx)
 
     def move(buffers, first, last, done, until, phase):
@@ -113,14 +105,16 @@ def sheet_leapfrog(
 
     carry_out(order, sheet, count, 2, steps, float(steps) * now.size, dtype, move)
     ended = tuple(level.reshape(now.shape) for level in keeping.ended)
-    return (*ended, fields.reshape(batch, channels, -1)) if rim.y.width + rim.x.width else ended
+    return (*ended, layers.fields.reshape(batch, channels, -1)) if layers else ended
 
 
-def _rim(rim, fields, boundary, shape, dtype):
-    """Return the rim, of no width where there is none, and its fields (planes, cells), which are copied."""
+def _layers(rim, fields, boundary, shape, half, dtype):
+    """Return the rim with its fields, which are copied, or () where there is none."""
     batch, channels, ny, nx = shape
-    if rim is None:
-        return make_rim((ny, nx), (0, 0), (0.0, 0.0), dtype), np.empty((batch * channels, 0), dtype)
+    if rim is None or not (rim.y.width or rim.x.width):
+        return ()
+    if min(half.shape[1:]) < 2:
+        raise ValueError(f"a rim needs taps at least 3 wide, got {half.shape}")
     for axis, profile, side, size in zip("yx", rim, boundary, (ny, nx), strict=True):
         if profile.width and (side != "absorbing" or profile.cell_a.size != size or profile.cell_a.dtype != dtype):
             raise ValueError(
@@ -132,13 +126,13 @@ def _rim(rim, fields, boundary, shape, dtype):
         fields = np.zeros(expected, dtype)
     if np.shape(fields) != expected:
         raise ValueError(f"rim_fields must have shape {expected}, got {np.shape(fields)}")
-    return rim, np.array(fields, dtype, order="C").reshape(batch * channels, -1)
+    fields = np.array(fields, dtype, order="C").reshape(batch * channels, -1)
+    return Layers(rim, filters(half), fields)
 
 
 def _coefficients(taps, faces, scale, middle, q, shape, dtype):
     """Return taps from the centre outwards and the medium, of which one is void."""
     channels, ny, nx = shape
-    nothing = np.empty((0, 0, 0), dtype)
     if (taps is None) == (faces is None):
         raise ValueError("give either taps or faces")
     if taps is not None:
@@ -149,7 +143,7 @@ def _coefficients(taps, faces, scale, middle, q, shape, dtype):
             raise ValueError("taps must be symmetric along each axis")
         taps = _per_channel(taps, channels, taps.shape[-2:])
         half = taps[:, taps.shape[1] // 2 :, taps.shape[2] // 2 :]
-        return np.array(half, dtype, order="C"), Medium(nothing, nothing, *[np.empty((1, 1, 1), dtype)] * 3)
+        return np.array(half, dtype, order="C"), ()
     faces = [np.require(face, dtype, "CW") for face in faces]
     for name, face, expected in zip("yx", faces, ((ny + 1, nx), (ny, nx + 1)), strict=True):
         if face.ndim != 3 or face.shape[0] not in (1, channels) or face.shape[1:] != expected:
@@ -160,7 +154,8 @@ def _coefficients(taps, faces, scale, middle, q, shape, dtype):
     q, scale, middle = (_per_cell(part, channels, (ny, nx) if varies else (1, 1), dtype) for part in parts)
     faces = [np.broadcast_to(face, (max(part.shape[0] for part in faces), *face.shape[1:])) for face in faces]
     faces = [np.require(face, dtype, "CW") for face in faces]
-    return np.zeros((channels, 2, 2), dtype), Medium(*faces, scale, middle, q)
+    second_difference = np.array([[[0, 1], [1, 0]]] * channels, dtype)  # all that a rim asks of the taps
+    return second_difference, Medium(*faces, scale, middle, q)
 
 
 def _per_channel(value, channels, shape):

@@ -18,6 +18,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from wavefield.loops.sheets.compilation import compiled
 
@@ -147,7 +149,7 @@ def absorb_row(current, new, row, channel, rim, fields, filters, medium, scratch
                 added, zeta[row - shift - bottom],
                 psi[row - shift], psi[row + 1 - shift], above, here, below, rim.y.cell_a[row], rim.y.cell_b[row],
             )  # fmt: skip
-        _add_local(target, added, medium.faces_y, row, channel, 0, medium)
+        _add_local(target, added, row, channel, 0, False, medium)
     wide = rim.x.width
     if wide:
         taken = (4 * rim.y.width + 2) * nx if rim.y.width else 0
@@ -171,9 +173,7 @@ def _absorb_side(target, current, row, channel, side, line, layer, filters, medi
         steep, a, b = psi[i + 1] - psi[i], layer.cell_a[first + i], layer.cell_b[first + i]
         zeta[i] = b * zeta[i] + a * ((cells[i] - cells[i + 1]) + (cells[i + 2] - cells[i + 1]) + steep)
         added[i + side] = steep + zeta[i]
-    _add_local(
-        target[first - side : first - side + wide + 1], added, medium.faces_x, row, channel, first - side, medium
-    )
+    _add_local(target[first - side : first - side + wide + 1], added, row, channel, first - side, True, medium)
 
 
 @compiled
@@ -184,25 +184,34 @@ def _bend(added, zeta, entering, leaving, above, here, below, a, b):
         added[i] = steep + zeta[i]
 
 
-@compiled
-def _add_local(target, added, faces, row, channel, first, medium):
+def _add_local(target, added, row, channel, first, along_x, medium):
     """Add to cells from `first` on; in a medium that varies, times its local gain, the mean of both faces."""
-    if faces.size == 0:
+
+
+@overload(_add_local)
+def _add_local_by_type(target, added, row, channel, first, along_x, medium):
+    if isinstance(medium, types.BaseNamedTuple):
+        return _add_in_medium
+
+    def add_as_it_is(target, added, row, channel, first, along_x, medium):
         for i in range(added.size):
             target[i] += added[i]
-        return
-    face, own = faces[channel % faces.shape[0]], channel % medium.scale.shape[0]
-    over, down = (1, 0) if faces.shape[2] > medium_columns(medium) else (0, 1)
-    varies = medium.scale.shape[1] * medium.scale.shape[2] > 1
+
+    return add_as_it_is
+
+
+def _add_in_medium(target, added, row, channel, first, along_x, medium):
+    own = channel % medium.faces_y.shape[0]
+    scales = medium.scale[channel % medium.scale.shape[0]]
+    varies = scales.size > 1
     for i in range(added.size):
         x = first + i
-        scale = medium.scale[own, row, x] if varies else medium.scale[own, 0, 0]
-        target[i] += scale * (face[row, x] + face[row + down, x + over]) / 2 * added[i]
-
-
-@compiled
-def medium_columns(medium):
-    return medium.faces_y.shape[2]
+        if along_x:
+            gain = medium.faces_x[own, row, x] + medium.faces_x[own, row, x + 1]
+        else:
+            gain = medium.faces_y[own, row, x] + medium.faces_y[own, row + 1, x]
+        scale = scales[row, x] if varies else scales[0, 0]
+        target[i] += scale * gain / 2 * added[i]
 
 
 @compiled
