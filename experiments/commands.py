@@ -141,6 +141,7 @@ def _demo(parser):
 def _bench(parser):
     parser.add_argument("--case", action="append", help="a setting of the papers; may be repeated; all by default")
     parser.add_argument("--way", action="append", help="an implementation; may be repeated; all by default")
+    parser.add_argument("--idioms", action="store_true", help="ways of reading out: h, out[-1], packed, one step, …")
     parser.add_argument("--repeats", type=int, default=5, help="timings of each, of which the best counts")
     parser.add_argument("--device", help="default: a GPU if there is one")
     parser.add_argument("-o", "--output", help="CSV to write")
@@ -223,10 +224,10 @@ COMMANDS = {
     ),
     "demo": Command("experiments.demo", "main", "the main job end to end", _demo, "demo --out demo"),
     "bench": Command(
-        "experiments.bench",
+        "experiments.benches.bench",
         "main",
         "speed and memory of a training step at the papers' settings",
         _bench,
-        "bench -o training.csv\nbench --case sMNIST --way fused",
+        "bench -o training.csv\nbench --idioms -o idioms.csv\nbench --case sMNIST --way fused",
     ),
 }

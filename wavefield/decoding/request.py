@@ -14,6 +14,7 @@ from wavefield.operators.encoder import EVERYWHERE, resolve_encoder
 from wavefield.operators.operator import WaveOperator
 from wavefield.simulation.continuation import check_whole, past_of, space_of
 from wavefield.simulation.simulate import operator_of
+from wavefield.simulation.units import units_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Request:
     nonnegative: bool
     noise: float | None
     precision: float  # relative rounding of the numbers given
+    units: dict  # of time, position and drive, "1" where nothing is said
 
     @classmethod
     def of(
@@ -83,7 +85,11 @@ class Request:
             snapshots = _without_bias(snapshots, operator, shape, given.bias, steps)
         pulse = operator.levels == 2 and given.source != "force"
         encoder = encoder.reshape(operator.rings, int(np.prod(shape)), encoder.shape[-1])
-        return cls(operator, shape, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
+        described = snapshot if isinstance(snapshot, xr.Dataset) else xr.Dataset()
+        units = {name: units_of(described, name) for name in ("time", "position", "drive")}
+        return cls(
+            operator, shape, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision, units
+        )
 
     @property
     def both(self) -> bool:

@@ -406,14 +406,20 @@ class WaveOperator:
         return one_step_matrix(self, shape)
 
     def check_size(self, size: int | tuple[int, ...]) -> None:
-        """Refuse a size below the kernel's width, or other than that of the speed profile or the boundary row."""
+        """Refuse a size other than that of a profile, a mask or the boundary row, or too small for its ends or a sheet.
+
+        A kernel may be wider than a ring, around which it then reaches several times, and than a line, whose ends say
+        what it reads beyond them.
+        """
         shape, width = grid_shape(size, "size", self.dims), self.kernel.shape[2:]
         size = shape[0] if self.dims == 1 else shape
-        if any(n < k for n, k in zip(shape, width, strict=True)):
-            least = width[0] if self.dims == 1 else width
-            raise ValueError(f"size must be at least {least}, the width of the kernel, got {size}")
-        if self.dims == 1 and shape[0] < 3 and self.boundary == "absorbing" and self.levels == 2:
-            raise ValueError(f"size must be at least 3 between absorbing ends of a two-way field, got {size}")
+        if self.dims == 2 and any(n < k for n, k in zip(shape, width, strict=True)):
+            raise ValueError(f"size must be at least {width}, the width of the kernel, got {size}")
+        if self.dims == 1 and self.boundary == "absorbing" and self.levels == 2 and shape[0] < width[0]:
+            raise ValueError(
+                f"size must be at least {width[0]}, the width of the kernel, between absorbing ends of a two-way "
+                f"field, got {size}"
+            )
         known = (("speed profile", self.profile), ("mask", self.mask))
         for name, given in (*known, ("boundary row", self.boundary_row)):
             if given is not None and given.shape[-self.dims :] != shape:

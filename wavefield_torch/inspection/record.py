@@ -193,6 +193,8 @@ def _described(net, steps):
     if not isinstance(net, WaveRNN) or net.num_layers != 1:
         return about
     net.to_operator()  # refuses weights that are not finite
+    if net.leak != 1 or net.initial_state is not None:  # these a recording cannot say, and nothing continues without
+        return about
     row = None if net.boundary_row is None else xr.DataArray(
         net.boundary_row.numpy(force=True),
         dims=("channel_out", "channel_in", "position"),

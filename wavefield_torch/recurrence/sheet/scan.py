@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -137,7 +137,7 @@ def sheet_scan(
     y0, z0, kernel, stiffness, damping, input, readout = tensors
     _check_options(dt, boundary, nonlinearity, scheme, backend)
     rates = (stiffness, damping)
-    inputs = _checked(y0, z0, kernel, stiffness, damping, input, steps)
+    inputs: Any = _checked(y0, z0, kernel, stiffness, damping, input, steps)
     weights = check_readout(readout, y0, steps)
     every = checkpoints((*inputs[:5], *(t for t in (input, weights) if t is not None)), checkpoint_every)
     return_sequence = bool(return_sequence) and readout is None
@@ -151,8 +151,8 @@ def sheet_scan(
     requested, backend = backend, _choose(backend, y0, kernel, steps)
     with without_autocast(y0):
         if backend == "reference":
-            options = dict(steps=steps, dt=dt, boundary=boundary, nonlinearity=nonlinearity, scheme=scheme)
-            output, y, z = reference.scan(*inputs, **options, readout=readout, return_sequence=return_sequence)
+            settings = (steps, dt, boundary, nonlinearity, scheme, readout, return_sequence)
+            output, y, z = reference.scan(*inputs, *settings)
             return output, (y, z)
         if readout == "mean":
             weights = y0.new_full((1, steps), 1 / steps)

@@ -33,6 +33,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
+from experiments.benches import idioms
 from experiments.runs.folder import commit, device_name, peak_memory, write_csv
 from wavefield.cli import tell
 from wavefield_torch import (
@@ -93,6 +94,8 @@ HEADS = 8  # of the attention end, each of the size of a state
 
 def main(options: argparse.Namespace) -> int:
     """Print the table and, with --output, write it as CSV."""
+    if options.idioms:
+        return idioms.main(options)
     names = [case.name for case in CASES]
     for name, known in (("case", names), ("way", WAYS)):
         if unknown := set(getattr(options, name) or ()) - set(known):
