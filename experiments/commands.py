@@ -129,6 +129,7 @@ def _waves(parser):
     parser.add_argument("folder", type=Path, nargs="+", help="folders of runs")
     parser.add_argument("-o", "--output", type=Path, default=Path("waves"), help="folder to write (default: waves)")
     parser.add_argument("--draws", type=int, default=999, help="surrogates of the test of direction (default: 999)")
+    _output(parser)
 
 
 def _demo(parser):

@@ -9,8 +9,9 @@ import matplotlib
 import xarray as xr
 
 import analysis
-from experiments.runs.folder import RunFolder, write_csv
+from experiments.runs.folder import RunFolder, make_folder, write_csv
 from wavefield import open_recording
+from wavefield.cli import tell
 from wavefield.plot import save_figure
 
 FIGURES = ("index", "p_value", "q_value", "travelling_index", "static_share")
@@ -56,8 +57,8 @@ def main(options: argparse.Namespace) -> int:
     folders = list(dict.fromkeys(path.resolve() for path in options.folder))
     if len({path.name for path in folders}) < len(folders):
         raise ValueError(f"the folders must have different names, got {', '.join(path.name for path in folders)}")
-    options.output.mkdir(parents=True, exist_ok=True)
-    rows = []
+    make_folder(options.output)
+    rows, told = [], []
     for path in folders:
         activity, result = diagnosed(path, draws=options.draws)
         for row in rows_of(path.name, result):
@@ -66,8 +67,8 @@ def main(options: argparse.Namespace) -> int:
             page.suptitle(f"{path.name}, channel {channel}", fontsize=9)
             save_figure(page, options.output / f"{path.name}-channel{channel}.png")
             pyplot.close(page)
-            print(f"{path.name}, channel {channel}: {row['verdict']}, p = {row['p_value']}, q = {row['q_value']}")
+            told.append(f"{path.name}, channel {channel}: {row['verdict']}, p = {row['p_value']}, q = {row['q_value']}")
             rows.append(row)
     write_csv(options.output / "waves.csv", rows)
-    print(f"wrote {options.output}")
+    tell(options, "\n".join([*told, f"wrote {options.output}"]), rows)
     return 0
