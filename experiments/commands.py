@@ -125,6 +125,12 @@ def _memory(parser):
     _output(parser)
 
 
+def _waves(parser):
+    parser.add_argument("folder", type=Path, nargs="+", help="folders of runs")
+    parser.add_argument("-o", "--output", type=Path, default=Path("waves"), help="folder to write (default: waves)")
+    parser.add_argument("--draws", type=int, default=999, help="surrogates of the test of direction (default: 999)")
+
+
 def _demo(parser):
     parser.add_argument("-o", "--out", "--output", default="demo", help="folder to write (default: demo)")
     parser.add_argument("--seed", type=int, default=0)
@@ -134,6 +140,7 @@ def _demo(parser):
 def _bench(parser):
     parser.add_argument("--case", action="append", help="a setting of the papers; may be repeated; all by default")
     parser.add_argument("--way", action="append", help="an implementation; may be repeated; all by default")
+    parser.add_argument("--idioms", action="store_true", help="ways of reading out: h, out[-1], packed, one step, …")
     parser.add_argument("--repeats", type=int, default=5, help="timings of each, of which the best counts")
     parser.add_argument("--device", help="default: a GPU if there is one")
     parser.add_argument("-o", "--output", help="CSV to write")
@@ -207,12 +214,19 @@ COMMANDS = {
         _memory,
         "memory runs/history-elman-systemT1-seed0 -o memory",
     ),
+    "waves": Command(
+        "experiments.reports.waves",
+        "main",
+        "the waves in the states of trained networks, with their significance",
+        _waves,
+        "waves runs/tetrominoes-nwm-size32-seed0 -o waves",
+    ),
     "demo": Command("experiments.demo", "main", "the main job end to end", _demo, "demo --out demo"),
     "bench": Command(
-        "experiments.bench",
+        "experiments.benches.bench",
         "main",
         "speed and memory of a training step at the papers' settings",
         _bench,
-        "bench -o training.csv\nbench --case sMNIST --way fused",
+        "bench -o training.csv\nbench --idioms -o idioms.csv\nbench --case sMNIST --way fused",
     ),
 }

@@ -14,9 +14,10 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from wavefield_torch.models import initialization
-from wavefield_torch.models.call_convention import RecurrentModule, freeze, last_step, one_state
+from wavefield_torch.models.call_convention import RecurrentModule, freeze, last_step, leak_and_noise, one_state
 
 
 class _OfPyTorch(nn.RNNBase):
@@ -24,6 +25,7 @@ class _OfPyTorch(nn.RNNBase):
 
     channels = 1
     position_order = "none"  # units are exchangeable
+    initial_state: nn.Parameter | None  # (L, H), of an LSTM (2, L, H)
 
     @property
     def directions(self) -> int:
@@ -38,8 +40,26 @@ class _OfPyTorch(nn.RNNBase):
     def forward(self, input, hx=None, *, h0=None, return_sequence: bool = True):
         if isinstance(input, Tensor) and input.dim() > 1 and input.shape[-2 if self.batch_first else 0] == 0:
             raise ValueError("input must have at least one time step, got an empty sequence")
-        output, last = super().forward(input, one_state(hx, h0))
+        output, last = super().forward(input, self._state(input, one_state(hx, h0)))
         return output if return_sequence else last_step(output, self.batch_first), last
+
+    def _train_initial_state(self, wanted: bool) -> None:
+        """Make the state before the first step, where none is given, a parameter, zero at first."""
+        shape = ((2,) if self.mode == "LSTM" else ()) + (self.num_layers * self.directions, self.hidden_size)
+        weight = next(self.parameters())
+        start = nn.Parameter(torch.zeros(shape, dtype=weight.dtype, device=weight.device)) if wanted else None
+        self.register_parameter("initial_state", start)
+
+    def _state(self, input, state):
+        if state is not None or self.initial_state is None:
+            return state
+        start = self.initial_state
+        if isinstance(input, PackedSequence):
+            start = start[..., None, :].expand(*start.shape[:-1], int(input.batch_sizes[0]), -1)
+        elif input.dim() == 3:
+            start = start[..., None, :].expand(*start.shape[:-1], input.shape[0 if self.batch_first else 1], -1)
+        start = start.contiguous()
+        return tuple(start) if self.mode == "LSTM" else start
 
 
 class IdentityRNN(_OfPyTorch, nn.RNN):
@@ -58,6 +78,8 @@ class IdentityRNN(_OfPyTorch, nn.RNN):
     bias : bool or {"clean", "reference", "none"}
         True or ``clean``: one bias, zero (PyTorch's second one stays at zero). ``reference``: two; that of V zero
         beside a sparse encoder, else U(±1/√I), that of U zero, or U(±1/√N) beside a uniform U. False or ``none``: none.
+    trainable_initial_state
+        As of `WaveRNN`.
     freeze_encoder, freeze_recurrence : bool
         Keep V, or U, with its bias as it is.
     generator : torch.Generator, optional
@@ -90,6 +112,7 @@ class IdentityRNN(_OfPyTorch, nn.RNN):
         *,
         recurrence: str = "identity",
         encoder: str = "uniform",
+        trainable_initial_state: bool = False,
         freeze_encoder: bool = False,
         freeze_recurrence: bool = False,
         generator: torch.Generator | None = None,
@@ -117,6 +140,7 @@ class IdentityRNN(_OfPyTorch, nn.RNN):
         freeze(freeze_encoder, *(p for name, p in self.named_parameters() if "_ih_" in name))
         freeze(freeze_recurrence, *(p for name, p in self.named_parameters() if "_hh_" in name))
         freeze(kind == "clean", *(p for name, p in self.named_parameters() if "bias_hh_" in name))
+        self._train_initial_state(trainable_initial_state)
 
     @torch.no_grad()
     def _start(self, name, recurrence, encoder, generator):
@@ -137,19 +161,39 @@ class IdentityRNN(_OfPyTorch, nn.RNN):
 
 
 class LSTM(_OfPyTorch, nn.LSTM):
-    """`torch.nn.LSTM`; hx and h_n are pairs (h, c). Its units have no spatial order."""
+    """`torch.nn.LSTM`; hx and h_n are pairs (h, c). Its units have no spatial order.
 
-    def __init__(self, *arguments, generator: torch.Generator | None = None, **options):
+    Takes `generator` and `trainable_initial_state` too, as `WaveRNN` does.
+    """
+
+    def __init__(
+        self,
+        *arguments,
+        trainable_initial_state: bool = False,
+        generator: torch.Generator | None = None,
+        **options,
+    ):
         super().__init__(*arguments, **options)
         _redraw(self, generator)
+        self._train_initial_state(trainable_initial_state)
 
 
 class GRU(_OfPyTorch, nn.GRU):
-    """`torch.nn.GRU`. Its units have no spatial order."""
+    """`torch.nn.GRU`. Its units have no spatial order.
 
-    def __init__(self, *arguments, generator: torch.Generator | None = None, **options):
+    Takes `generator` and `trainable_initial_state` too, as `WaveRNN` does.
+    """
+
+    def __init__(
+        self,
+        *arguments,
+        trainable_initial_state: bool = False,
+        generator: torch.Generator | None = None,
+        **options,
+    ):
         super().__init__(*arguments, **options)
         _redraw(self, generator)
+        self._train_initial_state(trainable_initial_state)
 
 
 class LocallyConnectedRNN(RecurrentModule):
@@ -160,6 +204,8 @@ class LocallyConnectedRNN(RecurrentModule):
     Parameters
     ----------
     input_size, hidden_size, channels, kernel_size, nonlinearity, batch_first, generator
+        As of `WaveRNN`.
+    leak, noise, trainable_initial_state
         As of `WaveRNN`.
     operator : {"shift", "identity", "uniform"}
         Kernel that every position starts from; ``uniform`` draws each position's own.
@@ -179,6 +225,7 @@ class LocallyConnectedRNN(RecurrentModule):
     """
 
     bias: nn.Parameter | None
+    initial_state: nn.Parameter | None  # (C, N), where it is trained
 
     def __init__(
         self,
@@ -192,6 +239,9 @@ class LocallyConnectedRNN(RecurrentModule):
         batch_first: bool = False,
         operator: str = "shift",
         encoder: str = "sparse",
+        leak: float = 1.0,
+        noise: float = 0.0,
+        trainable_initial_state: bool = False,
         freeze_encoder: bool = False,
         freeze_recurrence: bool = False,
         generator: torch.Generator | None = None,
@@ -199,6 +249,7 @@ class LocallyConnectedRNN(RecurrentModule):
         dtype=None,
     ):
         super().__init__()
+        self.leak, self.noise = leak_and_noise(leak, noise)
         if nonlinearity not in _ACTIVATIONS:
             raise ValueError(f"nonlinearity must be one of {', '.join(_ACTIVATIONS)}, got {nonlinearity!r}")
         if kernel_size % 2 == 0 or kernel_size < 1:
@@ -220,12 +271,18 @@ class LocallyConnectedRNN(RecurrentModule):
         self.encoder = nn.Parameter(initial_encoder.to(**place), requires_grad=not freeze_encoder)
         units = torch.zeros(channels, hidden_size, **place)
         self.register_parameter("bias", nn.Parameter(units, requires_grad=not freeze_encoder) if bias else None)
+        self.register_parameter("initial_state", nn.Parameter(units.clone()) if trainable_initial_state else None)
 
     def _run(
         self, x: Tensor, state: Tensor | None, lengths: Tensor | None, return_sequence: bool, batch_first: bool
     ) -> tuple[Tensor | None, Tensor]:
         batch, (channels, size) = x.shape[1], self.encoder.shape[:2]
-        h = x.new_zeros(batch, channels, size) if state is None else state[0].unflatten(1, (channels, size))
+        if state is not None:
+            h = state[0].unflatten(1, (channels, size))
+        elif self.initial_state is not None:
+            h = self.initial_state.expand(batch, channels, size)
+        else:
+            h = x.new_zeros(batch, channels, size)
         h = h.permute(2, 0, 1)  # (N, B, C): a product of matrices per position
         local = self.kernel.permute(3, 2, 1, 0).flatten(1, 2)  # (N, K·C, C)
         encoder = self.encoder.permute(1, 2, 0)  # (N, I, C)
@@ -234,7 +291,11 @@ class LocallyConnectedRNN(RecurrentModule):
         states = []
         for t, x_t in enumerate(x):
             near = torch.cat([torch.roll(h, shift, dims=0) for shift in shifts], dim=2)  # (N, B, K·C)
-            after = _ACTIVATIONS[self.nonlinearity](near @ local + x_t @ encoder + offset)
+            total = near @ local + x_t @ encoder + offset
+            if self.noise and self.training:
+                total = total + self.noise * torch.randn_like(total)
+            after = _ACTIVATIONS[self.nonlinearity](total)
+            after = after if self.leak == 1 else torch.lerp(h, after, self.leak)
             h = after if lengths is None else after.where((t < lengths)[:, None], h)
             if return_sequence:
                 states.append(h)

@@ -7,15 +7,17 @@ itself.
 
 from __future__ import annotations
 
+import math
 import numbers
 from abc import abstractmethod
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
 
 from wavefield.checks import positive_int
+from wavefield_torch.recurrence.scan import check_leak
 
 
 class Recurrence(Protocol):
@@ -125,6 +127,14 @@ def freeze(frozen: bool, *parameters: nn.Parameter | None) -> None:
             parameter.requires_grad_(False)
 
 
+def leak_and_noise(leak: float, noise: float) -> tuple[float, float]:
+    """Return both as numbers after checking them: 0 < leak ≤ 1, and a standard deviation."""
+    check_leak(leak)
+    if isinstance(noise, bool) or not isinstance(noise, numbers.Real) or not 0 <= noise < math.inf:
+        raise ValueError(f"noise must be a standard deviation, 0 or more, got {noise!r}")
+    return float(leak), float(noise)
+
+
 def like_rnn(net: RecurrentModule, input, hx, return_sequence: bool):
     """Call `net._run` as `torch.nn.RNN` is called, and return (output, h_n) in its shapes.
 
@@ -169,15 +179,23 @@ def _check_input(x, input_size):
 
 def _packed(net, input, hx, return_sequence):
     """Samples in the order of their lengths, padded; the recurrence stops each at its own."""
-    padded, lengths = pad_packed_sequence(input._replace(sorted_indices=None, unsorted_indices=None))
+    data, sizes = input.data, input.batch_sizes
+    steps, batch = len(sizes), int(sizes[0])
+    # one index for all rows costs a tenth of PyTorch's own functions, which copy step by step
+    ahead = torch.arange(steps) * batch - sizes.cumsum(0) + sizes  # rows of padding before each step
+    rows = torch.arange(len(data)) + torch.repeat_interleave(ahead, sizes, output_size=len(data))
+    rows = rows.to(data.device)
+    padded = data.new_zeros(steps * batch, *data.shape[1:]).index_copy(0, rows, data).unflatten(0, (steps, batch))
     _check_input(padded, net.input_size)
-    state = _initial(net, hx, len(lengths), batched=True)
+    state = _initial(net, hx, batch, batched=True)
     if state is not None and input.sorted_indices is not None:
         state = state[:, input.sorted_indices]
-    own = None if lengths[-1] == len(padded) else lengths.to(padded.device)
-    output, last = net._run(padded, state, own, return_sequence, False)
+    lengths = None
+    if len(data) < steps * batch:
+        lengths = (sizes[:, None] > torch.arange(batch)).sum(0).to(data.device)
+    output, last = net._run(padded, state, lengths, return_sequence, False)
     if return_sequence:
-        output = input._replace(data=pack_padded_sequence(output, lengths).data)
+        output = input._replace(data=output.flatten(0, 1).index_select(0, rows))
     else:
         output = _one_step(input, last[-1].clone() if output is None else output[0])
     return output, last if input.unsorted_indices is None else last[:, input.unsorted_indices]

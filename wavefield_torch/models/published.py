@@ -83,15 +83,16 @@ def to_reference(model: SequenceModel) -> dict[str, Tensor]:
     Raises
     ------
     TypeError
-        If the recurrence is neither a `WaveRNN` on rings nor an `IdentityRNN`, or the readout is neither linear nor
+        If the recurrence is neither a `WaveRNN` on rings, without a leak, nor an `IdentityRNN`, or if its initial state
+        is trained, or the readout is neither linear nor
         the MLP.
     """
     net = model.recurrence
-    if isinstance(net, WaveRNN) and net.boundary == "periodic":
+    if isinstance(net, WaveRNN) and net.boundary == "periodic" and net.leak == 1 and net.initial_state is None:
         bias = net.bias if net.bias_kind == "clean" else net.encoder_bias
         weights = (net.encoder.flatten(0, 1), bias, net.kernel, net.kernel_bias)
         shapes = ((net.output_size,), (net.channels,))
-    elif isinstance(net, IdentityRNN):
+    elif isinstance(net, IdentityRNN) and net.initial_state is None:
         biases = (net.bias_ih_l0, net.bias_hh_l0) if net.bias else (None, None)
         weights = (net.weight_ih_l0, biases[0], net.weight_hh_l0, biases[1])
         shapes = ((net.hidden_size,),) * 2

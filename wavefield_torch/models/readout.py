@@ -109,17 +109,20 @@ class SequenceModel(nn.Module):
         if not (is_plain(self.recurrence, WaveRNN) and is_plain(self.readout, nn.Linear)):
             return False
         net = self.recurrence
+        if net.leak != 1 or net.noise:
+            return False
         return net.boundary == "periodic" and net.num_layers == 1 and not net.bidirectional
 
     def _read_inside(self, input):
         net = self.recurrence
         x = input.transpose(0, 1) if net.batch_first else input
+        start = None if net.initial_state is None else net.initial_state.expand(x.shape[1], -1, -1)
         values = wave_scan_readout(
             x,
             net.encoder,
             net.kernel,
             net.total_bias(),
-            None,
+            start,
             self.readout.weight,
             self.readout.bias,
             nonlinearity=net.nonlinearity,

@@ -12,8 +12,8 @@ from wavefield import WaveOperator
 from wavefield.checks import positive_int
 from wavefield.operators.encoder import resolve_encoder
 from wavefield_torch.models import initialization
-from wavefield_torch.models.call_convention import freeze
-from wavefield_torch.recurrence.scan import BOUNDARIES, autocast_enabled, run
+from wavefield_torch.models.call_convention import freeze, leak_and_noise
+from wavefield_torch.recurrence.scan import BOUNDARIES, autocast_enabled, one_step, run
 
 NONLINEARITIES = ("relu", "tanh", "identity")
 
@@ -21,9 +21,9 @@ NONLINEARITIES = ("relu", "tanh", "identity")
 class WaveLayer(nn.Module):
     """One layer, in one direction, of a wave recurrence: its parameters and the scan with them.
 
-        h[t+1] = σ( u ⋆ h[t] + V x[t] + b )
+        h[t+1] = (1 − α) h[t] + α σ( u ⋆ h[t] + V x[t] + b + s ξ[t] )
 
-    The arguments are those of `WaveRNN`.
+    The arguments are those of `WaveRNN`; α = 1 and s = 0 by default.
     """
 
     encoder: nn.Parameter  # V (C, N, I)
@@ -32,6 +32,7 @@ class WaveLayer(nn.Module):
     encoder_bias: nn.Parameter | None  # (C, N) and (C,), where there are two
     kernel_bias: nn.Parameter | None
     boundary_row: nn.Parameter | None  # (C, C, N), of a line with a driven end
+    initial_state: nn.Parameter | None  # (C, N), where it is trained
 
     def __init__(
         self,
@@ -46,6 +47,9 @@ class WaveLayer(nn.Module):
         encoder="sparse",
         backend: str = "auto",
         checkpoint_every: int | None = None,
+        leak: float = 1.0,
+        noise: float = 0.0,
+        trainable_initial_state: bool = False,
         freeze_encoder: bool = False,
         freeze_recurrence: bool = False,
         generator: torch.Generator | None = None,
@@ -68,6 +72,7 @@ class WaveLayer(nn.Module):
             raise ValueError(f"kernel_size must be odd and at least {narrowest}, got {self.kernel_size}")
         self.nonlinearity = nonlinearity
         self.bias_kind = initialization.bias_kind(bias)
+        self.leak, self.noise = leak_and_noise(leak, noise)
         self.backend = backend
         self.checkpoint_every = checkpoint_every
         self.boundary = operator.boundary if isinstance(operator, WaveOperator) else "periodic"
@@ -84,6 +89,7 @@ class WaveLayer(nn.Module):
         self.register_parameter("kernel_bias", empty(channels) if kind == "reference" else None)
         driven = getattr(operator, "boundary_row", None) is not None
         self.register_parameter("boundary_row", empty(channels, *unit) if driven else None)
+        self.register_parameter("initial_state", empty(*unit) if trainable_initial_state else None)
         self.reset_parameters(generator)
         freeze(freeze_encoder, self.encoder, self.bias, self.encoder_bias)
         freeze(freeze_recurrence, self.kernel, self.kernel_bias, self.boundary_row)
@@ -110,6 +116,8 @@ class WaveLayer(nn.Module):
             )
         if self.boundary_row is not None and isinstance(self.initial_operator, WaveOperator):
             self.boundary_row.copy_(torch.tensor(self.initial_operator.boundary_row))
+        if self.initial_state is not None:
+            self.initial_state.zero_()
 
     def _first_kernel(self, generator):
         if not isinstance(self.initial_operator, WaveOperator):
@@ -142,7 +150,8 @@ class WaveLayer(nn.Module):
         Raises
         ------
         ValueError
-            For another boundary or a speed profile: such operators are not convolutions.
+            For another boundary or a speed profile: such operators are not convolutions. For a leak: the network would
+            not do what `op` does.
 
         Examples
         --------
@@ -153,6 +162,8 @@ class WaveLayer(nn.Module):
         ([0.25, 1.5, 0.25], 512)
         """
         _require_convolution(op)
+        if options.get("leak", 1) != 1:
+            raise ValueError(f"leak must be 1 for the network to do what op does, got {options['leak']!r}")
         weights, op = resolve_encoder(
             encoder, op, positive_int(size, "size"), positive_int(input_size, "input_size", least=0)
         )
@@ -163,8 +174,9 @@ class WaveLayer(nn.Module):
     def to_operator(self, *, dx: float | None = None, dt: float | None = None) -> WaveOperator:
         """Return the recurrence as a wave operator: for its dispersion relation, stability and growth.
 
-        Encoder, bias and nonlinearity are left out; for a ReLU network the operator is that of the active units. The
-        units are those of the operator that the network was made from unless given. Of several layers it is the first.
+        With a leak α it is (1 − α) + α u. Encoder, bias, noise and nonlinearity are left out; for a ReLU network the
+        operator is that of the active units. The units are those of the operator that the network was made from unless
+        given. Of several layers it is the first.
 
         Raises
         ------
@@ -178,14 +190,24 @@ class WaveLayer(nn.Module):
         [-1.0]
         """
         origin = self.initial_operator if isinstance(self.initial_operator, WaveOperator) else None
+        kernel = _finite(self.kernel, "kernel")
+        row = None if self.boundary_row is None else _finite(self.boundary_row, "boundary_row")
         described = {
-            "kernel": _finite(self.kernel, "kernel"),
+            "kernel": self._leaky(kernel, self.kernel_size // 2),
             "boundary": self.boundary,
             "dx": dx if dx is not None else getattr(origin, "dx", 1.0),
             "dt": dt if dt is not None else getattr(origin, "dt", 1.0),
-            "boundary_row": None if self.boundary_row is None else _finite(self.boundary_row, "boundary_row"),
+            "boundary_row": None if row is None else self._leaky(row, -1),
         }
         return WaveOperator(**described, levels=_levels_left(origin, described["kernel"]))
+
+    def _leaky(self, weights, own):
+        """(1 − α) + α times weights (C, C, …), `own` of which is that of the unit itself."""
+        if self.leak == 1:
+            return weights
+        kept = np.zeros_like(weights)
+        kept[:, :, own] = (1 - self.leak) * np.eye(self.channels)
+        return kept + self.leak * weights
 
     @property
     def position_order(self) -> str:
@@ -194,7 +216,7 @@ class WaveLayer(nn.Module):
 
     def total_bias(self) -> Tensor | None:
         """Return b of the recurrence, (C, N), the sum of the two where there are two; None without."""
-        if self.encoder_bias is not None and self.kernel_bias is not None:
+        if self.bias_kind == "reference" and self.encoder_bias is not None and self.kernel_bias is not None:
             return self.encoder_bias + self.kernel_bias[:, None]
         return self.bias
 
@@ -202,12 +224,18 @@ class WaveLayer(nn.Module):
         """States (T, B, C·N) if wanted, (B, T, C·N) if `batch_first`, and the last (B, C·N), of x (T, B, I)."""
         if x.dtype != self.encoder.dtype and not autocast_enabled(x):
             raise ValueError(f"input must be {self.encoder.dtype} like the parameters, got {x.dtype}")
+        shape = (x.shape[1], self.channels, self.hidden_size)  # (B, C, N)
+        if state is not None:
+            state = state.reshape(shape)
+        elif self.initial_state is not None:
+            state = self.initial_state.expand(shape)
+        noisy = self.noise and self.training
         states, last = run(
             x,
             self.encoder,
             self.kernel,
             self.total_bias(),
-            None if state is None else state.reshape(-1, self.channels, self.hidden_size),
+            state,
             lengths=lengths,
             boundary=self.boundary,
             boundary_row=self.boundary_row,
@@ -216,8 +244,21 @@ class WaveLayer(nn.Module):
             batch_first=batch_first,
             checkpoint_every=self.checkpoint_every,
             backend=self.backend,
+            leak=self.leak,
+            noise=self.noise * torch.randn_like(self.encoder[..., 0].expand(x.shape[0], *shape)) if noisy else None,
         )  # (T, B, C, N) or None, (B, C, N)
         return states.flatten(2) if return_sequence else None, last.flatten(1)
+
+    def _one_step(self, x, state):
+        """The state (B, C, N) after one step of little work from x (B, I), without the checks of `run`, or None."""
+        if self.boundary != "periodic" or self.leak != 1 or self.noise:
+            return None
+        shape = (x.shape[0], self.channels, self.hidden_size)
+        if state is not None:
+            state = state.reshape(shape)
+        elif self.initial_state is not None:
+            state = self.initial_state.expand(shape)
+        return one_step(x, self.encoder, self.kernel, self.total_bias(), state, self.nonlinearity, self.backend)
 
     def extra_repr(self) -> str:
         shown = {
@@ -227,6 +268,9 @@ class WaveLayer(nn.Module):
             "bias": self.bias_kind,
         }
         shown |= {"boundary": self.boundary} if self.boundary != "periodic" else {}
+        shown |= {"leak": self.leak} if self.leak != 1 else {}
+        shown |= {"noise": self.noise} if self.noise else {}
+        shown |= {"trainable_initial_state": True} if self.initial_state is not None else {}
         shown |= self._also_shown()
         shown |= {"backend": self.backend} if self.backend != "auto" else {}
         return ", ".join([f"{self.input_size}, {self.hidden_size}", *(f"{k}={v}" for k, v in shown.items())])
@@ -238,6 +282,8 @@ class WaveLayer(nn.Module):
 def _require_convolution(op):
     if not isinstance(op, WaveOperator):
         raise TypeError(f"operator must be a WaveOperator, got {type(op).__name__}")
+    if op.dims != 1:
+        raise ValueError(f"operator must be of a ring or line, got one of a sheet, which `sheet_scan` moves: {op!r}")
     if op.boundary not in BOUNDARIES:
         raise ValueError(
             f"operator must be {' or '.join(BOUNDARIES)} to be trained as a convolution, got boundary={op.boundary!r}"
@@ -258,6 +304,8 @@ def _trainable(op, size, channels):
             raise ValueError(f"channels must be a multiple of the operator's {op.levels} levels, got {channels}")
         op = op.with_rings(channels // op.levels)
     op.check_size(size)
+    if size < op.kernel.shape[2]:
+        raise ValueError(f"size must be at least {op.kernel.shape[2]}, the width of the kernel, got {size}")
     return op
 
 

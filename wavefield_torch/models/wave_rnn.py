@@ -59,14 +59,23 @@ class WaveRNN(WaveLayer, RecurrentModule):
         Keep V (with its bias), or the kernel (with its bias and the boundary row), as they are.
     backend, checkpoint_every
         As in `wave_scan`.
+    leak : float
+        α, above 0 and at most 1, the share of a step that is new: h[t+1] = (1 − α) h[t] + α σ(…), as trainers of firing
+        rates have it with α = dt/τ.
+    noise : float
+        Standard deviation of Gaussian noise ξ that is added to what σ is applied to, at every unit and step, in
+        training only and drawn as `torch.nn.Dropout` draws, from the generator that `torch.manual_seed` seeds. For the
+        σ_rec of leaky networks of rates give √(2/α)·σ_rec. With a leak or noise the reference backend runs.
+    trainable_initial_state : bool
+        The state before the first step, where none is given, is a parameter of each layer, zero at first.
     generator : torch.Generator, optional
         Source of the random initial values.
 
     Inputs
     ------
     input : (T, B, I), (T, I) or a PackedSequence; (B, T, I) with `batch_first`
-    hx : (L, B, C·N), or (L, C·N) unbatched; zero unless given. L = layers · directions, ordered as `torch.nn.RNN` has
-        them; `h0` is another name for it
+    hx : (L, B, C·N), or (L, C·N) unbatched; zero, or `initial_state`, unless given. L = layers · directions, ordered as
+        `torch.nn.RNN` has them; `h0` is another name for it
     return_sequence : bool
         False keeps the last state only, in far less memory: `output` then holds one step.
 
@@ -84,6 +93,7 @@ class WaveRNN(WaveLayer, RecurrentModule):
     encoder : Parameter (C, N, I)
     bias : Parameter (C, N) or None; with ``bias="reference"`` in its place encoder_bias (C, N) and kernel_bias (C,)
     boundary_row : Parameter (C, C, N) or None
+    initial_state : Parameter (C, N) or None
     more_layers : ModuleList of further layers and directions, each with these parameters; without them absent
 
     Raises
@@ -118,6 +128,9 @@ class WaveRNN(WaveLayer, RecurrentModule):
         encoder="sparse",
         backend: str = "auto",
         checkpoint_every: int | None = None,
+        leak: float = 1.0,
+        noise: float = 0.0,
+        trainable_initial_state: bool = False,
         freeze_encoder: bool = False,
         freeze_recurrence: bool = False,
         generator: torch.Generator | None = None,
@@ -130,6 +143,9 @@ class WaveRNN(WaveLayer, RecurrentModule):
             "operator": operator,
             "backend": backend,
             "checkpoint_every": checkpoint_every,
+            "leak": leak,
+            "noise": noise,
+            "trainable_initial_state": trainable_initial_state,
             "freeze_encoder": freeze_encoder,
             "freeze_recurrence": freeze_recurrence,
             "generator": generator,
@@ -160,6 +176,28 @@ class WaveRNN(WaveLayer, RecurrentModule):
         super().reset_parameters(generator)
         for layer in getattr(self, "more_layers", ()):
             layer.reset_parameters(generator)
+
+    def forward(self, input, hx=None, *, h0=None, return_sequence: bool = True):
+        if isinstance(input, Tensor) and input.dim() == 3 and (hx is None or h0 is None):
+            stepped = self._stepped(input, h0 if hx is None else hx)
+            if stepped is not None:
+                return stepped
+        return super().forward(input, hx, h0=h0, return_sequence=return_sequence)
+
+    def _stepped(self, input, state):
+        """(output, h_n) of a single step that is little work; None of anything else, or if something does not fit."""
+        time = 1 if self.batch_first else 0
+        steps, batch, inputs = input.shape if time == 0 else (input.shape[1], input.shape[0], input.shape[2])
+        if steps != 1 or inputs != self.input_size or self.num_layers > 1 or self.bidirectional:
+            return None
+        units = self.channels * self.hidden_size
+        if state is not None and (not isinstance(state, Tensor) or state.shape != (1, batch, units)):
+            return None
+        last = self._one_step(input.select(time, 0), state)
+        if last is None:
+            return None
+        last = last.view(1, batch, units)
+        return (last.view(batch, 1, units) if time else last).clone(), last
 
     def _run(
         self, x: Tensor, state: Tensor | None, lengths: Tensor | None, return_sequence: bool, batch_first: bool
@@ -201,7 +239,7 @@ class WaveRNNCell(WaveLayer):
     Inputs
     ------
     input : (B, I) or (I,)
-    hx : (B, C·N) or (C·N,); zero unless given
+    hx : (B, C·N) or (C·N,); zero, or `initial_state`, unless given
 
     Outputs
     -------
@@ -250,6 +288,8 @@ class WaveRNNCell(WaveLayer):
         expected = (*input.shape[:-1], self.output_size)
         if hx is not None and tuple(hx.shape) != expected:
             raise ValueError(f"hx must have shape {expected}, got {tuple(hx.shape)}")
-        if input.dim() == 2:
-            return self._scan(input[None], hx, None, False, False)[1]
-        return self._scan(input[None, None], None if hx is None else hx[None], None, False, False)[1].squeeze(0)
+        x, state = (input, hx) if input.dim() == 2 else (input[None], None if hx is None else hx[None])
+        after = self._one_step(x, state)
+        if after is None:
+            after = self._scan(x[None], state, None, False, False)[1]
+        return after.view(expected)

@@ -57,7 +57,7 @@ def wave_scan_readout(
     requested, backend = backend, scan.choose(backend, x, encoder, kernel, "periodic")
     inputs = (x, encoder, kernel, bias, h0)
     with scan.without_autocast(x):
-        if backend != "cpu":
+        if backend != "cpu" or scan.to_onnx():
             h = scan.wave_scan(*inputs, nonlinearity=nonlinearity, backend=requested)
             return functional.linear(h.flatten(2), weight, readout_bias)
         every = scan.checkpoints((*inputs, weight), checkpoint_every)

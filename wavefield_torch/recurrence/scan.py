@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import numbers
 from functools import partial
 from types import SimpleNamespace
 
@@ -55,6 +56,8 @@ def wave_scan(
     checkpoint_every: int | None = None,
     parallel: bool = False,
     backend: str = "auto",
+    leak: float = 1.0,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """Run the wave recurrence h[t+1] = σ(u ⋆ h[t] + V x[t] + b) over a sequence.
 
@@ -100,6 +103,10 @@ def wave_scan(
         work (one step of a small network) that preparing the fused one costs more. The products of `triton` are IEEE
         float32; those of `triton-tf32x3` are nearly (three products on tensor cores), those of `triton-tf32` have 10
         bits, with which a shift drifts over many steps.
+    leak : float
+        α, above 0 and at most 1: h[t+1] = (1 − α) h[t] + α σ(…). Below 1 the reference runs.
+    noise : Tensor (T, B, C, N), optional
+        ξ, added to what σ is applied to: σ(u ⋆ h[t] + V x[t] + b + ξ[t]). With it the reference runs.
 
     Returns
     -------
@@ -149,6 +156,8 @@ def wave_scan(
         checkpoint_every=checkpoint_every,
         parallel=parallel,
         backend=backend,
+        leak=leak,
+        noise=noise,
     )
     return last if states is None else states
 
@@ -170,15 +179,25 @@ def run(
     checkpoint_every=None,
     parallel=False,
     backend="auto",
+    leak=1.0,
+    noise=None,
 ) -> tuple[Tensor | None, Tensor]:
     """Return what `wave_scan` does and the last states too: (states or None, last (B, C, N)).
 
     With `batch_first` the states are (B, T, C, N); x is (T, B, I) nevertheless. No two results share memory.
     """
-    x, encoder, kernel, bias, h0, boundary_row = in_full_precision(x, encoder, kernel, bias, h0, boundary_row)
+    x, encoder, kernel, bias, h0, boundary_row, noise = in_full_precision(
+        x, encoder, kernel, bias, h0, boundary_row, noise
+    )
     bias, h0 = checked(x, encoder, kernel, bias, h0, boundary, boundary_row, nonlinearity)
     _check_lengths(lengths, resets, x)
-    requested, backend = backend, choose(backend, x, encoder, kernel, boundary)
+    _check_leak_and_noise(leak, noise, x, h0, parallel)
+    if to_onnx() and backend in ("auto", "reference") and lengths is None and resets is None and not parallel:
+        states, last = reference.scan_as_loop(
+            x, encoder, kernel, bias, h0, nonlinearity, boundary, boundary_row, leak, noise
+        )
+        return (states.transpose(0, 1) if batch_first else states) if return_sequence else None, last
+    requested, backend = backend, choose(backend, x, encoder, kernel, boundary, leak != 1 or noise is not None)
     if resets is not None and backend.startswith("triton"):
         if requested != "auto":
             raise ValueError(f"backend {requested!r} has no resets; use backend='reference'")
@@ -191,10 +210,10 @@ def run(
             if parallel:
                 states, last = _run_parallel(inputs, lengths, resets, boundary, nonlinearity, return_sequence)
             else:
-                if not torch.compiler.is_compiling() and not _transformed():
+                if not torch.compiler.is_compiling() and not transformed():
                     check_range(lengths, len(x))
                 states, last = reference.scan(
-                    *inputs, nonlinearity, return_sequence, boundary, boundary_row, lengths, resets
+                    *inputs, nonlinearity, return_sequence, boundary, boundary_row, lengths, resets, leak, noise
                 )
         return states.transpose(0, 1) if return_sequence and batch_first else states, last
     fallback = requested == "auto"
@@ -213,6 +232,30 @@ def run(
         return None, last
     states = states.where(running[..., None, None], 0)
     return states.transpose(0, 1).contiguous() if batch_first else states, last
+
+
+def one_step(x, encoder, kernel, bias, h0, nonlinearity, backend) -> Tensor | None:
+    """The state (B, C, N) after one step on rings of little work, x (B, I); None where `run` must see to it.
+
+    Asks no more than tells that `run` would take the reference: parameters are those of a module, in their shapes.
+    """
+    (batch, inputs), (channels, size, _) = x.shape, encoder.shape
+    products = batch * channels * size * (channels * kernel.shape[2] + inputs)
+    if (
+        not 0 < products <= _FEW_PRODUCTS
+        or backend not in ("auto", "reference")
+        or x.dtype not in (torch.float32, torch.float64)
+        or x.dtype != encoder.dtype
+        or not x.is_cpu
+        or torch.is_autocast_enabled("cpu")
+        or torch.compiler.is_compiling()
+    ):
+        return None
+    if h0 is None:
+        h0 = x.new_zeros(batch, channels, size)
+    elif h0.dtype != x.dtype or not h0.is_cpu:
+        return None
+    return reference.step(x, encoder, kernel, bias, h0, nonlinearity)
 
 
 # ---------------------------------------------------------------------------------------------- arguments
@@ -300,28 +343,53 @@ def _check_lengths(lengths, resets, x):
             )
 
 
+def check_leak(leak):
+    """Refuse a leak α that is no share of a step."""
+    if isinstance(leak, bool) or not isinstance(leak, numbers.Real) or not 0 < leak <= 1:
+        raise ValueError(f"leak must be above 0 and at most 1, got {leak!r}")
+
+
+def _check_leak_and_noise(leak, noise, x, h0, parallel):
+    check_leak(leak)
+    if noise is not None:
+        expected = (x.shape[0], *h0.shape)
+        if not isinstance(noise, torch.Tensor):
+            raise TypeError(f"noise must be a tensor, got {type(noise).__name__}")
+        if noise.shape != expected or noise.dtype != x.dtype or noise.device != x.device:
+            raise ValueError(
+                f"noise must be {x.dtype} of shape {tuple(expected)} on {x.device} like x; "
+                f"got {noise.dtype} of {tuple(noise.shape)} on {noise.device}"
+            )
+    if parallel and (leak != 1 or noise is not None):
+        raise ValueError("parallel=True has neither leak nor noise")
+
+
 def check_range(lengths, steps):
     """Refuse lengths that x does not have."""
     if lengths is not None and lengths.numel() and not (lengths.min() >= 1 and lengths.max() <= steps):
         raise ValueError(f"lengths must lie between 1 and {steps}, got {lengths.min()} to {lengths.max()}")
 
 
-def _constant(function):
+def constant(function):
     """Have `torch.compile` call the function and keep its answer, instead of tracing it."""
     # torch.compiler.assume_constant_result would import the compiler and Triton
     function._dynamo_marked_constant = True
     return function
 
 
-def choose(backend, x, encoder, kernel, boundary):
+def choose(backend, x, encoder, kernel, boundary, leaky_or_noisy=False):
     """The backend to run: the requested one if it can, or the fused one of the device."""
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {list(BACKENDS)}, got {backend!r}")
     if backend not in ("auto", "reference") and boundary != "periodic":
         raise ValueError(f"backend {backend!r} runs rings only; use backend='reference' with boundary={boundary!r}")
+    if leaky_or_noisy:
+        if backend not in ("auto", "reference"):
+            raise ValueError(f"backend {backend!r} has neither leak nor noise; use backend='reference'")
+        return "reference"
     channels, taps = kernel.shape[1:]
     if backend == "auto":
-        if boundary != "periodic" or _transformed() or _is_little(x, encoder, taps):
+        if boundary != "periodic" or transformed() or _is_little(x, encoder, taps):
             return "reference"
         if x.dtype in HALF_PRECISION:
             say_once(f"wave_scan: fused backends compute in float32 and float64; running the reference in {x.dtype}")
@@ -336,6 +404,11 @@ def choose(backend, x, encoder, kernel, boundary):
     return backend
 
 
+def to_onnx():
+    """Whether an ONNX program is being made, which knows no operators of ours."""
+    return torch.compiler.is_compiling() and torch.onnx.is_in_onnx_export()
+
+
 def _is_little(x, encoder, taps):
     """Whether running the reference costs less than preparing the CPU kernels (some 200 µs, as long as a few steps)."""
     if x.device.type != "cpu" or torch.compiler.is_compiling():  # a compiled graph must not depend on the length
@@ -346,13 +419,13 @@ def _is_little(x, encoder, taps):
     return steps <= _FEW_STEPS and products <= _FEW_PRODUCTS
 
 
-@_constant
-def _transformed():
+@constant
+def transformed():
     """Whether `torch.func` or forward-mode differentiation is at work, which the fused operator does not know."""
     return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
-@_constant
+@constant
 def _fused(device, channels, taps):
     """The fused backend of a device, or the reference where it cannot run, which is said once."""
     backend = {"cpu": "cpu", "cuda": "triton", "meta": "cpu"}.get(device, "reference")
@@ -364,12 +437,12 @@ def _fused(device, channels, taps):
     return backend
 
 
-@_constant
+@constant
 def _obstacle(backend, device, channels, taps):
     """Why a fused backend cannot run, or None."""
     if backend == "cpu" and device not in ("cpu", "meta"):
         return f"it takes tensors on the CPU; x is on {device}"
-    if _transformed():
+    if transformed():
         return "torch.func and forward-mode differentiation need the reference"
     try:
         module = _module(backend)

@@ -228,6 +228,45 @@ def test_a_cell_is_one_step_of_the_network(nonlinearity):
         cell(torch.zeros(3, 3))
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh", "identity"])
+def test_one_step_gives_the_numbers_and_gradients_of_the_fused_kernels(nonlinearity, batch_first):
+    options = {"channels": 2, "kernel_size": 5, "operator": "uniform", "dtype": torch.float64, "bias": "reference"}
+    net, fused = (
+        WaveRNN(2, 6, nonlinearity=nonlinearity, batch_first=batch_first, backend=backend, **options)
+        for backend in ("auto", "cpu")
+    )
+    fused.load_state_dict(net.state_dict())
+    x, state = normal(1, 3, 2).double(), normal(1, 3, 12).double()
+    for given in (None, state):
+        both = [f(x.transpose(0, 1) if batch_first else x, given) for f in (net, fused)]
+        torch.testing.assert_close(*both)
+        assert both[0][0].is_contiguous()
+        losses = [(output.square().sum() + last.sum()) for output, last in both]
+        found, expected = (
+            torch.autograd.grad(loss, list(f.parameters())) for loss, f in zip(losses, (net, fused), strict=True)
+        )
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh", "identity"])
+def test_the_state_after_one_step_may_be_changed_in_place(nonlinearity):
+    cell, x, state = WaveRNNCell(2, 6, nonlinearity=nonlinearity), normal(3, 2), normal(3, 6)
+    kept = state.clone()
+    found = torch.autograd.grad(cell(x, state).mul_(3).sum(), list(cell.parameters()))
+    torch.testing.assert_close(found, torch.autograd.grad(3 * cell(x, state).sum(), list(cell.parameters())))
+    with torch.no_grad():
+        cell(x, state).zero_()
+    assert torch.equal(state, kept)
+
+
+def test_one_step_with_an_encoder_of_other_strides():
+    net = WaveRNN(2, 6, channels=3, encoder="uniform")
+    x, expected = normal(1, 3, 2), net(normal(1, 3, 2))[0]
+    net.encoder.data = net.encoder.data.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    torch.testing.assert_close(net(x)[0], expected)
+
+
 def test_shapes_are_found_on_the_meta_device():
     net = WaveRNN(3, 8, channels=2, device="meta")
     output, h_n = net(torch.zeros(1000, 4, 3, device="meta"))

@@ -379,6 +379,33 @@ def test_memory_that_is_kept_stays_within_what_two_calls_need():
     assert memory_pool.kept_memory() == 0
 
 
+def test_steps_of_any_shape_need_little_more_memory_than_the_largest(monkeypatch):
+    held, take = [], memory_pool._Pool.take
+
+    def taken(pool, size):
+        block = take(pool, size)
+        held.append(pool.used + sum(map(len, pool.blocks)))
+        return block
+
+    def train(steps, batch, loss):
+        states = wave_scan(*problem(steps, batch, 2, 1, 128, dtype=torch.float32), backend="cpu")
+        (states[-1] if loss == "last" else states).sum().backward()
+
+    monkeypatch.setattr(memory_pool._Pool, "take", taken)
+    memory_pool.free_memory()
+    for loss in ("last", "all"):
+        train(100, 64, loss)
+    largest = max(held)
+    memory_pool.free_memory()
+    held.clear()
+    generator = torch.Generator().manual_seed(0)
+    for i in range(100):
+        steps, batch = (int(torch.randint(1, most + 1, (), generator=generator)) for most in (100, 64))
+        train(steps, batch, ("last", "all")[i % 2])
+    assert max(held) <= 1.6 * largest
+    memory_pool.free_memory()
+
+
 def test_the_limit_of_memory_that_is_kept_can_be_set():
     before = memory_pool.memory_limit()
     try:

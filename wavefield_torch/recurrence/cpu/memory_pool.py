@@ -1,8 +1,9 @@
 """Memory that is used again: the first touch of a gigabyte costs more than the arithmetic on it.
 
 `allocate` returns an array; when the last view of it is gone, tensors made from it included, its memory returns to a
-pool from which later arrays are made. The pool and what is in use together stay within twice the most that was in use
-at a time lately, and the pool within `memory_limit`. Safe between threads. Small arrays are NumPy's own.
+pool from which later arrays are made. The pool and what is in use together stay within one and a half times the most
+that was asked for at a time lately, and the pool within `memory_limit`. Safe between threads. Small arrays are NumPy's
+own.
 """
 
 import math
@@ -14,7 +15,7 @@ import numpy as np
 
 _SMALL = 1 << 16  # bytes below which NumPy's own allocation is as fast
 _HUGE = 4 << 20  # from here on ask for huge pages
-_SPARE = 2  # a block is used for what needs half of it or more
+_SPARE = 1.5  # a block is used for what needs two thirds of it or more, and so much more than needed may be held
 _FADING = 0.995  # per array: how fast a past need is forgotten
 # not shared with children: those would write into it, and the system gives huge pages to private memory only
 _PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
@@ -28,7 +29,8 @@ class _Pool:
         self.blocks: list[mmap.mmap] = []
         self.limit = 4 << 30
         self.used = 0
-        self.needed = 0.0  # the most that was in use lately
+        self.asked = 0  # of what is in use: blocks may be larger than what they are used for
+        self.needed = 0.0  # the most that was asked for at a time lately
         self.lock = threading.RLock()  # garbage collected while it is held may return memory too
 
     def take(self, size):
@@ -39,20 +41,22 @@ class _Pool:
             if block is not None:
                 self.blocks = [other for other in self.blocks if other is not block]
             self.used += size if block is None else len(block)
-            self.needed = max(self.used, _FADING * self.needed)
+            self.asked += size
+            self.needed = max(self.asked, _FADING * self.needed)
             self.trim()
         return _mapped(size) if block is None else block
 
-    def give_back(self, block):
+    def give_back(self, block, size):
         with self.lock:
             self.used -= len(block)
+            self.asked -= size
             self.blocks.append(block)
             self.trim()
 
     def trim(self):
         """Free what has not been used for longest until the rest is within the bounds."""
         kept = sum(map(len, self.blocks))
-        while self.blocks and (kept > self.limit or kept + self.used > 2 * self.needed):
+        while self.blocks and (kept > self.limit or kept + self.used > _SPARE * self.needed):
             kept -= len(self.blocks.pop(0))
 
 
@@ -66,9 +70,10 @@ def allocate(shape, dtype, *, clear=False):
         buffer = (np.zeros if clear else np.empty)(size + _LINE, np.uint8)
         start = -buffer.ctypes.data % _LINE
         return buffer[start : start + size].view(dtype).reshape(shape)
-    block = _pool.take(-(-size // mmap.PAGESIZE) * mmap.PAGESIZE)
+    pages = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+    block = _pool.take(pages)
     buffer = np.frombuffer(block, np.uint8)
-    weakref.finalize(buffer, _pool.give_back, block).atexit = False
+    weakref.finalize(buffer, _pool.give_back, block, pages).atexit = False
     if clear:
         buffer[:size] = 0
     return buffer[:size].view(dtype).reshape(shape)
@@ -93,7 +98,7 @@ def free_memory() -> None:
     """
     with _pool.lock:
         _pool.blocks.clear()
-        _pool.needed = float(_pool.used)
+        _pool.needed = float(_pool.asked)
 
 
 def memory_limit(limit: int | None = None) -> int:
