@@ -118,7 +118,7 @@ def filters(half: np.ndarray) -> Filters:
 
 
 @compiled
-def absorb_row(current, new, row, channel, rim, fields, filters, medium, scratch, sheet):
+def absorb_row(current, new, row, channel, rim, fields, filters, medium, taps, scratch, sheet):
     """Move the fields of the layers at a row by one step and add what they add to its new level.
 
     Rows come in order within a step, as the face above a row was moved with the row before it. `fields` are those of
@@ -149,17 +149,17 @@ def absorb_row(current, new, row, channel, rim, fields, filters, medium, scratch
                 added, zeta[row - shift - bottom],
                 psi[row - shift], psi[row + 1 - shift], above, here, below, rim.y.cell_a[row], rim.y.cell_b[row],
             )  # fmt: skip
-        _add_local(target, added, row, channel, 0, False, medium)
+        _add_local(target, added, row, channel, sheet.origin, 0, medium, taps)
     wide = rim.x.width
     if wide:
         taken = (4 * rim.y.width + 2) * nx if rim.y.width else 0
         line = fields[taken + row * (4 * wide + 2) : taken + (row + 1) * (4 * wide + 2)]
         for side in range(2):
-            _absorb_side(target, current, row, channel, side, line, rim.x, filters, medium, scratch, sheet)
+            _absorb_side(target, current, row, channel, side, line, rim.x, filters, medium, taps, scratch, sheet)
 
 
 @compiled
-def _absorb_side(target, current, row, channel, side, line, layer, filters, medium, scratch, sheet):
+def _absorb_side(target, current, row, channel, side, line, layer, filters, medium, taps, scratch, sheet):
     """The layer at the left or the right of a row."""
     wide, first = layer.width, sheet.nx - layer.width if side else 0  # of its cells and faces
     psi, zeta = line[side * (wide + 1) : (side + 1) * (wide + 1)], line[(2 + side) * wide + 2 : (3 + side) * wide + 2]
@@ -173,7 +173,16 @@ def _absorb_side(target, current, row, channel, side, line, layer, filters, medi
         steep, a, b = psi[i + 1] - psi[i], layer.cell_a[first + i], layer.cell_b[first + i]
         zeta[i] = b * zeta[i] + a * ((cells[i] - cells[i + 1]) + (cells[i + 2] - cells[i + 1]) + steep)
         added[i + side] = steep + zeta[i]
-    _add_local(target[first - side : first - side + wide + 1], added, row, channel, first - side, True, medium)
+    _add_local(
+        target[first - side : first - side + wide + 1],
+        added,
+        row,
+        channel,
+        sheet.origin + first - side,
+        1,
+        medium,
+        taps,
+    )
 
 
 @compiled
@@ -184,34 +193,28 @@ def _bend(added, zeta, entering, leaving, above, here, below, a, b):
         added[i] = steep + zeta[i]
 
 
-def _add_local(target, added, row, channel, first, along_x, medium):
+def _add_local(target, added, row, channel, first, along_x, medium, taps):
     """Add to cells from `first` on; in a medium that varies, times its local gain, the mean of both faces."""
 
 
 @overload(_add_local)
-def _add_local_by_type(target, added, row, channel, first, along_x, medium):
+def _add_local_by_type(target, added, row, channel, first, along_x, medium, taps):
     if isinstance(medium, types.BaseNamedTuple):
         return _add_in_medium
 
-    def add_as_it_is(target, added, row, channel, first, along_x, medium):
+    def add_as_it_is(target, added, row, channel, first, along_x, medium, taps):
         for i in range(added.size):
             target[i] += added[i]
 
     return add_as_it_is
 
 
-def _add_in_medium(target, added, row, channel, first, along_x, medium):
-    own = channel % medium.faces_y.shape[0]
-    scales = medium.scale[channel % medium.scale.shape[0]]
-    varies = scales.size > 1
+def _add_in_medium(target, added, row, channel, first, along_x, medium, taps):
+    parts = medium.coefficients[channel % medium.coefficients.shape[0]]
+    near, far = parts[along_x, row, first:], parts[along_x, row + 1 - along_x, first + along_x :]
     for i in range(added.size):
-        x = first + i
-        if along_x:
-            gain = medium.faces_x[own, row, x] + medium.faces_x[own, row, x + 1]
-        else:
-            gain = medium.faces_y[own, row, x] + medium.faces_y[own, row + 1, x]
-        scale = scales[row, x] if varies else scales[0, 0]
-        target[i] += scale * gain / 2 * added[i]
+        scale = parts[2, row, first + i] if parts.shape[0] > 2 else taps[0]
+        target[i] += scale * (near[i] + far[i]) / 2 * added[i]
 
 
 @compiled

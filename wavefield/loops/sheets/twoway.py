@@ -10,16 +10,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import types
-from numba.extending import overload
+from numba.extending import overload, register_jitable
 
 from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import steps_at
-from wavefield.loops.sheets.planes import extend_row, load_row, reflect_rows, store_row
+from wavefield.loops.sheets.planes import Cells, Faces, extend_row, load_row, reflect_rows, store_row
 from wavefield.loops.sheets.rim import Filters, Rim, absorb_row
-from wavefield.loops.sheets.rows import Medium, clamp, step_row, step_row_in_medium
+from wavefield.loops.sheets.rows import clamp, step_row
 from wavefield.loops.sheets.source import enters, inject
-from wavefield.loops.sheets.vectors import FUSED, sweep
+from wavefield.loops.sheets.vectors import FUSED, sweep, sweep_between_faces, sweep_in_medium
 
 
 class Layers(NamedTuple):
@@ -35,8 +35,8 @@ class Physics(NamedTuple):
 
     taps: np.ndarray  # (C, reach_y + 1, reach_x + 1) from the centre outwards
     q: np.ndarray  # (C,)
-    medium: Medium | tuple[()]
-    five: np.ndarray  # (C, 3) taps a₀, a_x, a_y of a five-point stencil, or (0, 3) where it is another
+    medium: Faces | Cells | tuple[()]
+    five: np.ndarray  # (C, 3) a₀, a_x, a_y of a five-point stencil, in a medium scale, middle, 0; else (0, 3)
     mask: np.ndarray  # (Ny, Nx) bool, or (0, 0) where there is none
     inside: np.ndarray  # the same as bits of the field's dtype, laid out as a plane
     layers: Layers | tuple[()]
@@ -90,13 +90,13 @@ def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, s
                     beside = row + 1 - k
                     rows[k] = beside % ny if periodic else where[beside + 1]
                 if step % 2 == 0:
-                    sweep(even, odd, inside, rows, count, taps, q, sheet.origin, sheet.nx)
+                    _sweep(even, odd, inside, rows, count, taps, q, channel, physics.medium, sheet.origin, sheet.nx)
                 else:
-                    sweep(odd, even, inside, rows, count, taps, q, sheet.origin, sheet.nx)
+                    _sweep(odd, even, inside, rows, count, taps, q, channel, physics.medium, sheet.origin, sheet.nx)
             else:
                 current, previous = (even, odd) if step % 2 == 0 else (odd, even)
                 reflect_rows(current, row % ny, sheet)
-                _step_row(current, previous, row % ny, channel, physics, physics.medium, sheet)
+                step_row(current, previous, row % ny, physics.taps[channel], q, sheet)
             for f in range(count):
                 at, level = (row - f) % ny, even if (step + f) % 2 else odd
                 if count == 1 and (driven or rimmed or (inside.size and not swept)):
@@ -128,38 +128,53 @@ def _quiet(source, trial, channel, step, row, ny):
     return quiet
 
 
-def _step_row(current, previous, row, channel, physics, medium, sheet):
-    """The next level of a row, by any stencil or in any medium."""
+def _sweep(current, previous, inside, rows, count, taps, q, channel, medium, origin, cells):
+    """Move `count` rows, in a medium or without."""
 
 
-@overload(_step_row)
-def _step_row_by_type(current, previous, row, channel, physics, medium, sheet):
-    if isinstance(medium, types.BaseNamedTuple):
-        return lambda current, previous, row, channel, physics, medium, sheet: step_row_in_medium(
-            current, previous, row, channel, medium, sheet
+@overload(_sweep)
+def _sweep_by_type(current, previous, inside, rows, count, taps, q, channel, medium, origin, cells):
+    if not isinstance(medium, types.BaseNamedTuple):
+        return lambda current, previous, inside, rows, count, taps, q, channel, medium, origin, cells: sweep(
+            current, previous, inside, rows, count, taps, q, inside, origin, cells
         )
-    return lambda current, previous, row, channel, physics, medium, sheet: step_row(
-        current, previous, row, physics.taps[channel], physics.q[channel], sheet
-    )
+    form = register_jitable(sweep_between_faces if medium.instance_class is Faces else sweep_in_medium)
+
+    def within(current, previous, inside, rows, count, taps, q, channel, medium, origin, cells):
+        own = medium.coefficients[channel % medium.coefficients.shape[0]]
+        form(current, previous, inside, rows, count, taps, q, own, origin, cells)
+
+    return within
 
 
-def _absorb_row(current, level, row, plane, channel, layers, medium, scratch, sheet):
+def _absorb_row(current, level, row, plane, channel, layers, medium, taps, scratch, sheet):
     """What the layers of a rim add to a row."""
 
 
 @overload(_absorb_row)
-def _absorb_row_by_type(current, level, row, plane, channel, layers, medium, scratch, sheet):
+def _absorb_row_by_type(current, level, row, plane, channel, layers, medium, taps, scratch, sheet):
     if isinstance(layers, types.BaseNamedTuple):
-        return lambda current, level, row, plane, channel, layers, medium, scratch, sheet: absorb_row(
-            current, level, row, channel, layers.rim, layers.fields[plane], layers.filters, medium, scratch, sheet
+        return lambda current, level, row, plane, channel, layers, medium, taps, scratch, sheet: absorb_row(
+            current, level, row, channel, layers.rim, layers.fields[plane], layers.filters, medium, taps, scratch, sheet
         )
-    return lambda current, level, row, plane, channel, layers, medium, scratch, sheet: None
+    return lambda current, level, row, plane, channel, layers, medium, taps, scratch, sheet: None
 
 
 @compiled
 def _add_to_row(current, level, row, plane, trial, channel, step, sheet, physics, source, scratch):
     """What a stencil leaves out: layers, inputs and, after them, the mask."""
-    _absorb_row(current, level, row, plane, channel, physics.layers, physics.medium, scratch, sheet)
+    _absorb_row(
+        current,
+        level,
+        row,
+        plane,
+        channel,
+        physics.layers,
+        physics.medium,
+        physics.five[channel if physics.five.size else 0],
+        scratch,
+        sheet,
+    )
     cells = level[row, sheet.origin : sheet.origin + sheet.nx]
     inject(cells, source, trial, channel, step, row)
     if physics.mask.size:
