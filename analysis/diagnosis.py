@@ -10,8 +10,10 @@ import xarray as xr
 from scipy.fft import rfft, rfftfreq
 from scipy.signal import hilbert
 
+from analysis.direction.in_turn import in_turn
 from analysis.direction.index import power_balance, split_directions, travelling_modes
-from analysis.direction.plane import plane_symmetry_test
+from analysis.direction.motion import motion_test
+from analysis.direction.shapes import SHAPES
 from analysis.direction.significance import FEW_BLOCKS, symmetry_test
 from analysis.direction.standing import ONE_MODE, ONE_PHASE, ONE_WAVE, standing_wave
 from analysis.fields.band import Band
@@ -22,12 +24,26 @@ from analysis.fields.units import labelled, netcdf_attrs
 from analysis.spectra.spectrum import spectrum
 from analysis.spectra.transform import Spectral, spectral_dims
 from analysis.velocity.estimators import ANY_LAYOUT, ESTIMATORS, radon_speed
-from analysis.velocity.result import DoubtfulEstimate
+from analysis.velocity.result import STATUS, DoubtfulEstimate
 
 VERDICTS = (
     "none", "static", "standing", "travelling to +x", "travelling to -x", "travelling both ways", "travelling",
+    "rotating", "expanding", "converging", "several in turn",
 )  # fmt: skip
 SLOWEST_CYCLES = 2  # what turns more slowly than twice in the record counts as standing still
+MOTION = (
+    "index",
+    "angle",
+    "shape",
+    "sign",
+    "centre_x",
+    "centre_y",
+    "p_direction",
+    "p_place",
+    "wave_share",
+    "modules_share",
+)
+NEARLY = 3.0  # levels of the test up to which a wave may have been missed
 CERTAIN = 6.0  # standard deviations of the noise by which a pattern must stand out
 COHERENT = 0.3  # share of one direction's power that must travel as one wave
 # Overlap of the amplitudes a and b of the two directions, Σab/√(Σa²Σb²), from which they are one standing wave. It is 1
@@ -54,11 +70,19 @@ def diagnose(
     - ``none``: nothing stands out of noise, or what does follows no plane wave;
     - ``static``: what stands out hardly changes (fewer than two cycles in the record);
     - ``travelling to +x`` or ``-x``, on a ring or line: the direction-symmetry test rejects at `alpha`;
-    - ``travelling``, on a sheet or scattered electrodes: the test over all directions rejects at `alpha` (see
-      `plane_direction_test`); ``angle`` says which way;
+    - ``travelling``, on a sheet or scattered electrodes: the fronts are straight and the test over all directions
+      rejects at `alpha` (as `plane_direction_test`); ``angle`` says which way;
+    - ``rotating``, ``expanding`` or ``converging``, there too: arms that turn about a point inside the array, or rings
+      that leave it or run into it, explain more than straight fronts, and the same test rejects; ``centre_x`` and
+      ``centre_y`` say about which point, ``sign`` whether counter-clockwise (1) or clockwise (−1);
+    - ``several in turn``, there too: stretches of the record have different ones of these, see ``in_turn``;
     - ``standing``: one mode, of one phase up to its sign, that a pair of opposite plane waves explains; or both
       directions carry coherent waves of the same amplitude at the same time and place;
     - ``travelling both ways``: both carry coherent waves that are apart (not on scattered electrodes).
+
+    In two dimensions nothing is said to move where its lags are as large when the sensors change places (fixed random
+    phases, latencies that know no place), nor where two modules, one active after the other, explain them as well as a
+    wave does: ``p_place``, ``wave_share`` and ``modules_share``. No speed is given there either.
 
     Parameters
     ----------
@@ -88,6 +112,8 @@ def diagnose(
         dimensions ``angle`` with ``angle_low`` and ``angle_high`` (rad, counter-clockwise from +x, y up): the
         direction by the first of the estimators radon, delay and phase gradient that stands, or where none does, that
         of the test, without an interval; ``index`` is then the size of the direction vector, which has no sign.
+        With a `band`, ``verdict_without_band``, ``p_value_without_band``, ``index_without_band`` (and ``angle``) over
+        all frequencies beside them: a narrow band makes waves of noise.
         In the attributes the parameters and ``warnings``, one text.
 
     Examples
@@ -101,35 +127,64 @@ def diagnose(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         field = Field.of(rec, mask)
-        planar = len(field.space.dims) == 2 or field.space.dims == ("electrode",)
-        gridded = field.space.dims != ("electrode",)
-        test = plane_symmetry_test if planar else _direction
-        tested = test(field, seed=seed, draws=draws, band=band)
-        result = xr.Dataset()
-        if gridded:
-            power = spectrum(field, Spectral(), average=field.trial).compute()
-            result = xr.Dataset({"power": power["power"]})
-            result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
-        if planar:
-            result = result.assign(index=tested["index"])
-        travelling = travelling_modes(field, band=band)["mean_index"]
-        result = result.assign({name: tested[name] for name in ("p_value", "q_value", "null_index")})
-        result["travelling_index"] = travelling.mean(field.trial).assign_attrs(travelling.attrs)
-        result = result.merge(_velocities(field, band, confidence))
-        if planar:
-            result = result.assign(_angle(field, result, tested["angle"]))
-        result = result.assign(_pattern(field) if gridded else _pattern_of_electrodes(field))
-        result = result.assign(standing_wave(field, band))
-        if gridded:
-            along_y = abs(tested["axis"][..., 1]) > abs(tested["axis"][..., 0]) if planar else None
-            result = result.assign(_both_sides(field, band, along_y))
-    result["verdict_code"] = _verdict(result, alpha)
-    result["verdict"] = xr.apply_ufunc(lambda code: np.array(VERDICTS)[code], result["verdict_code"])
-    result["verdict"].attrs = labelled("1", "what the field does")
+        result = _judged(field, seed=seed, draws=draws, band=band, alpha=alpha).merge(
+            _velocities(field, band, confidence)
+        )
+        if "shape" in result:
+            result = _in_two_dimensions(field, result, alpha)
+    if band is not None:
+        result = result.assign(_without_the_band(field, seed=seed, draws=draws, alpha=alpha))
+    for name in [name for name in result if str(name).startswith("verdict_code")]:
+        words = xr.apply_ufunc(lambda code: np.array(VERDICTS)[code], result[name])
+        text = "what the field does" + (", all frequencies taken" if "without" in str(name) else "")
+        result[str(name).replace("_code", "")] = words.assign_attrs(labelled("1", text))
     texts = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
     parameters = {"band": band, "draws": draws, "alpha": alpha, "confidence": confidence, "seed": seed}
     result.attrs = {**netcdf_attrs(method="diagnose", **parameters), "warnings": "\n".join(texts)}
     return result
+
+
+def _judged(field: Field, *, seed, draws: int, band: Band | None, alpha: float) -> xr.Dataset:
+    """What the verdict rests on, and the verdict."""
+    planar = len(field.space.dims) == 2 or field.space.dims == ("electrode",)
+    gridded = field.space.dims != ("electrode",)
+    if planar:
+        tested = motion_test(field, seed=seed, draws=draws, band=band, alpha=alpha)
+    else:
+        tested = _direction(field, seed=seed, draws=draws, band=band)
+    result = xr.Dataset()
+    if gridded:
+        power = spectrum(field, Spectral(), average=field.trial).compute()
+        result = xr.Dataset({"power": power["power"]})
+        result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
+    if planar:
+        result = result.assign({name: tested[name] for name in MOTION})
+    travelling = travelling_modes(field, band=band)["mean_index"]
+    result = result.assign({name: tested[name] for name in ("p_value", "q_value", "null_index")})
+    result["travelling_index"] = travelling.mean(field.trial).assign_attrs(travelling.attrs)
+    result = result.assign(_pattern(field) if gridded else _pattern_of_electrodes(field))
+    result = result.assign(standing_wave(field, band))
+    if gridded:
+        along_y = abs(tested["axis"][..., 1]) > abs(tested["axis"][..., 0]) if planar else None
+        result = result.assign(_both_sides(field, band, along_y))
+    code = _verdict(result, alpha)
+    if planar:
+        turns = in_turn(field, seed=seed, draws=draws, band=band, alpha=alpha)
+        several = turns["changes"] & (code != VERDICTS.index("static"))
+        code = xr.where(several, VERDICTS.index("several in turn"), code).astype(np.int8).assign_attrs(code.attrs)
+        result = result.assign(turns.drop_vars("changes"))
+    result["verdict_code"] = code
+    return result
+
+
+def _without_the_band(field: Field, *, seed, draws: int, alpha: float) -> dict[str, xr.DataArray]:
+    """The verdict over all frequencies, to stand beside that of a band: a narrow band makes waves of noise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said already of the band
+        found = _judged(field, seed=seed, draws=draws, band=None, alpha=alpha)
+    names = [name for name in ("verdict_code", "p_value", "index", "angle") if name in found]
+    texts = {name: f"{found[name].attrs['long_name']}, all frequencies taken" for name in names}
+    return {f"{name}_without_band": found[name].assign_attrs(long_name=texts[name]) for name in names}
 
 
 def _direction(field: Field, **options):
@@ -279,9 +334,10 @@ def _verdict(result, alpha):
     one_mode = (result["mode_share"] > ONE_MODE) & (result["mode_index"] < ONE_PHASE) & (result["mode_fit"] > ONE_WAVE)
     code = xr.where(one_mode, VERDICTS.index("standing"), code)
     one_way = xr.where(result["index"] > 0, VERDICTS.index("travelling to +x"), VERDICTS.index("travelling to -x"))
-    if "angle" in result:
-        one_way = VERDICTS.index("travelling")
-    code = xr.where(result["p_value"] < alpha, one_way, code)
+    moves = result["p_value"] < alpha
+    if "shape" in result:
+        one_way, moves = _moving(result), moves & (result["wave_share"] > result["modules_share"])
+    code = xr.where(moves, one_way, code)
     code = xr.where(static, VERDICTS.index("static"), code)
     code = xr.where(seen, code, VERDICTS.index("none")).astype(np.int8)
     flags = {
@@ -289,3 +345,28 @@ def _verdict(result, alpha):
         "flag_meanings": " ".join(v.replace(" ", "_") for v in VERDICTS),
     }
     return code.assign_attrs(labelled("1", "what the field does") | flags)
+
+
+def _moving(tested: xr.Dataset) -> xr.DataArray:
+    """What moves in two dimensions, as a count in `VERDICTS`, by its shape and the sign of its direction."""
+    rings = xr.where(tested["sign"] > 0, VERDICTS.index("expanding"), VERDICTS.index("converging"))
+    code = xr.where(tested["shape"] == SHAPES.index("rings"), rings, VERDICTS.index("travelling"))
+    return xr.where(tested["shape"] == SHAPES.index("arms"), VERDICTS.index("rotating"), code)
+
+
+def _in_two_dimensions(field: Field, result: xr.Dataset, alpha: float) -> xr.Dataset:
+    """The direction with its interval, and no speed or angle of a plane wave where there is none."""
+    code = result["verdict_code"]
+    still = code.isin([VERDICTS.index(word) for word in ("none", "static", "standing")])
+    # a single line leaves the test little power: near its level the estimators decide for themselves
+    undecided = (result["p_value"] <= NEARLY * alpha) & (result["wave_share"] > result["modules_share"])
+    refused = still & ~((code == VERDICTS.index("none")) & undecided) & (result["status"] == 0)
+    status = xr.where(refused, STATUS.index("chance"), result["status"]).transpose(*result["status"].dims)
+    result["status"] = status.astype(np.int8).assign_attrs(result["status"].attrs)
+    for name in ("speed", "speed_low", "speed_high", "direction", "direction_low", "direction_high"):
+        result[name] = result[name].where(~refused).transpose(*result[name].dims).assign_attrs(result[name].attrs)
+    result = result.assign(_angle(field, result, result["angle"]))
+    straight = ~code.isin([VERDICTS.index(word) for word in ("rotating", "expanding", "converging")])
+    for name in ("angle", "angle_low", "angle_high"):
+        result[name] = result[name].where(straight).assign_attrs(result[name].attrs)
+    return result

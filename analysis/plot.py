@@ -76,7 +76,8 @@ def null_distribution(null_index: xr.DataArray, index: float, p_value: float, *,
     ax = new_axes(4, 3) if ax is None else ax
     ax.hist(null_index.values.ravel(), bins=40, color="0.7")
     ax.axvline(index, color="#D55E00", lw=2)
-    ax.set(xlim=(-1.05, 1.05), xlabel="direction index", ylabel="surrogates", yticks=[])
+    lowest = -1.05 if min(float(null_index.min()), index) < 0 else 0.0  # the size of a vector has no sign
+    ax.set(xlim=(lowest, 1.05), xlabel="direction index", ylabel="surrogates", yticks=[])
     ax.set_title(f"observed {index:.2f}, p = {p_value:.3g}", fontsize="medium", loc="left")
     return ax
 
@@ -105,12 +106,14 @@ def summary(activity: xr.DataArray, result: xr.Dataset) -> Figure:
     if "position" in activity.dims:
         space_time(activity, ax=axes[0, 0])
     elif "electrode" in activity.dims:
-        _traces(activity, axes[0, 0])
+        _traces(activity, float(one["angle"]), axes[0, 0])
     else:
         middle = activity.isel({dim: activity.sizes[dim] // 2 for dim in activity.dims if dim == "y"})
         space_time(middle.rename(x="position"), ax=axes[0, 0])
         axes[0, 0].set_title("along x, in the middle of y", fontsize="medium", loc="left")
-    if "direction" in one:
+    if "centre_x" in one and str(one["verdict"].values) in ("rotating", "expanding", "converging"):
+        _around(activity, one, axes[1, 0])
+    elif "direction" in one:
         axes[1, 0].remove()
         _dial(one, figure.add_subplot(2, 2, 3, projection="polar"))
     else:
@@ -122,14 +125,39 @@ def summary(activity: xr.DataArray, result: xr.Dataset) -> Figure:
     return figure
 
 
-def _traces(activity, ax):
-    """Electrodes one above the other, in the order of the recording."""
+def _traces(activity, angle, ax):
+    """Electrodes one above the other, in the order in which a plane wave reaches them, or that of the recording."""
     from wavefield.plot import label
 
-    values = activity.transpose("time", "electrode").values
+    values = activity.transpose("time", "electrode")
+    order = "electrodes, in the order of the recording"
+    if np.isfinite(angle) and {"x", "y"} <= set(values.coords):
+        along = np.cos(angle) * values["x"].values + np.sin(angle) * values["y"].values
+        values = values.isel(electrode=np.argsort(along))
+        order = f"electrodes, the farthest towards {np.degrees(angle):.0f}° on top"
+    values = values.values
     step = 3 * np.nanstd(values) or 1.0
     ax.plot(activity["time"], values + step * np.arange(values.shape[1]), color="0.2", lw=0.5)
-    ax.set(xlabel=label(activity["time"]), ylabel="electrode", yticks=[])
+    ax.set(xlabel=label(activity["time"]), ylabel="electrodes", yticks=[])
+    ax.set_title(order, fontsize="medium", loc="left")
+
+
+def _around(activity, one, ax):
+    """The sensors with the direction in which the wave passes each of them, and the point it turns about or leaves."""
+    from wavefield.plot import label
+
+    x, y = (activity[name] for name in ("x", "y"))
+    if "electrode" not in activity.dims:
+        y, x = xr.broadcast(y, x)
+    centre = [float(one[f"centre_{name}"]) for name in "xy"]
+    away = np.stack([x.values.ravel() - centre[0], y.values.ravel() - centre[1]])
+    away = away / np.maximum(np.linalg.norm(away, axis=0), 1e-300) * float(one["sign"])
+    if str(one["verdict"].values) == "rotating":
+        away = np.stack([-away[1], away[0]])
+    ax.quiver(x.values.ravel(), y.values.ravel(), *away, color="0.4", pivot="mid", angles="xy")
+    ax.plot(*centre, "o", color="#D55E00", ms=8)
+    ax.set(aspect="equal", xlabel=label(activity["x"]), ylabel=label(activity["y"]))
+    ax.set_title(f"{one['verdict'].values}, about the point", fontsize="medium", loc="left")
 
 
 def _dial(one, ax):
@@ -158,7 +186,18 @@ def describe(one: xr.Dataset) -> str:
         angle, low, high = (np.degrees(float(one[name])) for name in ("angle", "angle_low", "angle_high"))
         interval = f" [{low:.1f}°, {high:.1f}°]" if np.isfinite(low) else ""
         lines[0] += f" towards {angle:.1f}°{interval}, counter-clockwise from +x"
+    if "centre_x" in one and str(one["verdict"].values) in ("rotating", "expanding", "converging"):
+        sense = ""
+        if str(one["verdict"].values) == "rotating":
+            sense = " counter-clockwise" if float(one["sign"]) > 0 else " clockwise"
+        lines[0] += f"{sense} about ({float(one['centre_x']):.3g}, {float(one['centre_y']):.3g})"
+    if str(one["verdict"].values) == "several in turn":
+        lines += _in_turn(one)
     lines.append(f"direction index {float(one['index']):.3f}, p = {float(one['p_value']):.3g}")
+    if "verdict_without_band" in one:
+        lines[-1] += " (in the band)"
+        p = float(one["p_value_without_band"])
+        lines.append(f"without the band: {one['verdict_without_band'].values}, p = {p:.3g}")
     for k, name in enumerate(one["estimator"].values.tolist()):
         here = one.isel(estimator=k)
         if int(here["status"]) == 0:
@@ -169,6 +208,23 @@ def describe(one: xr.Dataset) -> str:
             lines.append(f"speed by {name}: not given ({why})")
     lines.append(f"travelling index {float(one['travelling_index']):.2f} (0 standing, 1 travelling)")
     return "\n".join(lines)
+
+
+def _in_turn(one: xr.Dataset) -> list[str]:
+    """Which wave from when on, of stretches with the same one the first alone."""
+    words = one["in_turn"].attrs["flag_meanings"].split()
+    unit = one["stretch_start"].attrs.get("units", "1")
+    unit, lines, before = "" if unit == "1" else f" {unit}", [], ("none", np.nan)
+    for code, angle, start in zip(
+        one["in_turn"].values, one["in_turn_angle"].values, one["stretch_start"].values, strict=True
+    ):
+        word = words[int(code)]
+        towards = f" towards {np.degrees(angle):.0f}°" if word == "travelling" else ""
+        same = word == before[0] and not np.cos(angle - before[1]) < 0.5  # within 60°
+        if word != "none" and not same:
+            lines.append(f"  {word}{towards} from {start:.4g}{unit}")
+        before = (word, angle)
+    return lines
 
 
 def new_axes(width: float, height: float) -> Axes:

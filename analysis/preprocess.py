@@ -23,7 +23,8 @@ from analysis.fields.units import inverse_units, labelled, netcdf_attrs
 from wavefield.recordings.recording import with_history
 
 SETTLED = 1e-9  # of the impulse response: what is left after the overlap of lazy blocks
-MOVED_BY = ("kernel", "encoder", "bias", "profile", "boundary_row", "previous", "earlier_drive")
+MOVED_BY = ("kernel", "encoder", "bias", "profile", "damping_profile", "restoring_profile", "density", "boundary_row")
+MOVED_BY += ("previous", "earlier_drive")
 MOVED_HOW = ("levels", "driven_end", "nonlinearity", "source_kind", "steps", "first_step")
 
 

@@ -133,7 +133,9 @@ def comparison_figure(result: xr.Dataset) -> Figure:
     top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=[1.1, 1.6, 1.0]).ravel()
     left, centre, right = top.subplots(1, 3, width_ratios=[1, 1, 1.1])
     for ax, name in ((left, "model"), (centre, "recording")):
-        _spectrum(ax, result["spectrum"].sel(source=name), name)
+        mesh = _spectrum(ax, result["spectrum"].sel(source=name), name)
+    left.set_ylabel("frequency over peak", fontsize="small")
+    top.colorbar(mesh, ax=[left, centre], label="share of the largest", pad=0.02)
     _distances(right, result)
     shown = [feature for feature in result["feature"].values.tolist() if feature != "wave_present"]
     panels = middle.subplots(2, 4, sharey=True)
@@ -153,9 +155,9 @@ def _spectrum(ax, power, name):
     options = {"cmap": "magma_r", "vmin": 0, "vmax": 1, "shading": "nearest", "rasterized": True}
     mesh = ax.pcolormesh(power["wavenumber"], power["frequency"], power.values / peak, **options)
     ax.axvline(0, color="0.5", lw=0.5)
-    ax.set(xlabel="wavelengths per array length (+: to +x)", ylabel="frequency over peak")
+    ax.set_xlabel("wavelengths per array length (+: to +x)", fontsize="small")
     ax.set_title(f"{name}: power", fontsize="medium", loc="left")
-    ax.figure.colorbar(mesh, ax=ax, label="share of the largest", pad=0.02)
+    return mesh
 
 
 def _distances(ax, result):
@@ -170,13 +172,18 @@ def _distances(ax, result):
             ax.hlines(place, low, high, color=colour, lw=1)
         marker = "o" if name == "model" else "|" if name == "recording halves" else "x"
         ax.plot(energy, place, marker, color=colour, ms=5, label=name, ls="none")
-    ax.set(xlim=(-0.03, 1.03), xlabel="energy coefficient (0 same, 1 apart)", yticks=range(len(features))[::-1])
+    ax.set(xlim=(-0.03, 1.03), yticks=range(len(features))[::-1])
+    ax.set_xlabel("energy coefficient (0 same, 1 apart)\n● model, × nulls, | halves of the recording", fontsize="small")
     ax.set_yticklabels([name.replace("_", " ") for name in features], fontsize="small")
     ax.set_title("distance from the recording", fontsize="medium", loc="left")
-    ax.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2, frameon=False)
 
 
 def _distribution(ax, result, feature):
+    if feature == "direction" and result.attrs.get("aligned") == "no":
+        ax.axis("off")
+        words = "direction: not comparable;\nsay with align=… at what angle\nthe line lies in the plane"
+        ax.text(0.02, 0.95, words, va="top", fontsize="small", transform=ax.transAxes)
+        return
     samples = result["samples"].sel(feature=feature)
     names = ["model", "recording", *[n for n in result["source"].values.tolist() if n not in ("model", "recording")]]
     low, high = np.inf, -np.inf

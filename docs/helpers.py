@@ -25,7 +25,7 @@ AMBIGUOUS = {"recording", "spectrum", "task", "energy", "plane", "line", "ring"}
 COMMANDS = {
     "wavefield": ("simulate", "decode", "plot", "figure", "bench"),
     "analysis": ("import", "diagnose", "compare"),
-    "experiments": ("run", "resume", "sweep", "reproduce", "report", "export", "memory", "demo", "bench"),
+    "experiments": ("run", "resume", "sweep", "reproduce", "report", "export", "memory", "waves", "demo", "bench"),
 }
 
 

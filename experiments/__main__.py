@@ -1,4 +1,4 @@
-"""Command line: ``python -m experiments run | resume | sweep | reproduce | report | export | memory | demo | bench``.
+"""Command line: ``python -m experiments run | resume | sweep | reproduce | report | export | memory | waves | …``.
 
 Once installed, ``wavefield-experiments`` does the same.
 """

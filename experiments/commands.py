@@ -125,6 +125,13 @@ def _memory(parser):
     _output(parser)
 
 
+def _waves(parser):
+    parser.add_argument("folder", type=Path, nargs="+", help="folders of runs")
+    parser.add_argument("-o", "--output", type=Path, default=Path("waves"), help="folder to write (default: waves)")
+    parser.add_argument("--draws", type=int, default=999, help="surrogates of the test of direction (default: 999)")
+    _output(parser)
+
+
 def _demo(parser):
     parser.add_argument("-o", "--out", "--output", default="demo", help="folder to write (default: demo)")
     parser.add_argument("--seed", type=int, default=0)
@@ -208,9 +215,16 @@ COMMANDS = {
         _memory,
         "memory runs/history-elman-systemT1-seed0 -o memory",
     ),
+    "waves": Command(
+        "experiments.reports.waves",
+        "main",
+        "the waves in the states of trained networks, with their significance",
+        _waves,
+        "waves runs/tetrominoes-nwm-size32-seed0 -o waves",
+    ),
     "demo": Command("experiments.demo", "main", "the main job end to end", _demo, "demo --out demo"),
     "bench": Command(
-        "experiments.bench",
+        "experiments.benches.bench",
         "main",
         "speed and memory of a training step at the papers' settings",
         _bench,

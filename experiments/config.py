@@ -20,8 +20,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from experiments.models import Model
+from experiments.segmenters import Segmenting
 from experiments.sources import CONFIGS
 from experiments.tasks.problems import Task
+from experiments.tasks.segmentation import Segmentation
 from experiments.tasks.strict import STRICT
 
 
@@ -60,12 +62,15 @@ class Config:
 
     name: str = Field(pattern=r"^[\w.-]+$")
     task: Annotated[Task, Field(discriminator="kind")]
-    model: Annotated[Model, Field(discriminator="kind")]
+    model: Annotated[Model | Segmenting, Field(discriminator="kind")]
     training: Training
 
     def __post_init__(self):
         if self.task.kind == "history" and getattr(self.model, "readout", "linear") != "linear":
             raise ValueError(f"model.readout must be linear on history tasks, got {self.model.readout!r}")
+        if not isinstance(self.model, _models_of(self.task.kind)):
+            known = ", ".join(kind for cls in _models_of(self.task.kind) for kind in _kinds(cls))
+            raise ValueError(f"model.kind must be one of {known} on {self.task.kind}, got {self.model.kind!r}")
 
     def to_dict(self) -> dict:
         """Return it as nested plain values, without what is None."""
@@ -197,13 +202,17 @@ def _find(tables, key):
         written = " or ".join(f"{home}.{key}" for home in homes)
         raise ConfigError(f"{key} is a key of {' and '.join(homes)}: write {written}")
     known = ", ".join(sorted({name for names in fields.values() for name in names}))
-    elsewhere = f", it belongs to {others}" if (others := _owners(key)) else ""
+    elsewhere = f", it belongs to {others}" if (others := _owners(key, _kind_of_task(tables))) else ""
     raise ConfigError(f"unknown key {key!r}{elsewhere}: known are {known}")
 
 
-def _owners(key):
-    """The tasks and models that have a setting, as text."""
-    return ", ".join(f"{table} {kind}" for table, cls in _classes() for kind in _kinds(cls) if key in _names(cls))
+def _owners(key, task=None):
+    """The tasks and models that have a setting, as text; of models those that the kind of task takes, if any do."""
+    owners = [(table, cls) for table, cls in _classes() if key in _names(cls)]
+    if task is not None:
+        fitting = [(table, cls) for table, cls in owners if table == "task" or cls in _models_of(task)]
+        owners = fitting or owners
+    return ", ".join(f"{table} {kind}" for table, cls in owners for kind in _kinds(cls))
 
 
 def _fields(tables, kind=None):
@@ -217,7 +226,18 @@ def _fields(tables, kind=None):
 
 def _classes():
     """(table, class of its settings) of all tasks and models."""
-    return [(table, cls) for table, kinds in (("task", Task), ("model", Model)) for cls in kinds.__args__]
+    return [(table, cls) for table, kinds in (("task", Task), ("model", Model | Segmenting)) for cls in get_args(kinds)]
+
+
+def _kind_of_task(tables):
+    task = tables.get("task")
+    return task.get("kind") if isinstance(task, dict) else None
+
+
+def _models_of(task):
+    """Classes of the models that a kind of task takes: of images where every pixel has a class, else of sequences."""
+    segments = any(task in _kinds(cls) for cls in get_args(Segmentation))
+    return get_args(Segmenting if segments else Model)
 
 
 def _names(cls, kind=None):
@@ -255,7 +275,8 @@ def _foreign(path, table, tables):
         return "unexpected table, a config has name, [task], [model], [training], [[selected]] and [search]"
     kind = table.get("kind") if isinstance(table, dict) else None
     known = ", ".join(sorted(_fields(tables).get(path[0], ())))
-    belongs = f"it belongs to {owners}" if (owners := _owners(path[-1])) else "no task or model has it"
+    owners = _owners(path[-1], _kind_of_task(tables))
+    belongs = f"it belongs to {owners}" if owners else "no task or model has it"
     whose = f", and the {path[0]} here is {kind}" if kind else ""
     return f"unexpected key, {belongs}{whose}: take it out of the config; known are {known}"
 
@@ -273,7 +294,7 @@ def _explain(error, tables):
         table = tables.get(path[0]) if path else None
         path = [part for part in path if not (isinstance(table, dict) and part == table.get("kind"))]
         if problem["type"] == "union_tag_not_found":
-            classes = {"task": Task, "model": Model}[path[0]].__args__
+            classes = get_args({"task": Task, "model": Model | Segmenting}[path[0]])
             problem["msg"] = f"kind must be given, one of {', '.join(kind for cls in classes for kind in _kinds(cls))}"
         if problem["type"] == "unexpected_keyword_argument":
             problem["msg"] = _foreign(path, table, tables)

@@ -22,6 +22,7 @@ from wavefield_torch import (
     IdentityRNN,
     LinearEnd,
     LocallyConnectedRNN,
+    MediumRNN,
     MLPEnd,
     SequenceModel,
     Tape,
@@ -37,7 +38,7 @@ Size = Field(gt=0)
 Start = Literal["shift", "identity", "uniform"]  # the recurrence before training
 Encoder = Literal["sparse", "gaussian", "uniform"]
 Bias = Literal["clean", "reference", "none"]
-Recurrence = WaveRNN | LocallyConnectedRNN | IdentityRNN | LSTM | GRU | Tape
+Recurrence = WaveRNN | LocallyConnectedRNN | IdentityRNN | LSTM | GRU | Tape | MediumRNN
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -157,6 +158,17 @@ class Buffer(_Model):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Medium(_Model):
+    """`MediumRNN`: neurons that write to a string and read from it."""
+
+    kind: Literal["medium"]
+    courant: float = Field(default=0.9, gt=0, le=1)
+
+    def recurrence(self, inputs: int, generator: torch.Generator) -> Recurrence:
+        return MediumRNN(inputs, self.hidden_size, courant=self.courant, generator=generator)
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Elman:
     """`elman`: the tanh network without biases of Karuvally et al., read out at every step."""
 
@@ -215,4 +227,4 @@ class Memory:
         return SequenceModel(net, net.reader(), every_step=every_step)
 
 
-Model = Wave | Identity | Gated | Local | Buffer | Elman | OpenLine | Memory
+Model = Wave | Identity | Gated | Local | Buffer | Medium | Elman | OpenLine | Memory

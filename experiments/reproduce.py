@@ -17,12 +17,12 @@ import torch
 
 from experiments.config import load_config
 from experiments.reports.report import find_runs, print_table, records_of
-from experiments.reports.tables import load_table, table_names
+from experiments.reports.tables import is_number, load_table, table_names
 from experiments.run import run_name, run_or_resume
 from experiments.runs.child import SPAWN, end_with_parent, how_it_ended
 from experiments.runs.folder import RunFolder
 from experiments.runs.options import run_options
-from wavefield.cli import interruptible, tell
+from wavefield.cli import FAILURES, interruptible, tell
 
 
 def main(options: argparse.Namespace) -> int:
@@ -121,7 +121,10 @@ def _without_budget(run):
 
 
 def _reached(summary):
-    return f"{summary['status']} at step {summary['step']:,} of {summary['steps']:,}, {summary['seconds']:.0f} s"
+    numbers = [summary.get(key) for key in ("step", "steps", "seconds")]
+    if not all(is_number(number) for number in numbers):
+        return "ended, but its summary.json is damaged"
+    return f"{summary['status']} at step {numbers[0]:,} of {numbers[1]:,}, {numbers[2]:.0f} s"
 
 
 def _one(config, settings, folder, budget, options):
@@ -133,7 +136,7 @@ def _one(config, settings, folder, budget, options):
         summary = run_or_resume(config, folder, budget=budget, **run_options(options))
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, OSError, ArithmeticError, RuntimeError) as error:
+    except FAILURES as error:
         print(f"{folder.name} failed: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
     if not (options.quiet or options.json):

@@ -31,7 +31,6 @@ from experiments.tasks.problem import Problem, load_problem
 from wavefield_torch import (
     CheckpointError,
     NotFiniteError,
-    SequenceModel,
     count_parameters,
     load_checkpoint,
     record,
@@ -106,7 +105,7 @@ class Session:
     device: torch.device
     options: Options
     problem: Problem
-    model: SequenceModel
+    model: Any  # SequenceModel, or a model of images
     optimizer: torch.optim.Optimizer
     progress: Progress
     steps: int
@@ -305,8 +304,8 @@ def _prepare(config, folder, options):
     return Session(config, folder, device, options, problem, model, optimizer, Progress(), steps)
 
 
-def build_model(config: Config, problem: Problem) -> SequenceModel:
-    """Return the model of a run as it is before training."""
+def build_model(config: Config, problem: Problem) -> Any:
+    """Return the model of a run as it is before training: a `SequenceModel`, or a model of images."""
     drawn = generator_for(config.training.seed, WEIGHTS)
     return config.model.build(problem.inputs, problem.outputs, every_step=problem.every_step, generator=drawn)
 

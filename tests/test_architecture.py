@@ -20,7 +20,7 @@ FLOORS = {
         "readers top"
     ),
     "wavefield_torch": "recurrence models training inspection tasks top",
-    "experiments": "sources tasks models config runs run reports top",
+    "experiments": "sources tasks models segmenters config runs run benches reports top",
 }
 FLOORS = {package: floors.split() for package, floors in FLOORS.items()}
 BELOW = {

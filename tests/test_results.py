@@ -223,3 +223,13 @@ def test_headlines_of_the_readme_are_on_the_results_page():
         cells("docs/results.md", key)[0] for key in (["T1", "0"], ["T2", "0.001"], ["T3", "0.001"], ["T4", "0.001"])
     ]
     assert "| {}, {}, {}, {} | {}, {}, {}, {} |".format(*(c[2] for c in best), *(c[3] for c in best)) in page
+
+
+def test_segmentation():
+    (run,) = rows("tetrominoes", row="NWM, linear", column="reduced")
+    foreground, false = (
+        float(run[f"best_test.{key}"]) for key in ("foreground_accuracy", "background_false_positives")
+    )
+    told = f"{int(run['step']):,} of {int(run['asked']):,} steps: {foreground:.2f} of the foreground of 500 test images"
+    assert told in PAGES["docs/results.md"]
+    assert f"{false:.4f} of the background" in PAGES["docs/results.md"]

@@ -93,6 +93,8 @@ def _told(error, memory):
     if isinstance(error, ModuleNotFoundError):
         extra = EXTRAS.get((error.name or "").partition(".")[0])
         return extra and f"{error.name} is not installed: pip install 'wavefield[{extra}]'"
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] in PACKAGES:
+        return None  # a fault of the toolkit itself
     if out_of_memory(error):
         why = str(error).strip().partition("\n")[0]
         return f"out of memory: {why}; {memory}"

@@ -7,13 +7,23 @@ from wavefield_torch.inspection.linearise import NotLinearisableError, input_jac
 from wavefield_torch.inspection.record import record
 from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
 from wavefield_torch.models.history_rnn import elman, from_theory, open_line
+from wavefield_torch.models.linear_sheet import LinearSheet
+from wavefield_torch.models.medium_rnn import MediumRNN
 from wavefield_torch.models.published import count_parameters, from_reference, to_reference
 from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
+from wavefield_torch.models.segmentation.conv_lstm import ConvLSTM
+from wavefield_torch.models.segmentation.feed_forward import EncoderReadout, LocalCNN, UNet
+from wavefield_torch.models.segmentation.layers import PixelMLP
+from wavefield_torch.models.segmentation.linear_wave_machine import LinearWaveMachine
+from wavefield_torch.models.segmentation.neural_wave_machine import NeuralWaveMachine
+from wavefield_torch.models.segmentation.segmenter import Segmenter
+from wavefield_torch.models.segmentation.time_readout import TimeReadout
 from wavefield_torch.models.travelling_memory import AttentionEnd, LinearEnd, MLPEnd, TravellingMemory
 from wavefield_torch.models.wave_rnn import WaveRNN, WaveRNNCell
 from wavefield_torch.recurrence.cpu.memory_pool import free_memory, memory_limit
 from wavefield_torch.recurrence.readout_scan import wave_scan_cross_entropy, wave_scan_readout
 from wavefield_torch.recurrence.scan import wave_scan
+from wavefield_torch.recurrence.sheet.scan import sheet_scan
 from wavefield_torch.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from wavefield_torch.training.step import NotFiniteError, precise_logits, symbol_cross_entropy, training_step
 
@@ -22,15 +32,26 @@ __all__ = [
     "LSTM",
     "AttentionEnd",
     "CheckpointError",
+    "ConvLSTM",
+    "EncoderReadout",
     "IdentityRNN",
     "LinearEnd",
+    "LinearSheet",
+    "LinearWaveMachine",
+    "LocalCNN",
     "LocallyConnectedRNN",
     "MLPEnd",
+    "MediumRNN",
+    "NeuralWaveMachine",
     "NotFiniteError",
     "NotLinearisableError",
+    "PixelMLP",
+    "Segmenter",
     "SequenceModel",
     "Tape",
+    "TimeReadout",
     "TravellingMemory",
+    "UNet",
     "WaveRNN",
     "WaveRNNCell",
     "__version__",
@@ -51,6 +72,7 @@ __all__ = [
     "precise_logits",
     "record",
     "save_checkpoint",
+    "sheet_scan",
     "symbol_cross_entropy",
     "tasks",
     "to_reference",

@@ -79,23 +79,31 @@ def strongest_pairs(spectrum: np.ndarray, steps: int, where: Sites, rng: np.rand
         place, spectrum = place[chosen], spectrum[..., chosen]
     total = np.sum(np.abs(spectrum) ** 2, axis=(0, 2))
     first = valley_edges(total, max(2, 2 * correlation.size - 2))  # a line stands in one of them
-    rows, tried = np.arange(first.size), wavenumbers(where)
+    tried = wavenumbers(where)
+    chosen, power, difference = fit_pairs(spectrum, first, 2 * np.pi * tried @ place.T)
+    wider = widening(total, (first,), (correlation,))
+    return Pairs(first, tried[chosen], power, difference, independent_spectra(spectrum, first), wider)
+
+
+def fit_pairs(spectrum: np.ndarray, first: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each block of the spectra (trial, f, site) the best of the phases `turns` (m, site): which, p and p σ."""
+    rows = np.arange(first.size)
     best, difference = np.full(first.size, -1.0), np.zeros(first.size)
-    found = np.zeros((first.size, where.dimension))
-    for some in np.array_split(tried, max(1, len(tried) * len(place) // 2**20)):
-        k, basis, root = pair_basis(some, place)
-        if not len(k):
+    found = np.zeros(first.size, dtype=int)
+    products = len(turns) * int(np.prod(spectrum.shape[:2]))  # of long records these outgrow the bases
+    for some in np.array_split(np.arange(len(turns)), max(1, turns.size // 2**20, products // 2**22)):
+        good, basis, root = basis_of(turns[some])
+        if not good.any():
             continue
         cosine, sine = (spectrum @ basis[..., part].T for part in (0, 1))  # (trial, f, k)
         power = np.add.reduceat(np.sum(np.abs(cosine) ** 2 + np.abs(sine) ** 2, axis=0), first, axis=0)  # (block, k)
         at = np.argmax(power, axis=1)
         better = power[rows, at] > best
         best = np.where(better, power[rows, at], best)
-        found = np.where(better[:, None], k[at], found)
+        found = np.where(better, some[good][at], found)
         share = _share(cosine, sine, first, at, root)
         difference = np.where(better, power[rows, at] * share, difference)
-    wider = widening(total, (first,), (correlation,))
-    return Pairs(first, found, best, difference, independent_spectra(spectrum, first), wider)
+    return found, best, difference
 
 
 def _share(cosine, sine, first, at, root):
@@ -137,16 +145,21 @@ def wavenumbers(where: Sites) -> np.ndarray:
 
 
 def pair_basis(k: np.ndarray, place: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The wavenumbers whose cos and sin the sensors distinguish, their orthonormal bases and what turns them so.
+    """Those of the wavenumbers (k, D) whose cos and sin the sensors distinguish, and as `basis_of` bases and roots."""
+    good, basis, root = basis_of(2 * np.pi * k @ place.T)
+    return k[good], basis, root
 
-    Bases are (k, site, 2), the matrices (k, 2, 2): basis = [cos, sin] · matrix.
+
+def basis_of(turns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which phases (m, site) have a cos and a sin that the sensors distinguish, and their orthonormal bases.
+
+    Bases are (good, site, 2), the matrices that turn [cos, sin] into them (good, 2, 2).
     """
-    turns = 2 * np.pi * k @ place.T
-    both = np.stack([np.cos(turns), np.sin(turns)], axis=-1)  # (k, site, 2)
+    both = np.stack([np.cos(turns), np.sin(turns)], axis=-1)  # (m, site, 2)
     strength, axes = np.linalg.eigh(np.einsum("kna,knb->kab", both, both))
     good = strength[:, 0] >= SHORTEST_AXIS * strength.sum(axis=1)
     root = np.einsum("kab,kb,kcb->kac", axes[good], strength[good] ** -0.5, axes[good])
-    return k[good], both[good] @ root, root
+    return good, both[good] @ root, root
 
 
 def vector_null(pairs: Pairs, null: str, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -51,11 +51,14 @@ def partition(power: np.ndarray, narrowest: tuple[int, ...], *, enough: float = 
 
 def valley_edges(power: np.ndarray, width: int) -> np.ndarray:
     """First indices of blocks at least `width` wide along one axis, cut at the lowest `power` first."""
-    cuts: list[int] = []
+    free = np.zeros(power.size, dtype=bool)  # at least `width` from both ends and from every cut
+    free[width : power.size - width + 1] = True
+    cuts = [0]
     for cut in np.argsort(power[1:], kind="stable") + 1:
-        if all(abs(cut - other) >= width for other in (0, power.size, *cuts)):
+        if free[cut]:
             cuts.append(int(cut))
-    return np.array([0, *sorted(cuts)])
+            free[max(0, cut - width + 1) : cut + width] = False
+    return np.array(sorted(cuts))
 
 
 def block_sums(values: np.ndarray, edges: tuple[np.ndarray, ...]) -> np.ndarray:

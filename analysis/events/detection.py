@@ -21,7 +21,7 @@ from analysis.fields.band import Band, check_band
 from analysis.fields.dead import Mask
 from analysis.fields.field import Field
 from analysis.fields.read import Recording
-from analysis.fields.sensors import Sites, neighbour_sums
+from analysis.fields.sensors import Sites, neighbour_sums, site_gradient
 from analysis.fields.units import inverse_units, labelled, netcdf_attrs, speed_units
 from analysis.velocity.phase_gradient import mean_frequency, mean_wavenumber
 
@@ -80,7 +80,9 @@ def wave_events(
         ``frequency``, ``centre_x`` (and ``centre_y``; circular means where space closes), ``sites`` that take part,
         mean ``directionality``, ``mass`` and ``expected_false``, the number of events at least as massive that chance
         gives in one recording; ``trial`` and ``channel`` where `rec` has them. ``participation`` (event and space) is
-        how well each sensor agrees with the event's direction, −1 to 1, NaN where it takes no part.
+        how well each sensor agrees with the event's direction, −1 to 1, NaN where it takes no part. ``speed_map`` and
+        ``direction_map`` (two dimensions) are the phase speed and the path of the event at each sensor, from the
+        phases of its neighbours; NaN where not all of them take part.
 
     Raises
     ------
@@ -221,7 +223,20 @@ def _describe(z, g, statistic, cells, times, where: Sites, around):
         "sites": int(np.sum(taking_part.any(axis=0))),
         "directionality": float(statistic[cells].mean()),
         "participation": where.spread(participation),
+        "vector_map": where.spread(_local_wavenumber(products, pairs, where, taking_part.any(axis=0)).T),
     }
+
+
+def _local_wavenumber(products, pairs, where: Sites, taking_part):
+    """k (site, D) at each sensor: the gradient of the phases of its neighbours, over the event; NaN where none is."""
+    seen = pairs.any(axis=0)
+    lag = np.where(seen, np.angle(products.sum(axis=0)), np.nan)
+    k = np.stack([-(operator @ np.where(seen, lag, 0.0)) for operator in site_gradient(where)], axis=-1) / (2 * np.pi)
+    alone = np.zeros(where.count, dtype=bool)  # where not all neighbours take part the plane through them is not known
+    np.logical_or.at(alone, where.first, ~seen)
+    np.logical_or.at(alone, where.second, ~seen)
+    k[alone | ~taking_part] = np.nan
+    return k
 
 
 def _centre(weight, where: Sites):
@@ -267,6 +282,18 @@ def _event_dataset(rows, field: Field, where: Sites, attrs):
     maps = np.array([row["participation"] for row in rows]).reshape(len(rows), *where.shape)
     text = labelled("1", "agreement of each sensor with the event's direction")
     data["participation"] = (("event", *where.dims), maps, text)
+    vectors_there = np.array([row["vector_map"] for row in rows]).reshape(len(rows), where.dimension, *where.shape)
+    slow = np.linalg.norm(vectors_there, axis=1)
+    at = frequency.reshape(-1, *[1] * len(where.shape))
+    text = labelled(speed_units(where.units, time.units), "phase speed at each sensor, from its neighbours")
+    local = at / np.where(slow == 0, np.nan, slow)
+    if where.dimension == 1:
+        local = local * np.sign(vectors_there[:, 0])
+    else:
+        angles = np.arctan2(vectors_there[:, 1], vectors_there[:, 0])
+        path = labelled("rad", "direction in which the event passes each sensor, counter-clockwise from +x")
+        data["direction_map"] = (("event", *where.dims), angles, path)
+    data["speed_map"] = (("event", *where.dims), local, text)
     for d, name in enumerate(batch):
         labels = np.asarray(array.coords[name].values if name in array.coords else np.arange(array.sizes[name]))
         data[name] = ("event", labels[[row["index"][d] for row in rows]], labelled("1", name))

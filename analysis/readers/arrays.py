@@ -17,7 +17,7 @@ from scipy.io import loadmat, whosmat
 
 from analysis.readers.endings import advice
 from analysis.readers.positions import load_positions
-from analysis.readers.series import Choices, Series, to_recording
+from analysis.readers.series import Choices, Series, joined, to_recording
 from wavefield.recordings.external import refuse_external, refuse_oversized
 
 LARGEST = 8 * 2**30  # bytes of a variable that has to be read whole
@@ -37,7 +37,7 @@ def read_arrays(
     allow_external: bool = False,
     **choices,
 ) -> xr.Dataset:
-    """A recording from an array (time × electrode, or electrode × time) of numbers.
+    """A recording from an array (time × electrode, or electrode × time) of numbers, perhaps with trials.
 
     Parameters
     ----------
@@ -52,7 +52,9 @@ def read_arrays(
         Whether a ``.mat`` file of version 7.3 may keep data in other files; only for files that you trust.
     **choices
         As in `analysis.readers.import_recording`; ``positions`` may also be the name of a variable in the file. The
-        number of positions decides which axis is space.
+        number of positions decides which axis is space. Of an array of three axes the first of the other two is
+        ``trial``, as in (trial, time, electrode) and (trial, electrode, time), or the last where space comes first,
+        as in (electrode, time, trial); time begins anew in every trial.
 
     Returns
     -------
@@ -72,23 +74,26 @@ def read_arrays(
     >>> rec.activity.dims, float(rec.time[1])
     (('time', 'position'), 0.002)
     """
-    return to_recording(
-        *array_series(path, series, rate=rate, choices=Choices(**choices), allow_external=allow_external)
-    )
+    found, chosen = array_trials(path, series, rate=rate, choices=Choices(**choices), allow_external=allow_external)
+    trials = [to_recording(one, chosen) for one in found]
+    return trials[0] if found[0].trial is None else joined(trials)
 
 
-def array_series(
+def array_trials(
     path: str | os.PathLike, name: str | None, *, rate, choices: Choices, allow_external: bool = False
-) -> tuple[Series, Choices]:
-    """The series and the choices with positions taken from the file; see `read_arrays`."""
+) -> tuple[list[Series], Choices]:
+    """The series, one per trial, and the choices with positions taken from the file; see `read_arrays`."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(2, "no such file", str(path))
     variables, close = _variables(path, allow_external)
     name = _data_name(path, variables, name)
     data, where = variables[name], f"{path}: {name}"
-    if len(data.shape) != 2 or data.dtype.kind not in "iuf":
-        raise ValueError(f"{where} has shape {data.shape} and dtype {data.dtype}; real (time, electrode) is needed")
+    if len(data.shape) not in (2, 3) or data.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{where} has shape {data.shape} and dtype {data.dtype}; real (time, electrode) or (trial, time, "
+            "electrode) is needed"
+        )
     if isinstance(choices.positions, str) and choices.positions in variables:
         places = variables[choices.positions]
         if not (1 <= len(places.shape) <= 2 and set(places.shape) & set(data.shape)):  # before it is read
@@ -105,7 +110,19 @@ def array_series(
     if len(positions) not in data.shape:
         raise ValueError(f"{where} has shape {data.shape}: no axis as long as the {len(positions)} positions given")
     choices = replace(choices, positions=positions)
-    turned = data.shape[1] != len(positions)
+    interval = 1 / _rate(where, variables, rate)
+    if len(data.shape) == 2:
+        return [_one(path, name, data, len(positions), interval, close)], choices
+    space = max(axis for axis in range(3) if data.shape[axis] == len(positions))
+    trial = 2 if space == 0 else 0
+    trials = np.moveaxis(np.asarray(data), trial, 0)
+    found = [_one(path, name, one, len(positions), interval, close) for one in trials]
+    return [replace(one, trial=number) for number, one in enumerate(found)], choices
+
+
+def _one(path, name, data, electrodes, interval, close) -> Series:
+    """The series of an array (time, electrode) or (electrode, time)."""
+    turned = data.shape[1] != electrodes
     samples, columns = data.shape[::-1] if turned else data.shape
     dtype = np.dtype(np.float32 if data.dtype.itemsize <= 2 or data.dtype == np.float32 else np.float64)
 
@@ -113,9 +130,7 @@ def array_series(
         block = data[:, start:stop].T if turned else data[start:stop]
         return np.array(block, dtype=dtype, order="C")
 
-    interval = 1 / _rate(where, variables, rate)
-    series = Series(path, name, read, samples, columns, dtype, 0.0, interval, close=close)
-    return series, choices
+    return Series(path, name, read, samples, columns, dtype, 0.0, interval, close=close)
 
 
 def _variables(path: Path, allow_external: bool) -> tuple[Mapping, Callable[[], None]]:
@@ -228,7 +243,7 @@ class _Turned:
 def _data_name(path, variables, name):
     if name is None:
         numeric = [key for key, value in variables.items() if value.dtype.kind in "iuf" and min(value.shape, default=0)]
-        wide = [key for key in numeric if len(variables[key].shape) == 2 and max(variables[key].shape) > 3]
+        wide = [key for key in numeric if len(variables[key].shape) in (2, 3) and max(variables[key].shape) > 3]
         if len(wide) == 1:
             return wide[0]
         raise ValueError(f"{path}: no variable was named; choose with series=… (--series) among {', '.join(variables)}")

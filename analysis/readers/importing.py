@@ -6,12 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.readers.arrays import array_series
+from analysis.readers.arrays import array_trials
 from analysis.readers.endings import BY_ENDING, READERS
-from analysis.readers.mne_raw import mne_series
+from analysis.readers.mne_raw import mne_trials
 from analysis.readers.nwb import nwb_series
-from analysis.readers.series import Choices, to_disk
+from analysis.readers.series import Choices, joined, to_disk, to_recording
 from analysis.readers.vendor import neo_series
+from wavefield.recordings.recording import save_recording
 
 
 def import_recording(
@@ -38,7 +39,8 @@ def import_recording(
     Parameters
     ----------
     path : path
-        NWB; FIF, EDF, BrainVision (MNE); ``.mat``, ``.npz``, ``.npy``; everything else goes to Neo.
+        NWB; FIF, EDF, BrainVision (MNE); ``.mat``, ``.npz``, ``.npy``; everything else goes to Neo. Files of epochs
+        (``-epo.fif``) and arrays of three axes become recordings with the dim ``trial``.
     output : path
         Recording to write, ending in ``.nc``.
     series : str, optional
@@ -53,9 +55,10 @@ def import_recording(
         Of the values, where the file does not say or is wrong. Voltages become uV, all others stay as they are.
     positions : array, path or str, optional
         Places of the electrodes, in the order of the columns: (electrode, 1 to 3), a ``.csv`` or ``.tsv`` (columns x,
-        y, z) or ``.npy`` file, or a variable of an array file. By default those of the file. A table with a column
-        ``name`` (as ``electrodes.tsv`` of BIDS) is matched by it to channels that have names; electrodes without a
-        place are left out, with a warning and in the history.
+        y, z) or ``.npy`` file, a variable of an array file, or the name of a standard montage that MNE knows
+        (``"standard_1020"``) for channels with names as Fp1, Cz, O2. By default those of the file. A table with a
+        column ``name`` (as ``electrodes.tsv`` of BIDS) is matched by it to channels that have names; electrodes
+        without a place are left out, with a warning and in the history.
     position_units : str, optional
         m, cm, mm or um; what a file says is believed otherwise. Recordings have mm.
     dead : sequence of int
@@ -91,11 +94,18 @@ def import_recording(
         raise ValueError(f"reader is {reader!r}: one of {READERS} is needed")
     choices = Choices(units, positions, position_units, tuple(dead), grid, spacing, start, stop)
     if reader == "arrays":
-        found, choices = array_series(path, series, rate=rate, choices=choices, allow_external=allow_external)
+        found, choices = array_trials(path, series, rate=rate, choices=choices, allow_external=allow_external)
     elif reader == "nwb":
-        found = nwb_series(path, series, allow_external=allow_external)
+        found = [nwb_series(path, series, allow_external=allow_external)]
     elif reader == "mne":
-        found = mne_series(path, series)
+        found = mne_trials(path, series)
     else:
-        found = neo_series(path, series, segment)
-    return to_disk(found, choices, output, overwrite=overwrite)
+        found = [neo_series(path, series, segment)]
+    if found[0].trial is None:
+        return to_disk(found[0], choices, output, overwrite=overwrite)
+    rec = joined([to_recording(one, choices) for one in found])  # epochs are short
+    try:
+        save_recording(rec, output)
+    finally:
+        found[0].close()
+    return Path(output)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from analysis.readers.endings import advice
-from analysis.readers.series import Choices, Series, need, to_recording
+from analysis.readers.optional import need
+from analysis.readers.series import Choices, Series, joined, to_recording
 
 KINDS = ("eeg", "ecog", "seeg", "dbs", "mag", "grad")
+EPOCHS = ("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")  # how MNE calls files of epochs
 BAD = "BAD"  # how annotations of what is not to be used begin, in capitals, in MNE as in BrainVision
 SI = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T m-1"}  # what MNE returns
 
@@ -34,8 +37,9 @@ def read_mne(path: str | os.PathLike, *, series: str | None = None, **choices) -
     Returns
     -------
     xarray.Dataset
-        ``activity`` in uV (T or T m-1 for magnetic sensors), positions in mm. What the file marks as bad is NaN: bad
-        channels, and the spans of annotations that begin with ``BAD``, which the history names.
+        ``activity`` in uV (T or T m-1 for magnetic sensors), positions in mm; of a file of epochs (its name ends in
+        ``-epo.fif``) with the dim ``trial``, without the epochs that were dropped. What the file marks as bad is NaN:
+        bad channels, and the spans of annotations that begin with ``BAD``, which the history names.
 
     Raises
     ------
@@ -44,15 +48,47 @@ def read_mne(path: str | os.PathLike, *, series: str | None = None, **choices) -
     ImportError
         Without mne.
     """
-    return to_recording(mne_series(path, series), Choices(**choices))
+    found = mne_trials(path, series)
+    trials = [to_recording(one, Choices(**choices)) for one in found]
+    return trials[0] if found[0].trial is None else joined(trials)
 
 
-def mne_series(path: str | os.PathLike, kind: str | None = None) -> Series:
-    """Find the channels of one kind; see `read_mne`."""
+def mne_trials(path: str | os.PathLike, kind: str | None = None) -> list[Series]:
+    """Find the channels of one kind, one series for each epoch of a file of epochs; see `read_mne`."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(2, "no such file", str(path))
-    raw = _opened(path)
+    if not path.name.lower().endswith(EPOCHS):
+        return [_continuous(path, _opened(path), kind)]
+    epochs = _opened(path, "read_epochs")
+    names, chosen = _channels(path, epochs, kind)
+    values = epochs.get_data(picks=chosen["picks"], verbose="error")  # (trial, channel, time)
+    common = {key: value for key, value in chosen.items() if key != "picks"}
+    interval = 1 / float(epochs.info["sfreq"])
+    return [
+        Series(
+            path,
+            f"{names} channels",
+            partial(_samples, one),
+            values.shape[2],
+            values.shape[1],
+            np.dtype(np.float64),
+            float(epochs.times[0]),
+            interval,
+            trial=number,
+            **common,
+        )
+        for number, one in enumerate(values)
+    ]
+
+
+def _samples(values, start, stop):
+    """Rows (time, channel) of `values` (channel, time)."""
+    return np.ascontiguousarray(values[:, start:stop].T)
+
+
+def _channels(path, raw, kind) -> tuple[str, dict]:
+    """The kind that is chosen, and what a series needs to know of its channels."""
     types = raw.get_channel_types()
     there = [known for known in KINDS if known in types]
     if kind is None and len(there) == 1:
@@ -64,6 +100,20 @@ def mne_series(path: str | os.PathLike, kind: str | None = None) -> Series:
     names = [raw.ch_names[i] for i in picks]
     positions = np.array([raw.info["chs"][i]["loc"][:3] for i in picks], dtype=float)
     positions[~np.isfinite(positions).all(axis=1) | ~positions.any(axis=1)] = np.nan  # zeros: not known
+    return kind, {
+        "picks": picks,
+        "units": SI[kind],
+        "positions": positions,
+        "position_units": "m",
+        "names": tuple(names),
+        "dead": np.isin(names, raw.info["bads"]),
+        "attrs": {} if raw.info["meas_date"] is None else {"session_start": raw.info["meas_date"].isoformat()},
+    }
+
+
+def _continuous(path, raw, kind) -> Series:
+    kind, chosen = _channels(path, raw, kind)
+    picks = chosen.pop("picks")
 
     def read(start, stop):
         return np.ascontiguousarray(raw.get_data(picks=picks, start=start, stop=stop, verbose="error").T)
@@ -77,13 +127,8 @@ def mne_series(path: str | os.PathLike, kind: str | None = None) -> Series:
         np.dtype(np.float64),
         float(raw.first_time),
         1 / float(raw.info["sfreq"]),
-        units=SI[kind],
-        positions=positions,
-        position_units="m",
-        names=tuple(names),
-        dead=np.isin(names, raw.info["bads"]),
         bad=_bad_spans(raw),
-        attrs={} if raw.info["meas_date"] is None else {"session_start": raw.info["meas_date"].isoformat()},
+        **chosen,
         close=raw.close,
     )
 
@@ -99,11 +144,13 @@ def _bad_spans(raw) -> tuple[tuple[float, float], ...]:
     )
 
 
-def _opened(path):
+def _opened(path, function="read_raw"):
     mne = need("mne", "mne", "reading FIF, EDF and BrainVision files")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names and filters, which do not matter here
+            if function == "read_epochs":
+                return mne.read_epochs(str(path), preload=True, verbose="error")
             return mne.io.read_raw(str(path), preload=False, verbose="error")
     except (OSError, ValueError, RuntimeError, KeyError, IndexError, TypeError, AttributeError, struct.error) as error:
         raise ValueError(

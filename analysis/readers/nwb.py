@@ -20,7 +20,8 @@ from analysis.fields.dead import Mask, dead_positions
 from analysis.fields.read import activity
 from analysis.fields.sensors import electrode_positions
 from analysis.readers.endings import advice
-from analysis.readers.series import Choices, Series, need, to_recording
+from analysis.readers.optional import need
+from analysis.readers.series import Choices, Series, to_recording
 from analysis.readers.units import length_factor, voltage_factor
 from wavefield.files import whole_or_nothing
 from wavefield.recordings.external import refuse_external, refuse_oversized
@@ -176,7 +177,7 @@ def _as_series(path, place, found, content, io):
         interval,
         stamps,
         units=found.unit,
-        positions=_table_positions(table, rows),
+        positions=table_positions(table, rows),
         position_units=NWB_POSITION_UNITS,
         names=_table_names(table, rows),
         dead=_table_bad(table, rows),
@@ -199,7 +200,7 @@ def _times(found, samples, where):
     return 0.0, 1.0, times
 
 
-def _table_positions(table, rows):
+def table_positions(table, rows):
     """Positions (electrode, 2 or 3) of the first of `POSITION_COLUMNS` that the table has, None without."""
     for names in POSITION_COLUMNS:
         if {*names[:2]} <= {*table.colnames}:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.fields.grid import Grid, grid_of
+from analysis.readers.optional import need
 
 NAME_COLUMNS = ("name", "channel", "channel_name", "electrode", "label", "ch_name")  # any of them names electrodes
 NOT_KNOWN = ("n/a", "nan", "na", "")  # BIDS writes the first
@@ -33,12 +35,20 @@ def load_positions(
 ) -> tuple[np.ndarray, str]:
     """Positions (electrode, 1 to 3) and what was done with names, "" where nothing was.
 
-    From an array, or from a ``.csv``, ``.tsv`` or ``.npy`` file. A table that names its electrodes is matched to the
+    From an array, from a ``.csv``, ``.tsv`` or ``.npy`` file, or the name of a standard montage of MNE (in metres, as
+    ``standard_1020``). A table that names its electrodes is matched to the
     channels by name where the recording has `names`; channels it does not name get NaN. Else its rows are taken in
     order. Rows and columns are exchanged where only that makes the number of positions one of `electrodes`.
     """
     labels = None
-    if isinstance(positions, str | Path):
+    if isinstance(positions, str) and not Path(positions).suffix:
+        if names is None:
+            raise ValueError(
+                f"{where}: positions={positions!r} is neither a file .csv, .tsv or .npy nor a variable of the file; a "
+                "standard montage needs the names of the channels, which this file does not have"
+            )
+        positions, labels = _montage(positions, where)
+    elif isinstance(positions, str | Path):
         positions, labels = _read_positions(Path(positions))
     try:
         array = np.asarray(positions, dtype=float)
@@ -52,6 +62,21 @@ def load_positions(
     if labels is None or names is None:
         return array, ""
     return _by_name(array, labels, names, where)
+
+
+def _montage(name: str, where: str) -> tuple[np.ndarray, list[str]]:
+    """Places (electrode, 3) in metres, and names, of one of the standard montages that MNE knows."""
+    mne = need("mne", "mne", f"the standard montage {name!r}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that newer versions spell otherwise
+            places = mne.channels.make_standard_montage(name).get_positions()["ch_pos"]
+    except ValueError as error:
+        raise ValueError(
+            f"{where}: positions={name!r} is neither a file .csv, .tsv or .npy nor a standard montage, one of "
+            f"{', '.join(mne.channels.get_builtin_montages())}"
+        ) from error
+    return np.array(list(places.values())), list(places)
 
 
 def _by_name(array, labels, names, where):

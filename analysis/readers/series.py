@@ -6,12 +6,10 @@ columns in space, masking dead electrodes, naming units, and streaming to disk i
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 
 import dask.array as da
 import numpy as np
@@ -24,6 +22,8 @@ from wavefield.recordings.recording import RecordingWriter, recording, with_hist
 
 JITTER = 0.01  # of the sampling interval, by which time stamps may differ from even ones
 SMALLEST, LARGEST = 0.01, 1000.0  # extents of arrays that are believed, mm
+QUIETEST, LOUDEST = 1e-4, 1e8  # median deviation of potentials that is believed, uV
+LOOKED_AT = 512  # samples at the beginning that are looked at for it
 BLOCK_BYTES = 32 * 2**20  # of samples as the recording holds them, read at a time
 
 
@@ -46,6 +46,7 @@ class Series:
     names: tuple[str, ...] | None = None  # of the columns
     dead: np.ndarray | None = None  # (column,)
     bad: tuple[tuple[float, float], ...] = ()  # spans of time that the file marks as bad, s
+    trial: int | None = None  # which of several, of a file that has them
     chunk: int = 1  # rows that the file stores together
     attrs: dict = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
@@ -67,15 +68,6 @@ class Choices:
     spacing: float | None = None
     start: float | None = None
     stop: float | None = None
-
-
-def need(module: str, extra: str, what: str) -> ModuleType:
-    """Import an optional library, or say how to install it."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        library = module.partition(".")[0]
-        raise ImportError(f"{what} needs {library}: pip install 'wavefield[{extra}]' ({error})") from error
 
 
 def even_interval(times: np.ndarray, where: str) -> float:
@@ -108,7 +100,10 @@ def prepared(series: Series, choices: Choices) -> tuple[Series, Arrangement]:
     if factor != 1:
         scale = series.dtype.type(factor)
         series = replace(series, read=lambda start, stop: read(start, stop) * scale)
-    return replace(series, units=units, read=_without_bad(series)), _arrangement(series, choices)
+    series = replace(series, units=units, read=_without_bad(series))
+    space = _arrangement(series, choices)
+    _warn_of_values(series)
+    return series, space
 
 
 def _without_bad(series):
@@ -182,7 +177,8 @@ def _arrangement(series, choices):
     matched = ""
     if choices.positions is not None:
         positions, matched = load_positions(choices.positions, series.where, (series.columns,), series.names)
-        units = choices.position_units
+        montage = isinstance(choices.positions, str) and not Path(choices.positions).suffix  # in metres
+        units = choices.position_units or ("m" if montage else None)
     if positions is None or not np.isfinite(positions).all(axis=-1).any():
         raise ValueError(
             f"{series.where} says nothing of where its electrodes are; give their places with positions=… "
@@ -228,6 +224,33 @@ def _warn_of_places(positions, series):
                 "places with position_units='um', 'mm', 'cm' or 'm' (--position-units)",
                 stacklevel=6,
             )
+
+
+def _warn_of_values(series):
+    """Say when potentials cannot be in the units they are in."""
+    if series.units != "uV":
+        return
+    values = series.read(0, min(series.samples, LOOKED_AT))
+    values = values[:, np.isfinite(values).all(axis=0)]
+    if not values.size:
+        return
+    deviation = float(np.median(np.abs(values - np.median(values, axis=0))))
+    if deviation and not QUIETEST <= deviation <= LOUDEST:
+        warnings.warn(
+            f"{series.where}: its values deviate by {deviation:.3g} uV, which no electrode sees: correct their units "
+            "with units='V', 'mV', 'uV' or 'nV' (--units), or units='1' where they have none",
+            stacklevel=5,
+        )
+
+
+def joined(trials: list[xr.Dataset]) -> xr.Dataset:
+    """Recordings of the same sensors, one per trial, as one with the dim ``trial``."""
+    first = trials[0]
+    fixed = [name for name in first.data_vars if name != "activity"]
+    rec = xr.concat([one[["activity"]] for one in trials], "trial", combine_attrs="override", join="override")
+    rec = rec.assign({name: first[name] for name in fixed})
+    rec = rec.assign_coords(trial=("trial", np.arange(len(trials)), {"units": "1", "long_name": "trial"}))
+    return rec.assign_attrs(first.attrs)
 
 
 def to_recording(series: Series, choices: Choices) -> xr.Dataset:

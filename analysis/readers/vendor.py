@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from analysis.readers.endings import advice
-from analysis.readers.series import Choices, Series, need, to_recording
+from analysis.readers.optional import need
+from analysis.readers.series import Choices, Series, to_recording
 
 
 def read_neo(

@@ -22,20 +22,25 @@ import numpy as np
 import xarray as xr
 from scipy.signal import detrend
 
+from analysis.direction.pairs import direction_p_value, fitting_null, spectra
+from analysis.direction.shapes import FEWEST_SENSORS, choose_shape
 from analysis.fields.band import Band, check_band
 from analysis.fields.dead import Mask
 from analysis.fields.field import Field
 from analysis.fields.read import Recording
 from analysis.fields.sensors import Sites
 from analysis.fields.units import inverse_units, labelled
-from analysis.velocity.chance import may_be_chance
+from analysis.velocity.chance import DRAWS as CHANCE_DRAWS
+from analysis.velocity.chance import balance, knows_no_place, may_be_chance
 from analysis.velocity.delays import delays
+from analysis.velocity.fronts import along_the_front
 from analysis.velocity.intervals import Velocity, velocity
 from analysis.velocity.phase_gradient import gradient
 from analysis.velocity.radon import radon
 from analysis.velocity.result import STATUS, Estimate, check_confidence, velocity_dataset
 from analysis.velocity.ridge import ridge_speed
 
+LONG = 2.0  # array lengths; the mean gradient of a standing wave is that of a wave longer than that
 SILENT = 1e-5  # share of the largest value below which changes in time are rounding (of float32)
 
 
@@ -250,14 +255,45 @@ def _one(values, dt, where, estimate, band, level):
         return Estimate("silent")
     values = values - values.mean(axis=0)
     found = estimate(values, dt, where, band=band)
+    if where.dimension == 2 and where.count >= FEWEST_SENSORS and not _unlimited(found, level):
+        found = _in_two_dimensions(found, values, dt, where, estimate, band, level)
     if found.status != "ok" or found.slowness is None or found.covariance is None:
         return found
-    bounds = velocity(found.slowness, found.covariance, 1 - level)
-    if not np.isfinite([bounds.low, bounds.high]).all():  # it says itself that nothing need travel
+    unlimited, long = _unlimited(found, level), _wavelength(found) > LONG * where.extent
+    if unlimited and not long:
         return found
-    if may_be_chance(values, dt, where, found.slowness, found.covariance, band=band, level=level):
+    ways = balance(values, dt, where, band=band)
+    if long and ways.stands:
+        return Estimate("ambiguous", frequency=found.frequency, explained=found.explained)
+    if unlimited or len(found.slowness) < where.dimension:
+        return found
+    if may_be_chance(ways, found.slowness, found.covariance, level=level):
         return Estimate("chance", frequency=found.frequency, explained=found.explained)
     return found
+
+
+def _unlimited(found: Estimate, level: float) -> bool:
+    """Whether an estimate says itself that nothing need travel: its interval reaches zero slowness."""
+    if found.status != "ok" or found.slowness is None or found.covariance is None:
+        return False
+    bounds = velocity(found.slowness, found.covariance, 1 - level)
+    return not np.isfinite([bounds.low, bounds.high]).all()
+
+
+def _in_two_dimensions(found, values, dt, where: Sites, estimate, band, level) -> Estimate:
+    """The estimate of a plane wave where fronts are curved, and where lags are not those of a wave."""
+    if found.status in ("too_short", "broadband"):
+        return found
+    rng = np.random.default_rng(0)
+    frequency, spectrum = spectra(values[None], dt, band)
+    shape, modes = choose_shape(spectrum, frequency, len(values), where, rng)
+    if shape.curved and direction_p_value(shape.pairs, fitting_null(shape.pairs), CHANCE_DRAWS, rng) > level:
+        shape = shape.straight(where)
+    if found.status != "ok" and not shape.curved:
+        return found
+    if knows_no_place(modes, shape, where, level=level):
+        return Estimate("chance", frequency=found.frequency, explained=found.explained)
+    return along_the_front(found, partial(estimate, values, dt, band=band), shape, modes, where)
 
 
 def _dataset(found, field: Field, where: Sites, method, confidence, *, band, slowest):
@@ -290,6 +326,8 @@ def _dataset(found, field: Field, where: Sites, method, confidence, *, band, slo
         extras["r_squared"] = extra(lambda e: e.r_squared, "1", "share of the delays' variance in their plane")
     parts = ["speed", "low", "high"]
     if where.dimension == 2:
+        text = "distance of the source of a curved front from the middle of the array; inf: straight, 0: inside"
+        extras["front_distance"] = extra(lambda e: e.front_distance, where.units, text)
         parts += ["direction", "direction_low", "direction_high"]
     result = velocity_dataset(
         batch,
@@ -313,7 +351,12 @@ def _dataset(found, field: Field, where: Sites, method, confidence, *, band, slo
 def _velocity(estimate: Estimate, confidence) -> Velocity:
     if estimate.status != "ok" or estimate.slowness is None or estimate.covariance is None:
         return Velocity(estimate.status)
-    return velocity(estimate.slowness, estimate.covariance, confidence)
+    found = velocity(estimate.slowness, estimate.covariance, confidence)
+    if estimate.front_distance > 0:
+        return found
+    # rings about a point inside: the speed along the distance from it, whichever way, and no direction
+    low, high = sorted(np.abs([found.low, found.high])) if np.isfinite(found.low) else (0.0, np.inf)
+    return Velocity("ok", abs(found.speed), low, high)
 
 
 def _wavelength(estimate: Estimate):
@@ -324,7 +367,7 @@ def _wavelength(estimate: Estimate):
 
 def _alias(estimate: Estimate, where: Sites):
     """Speed of the nearest wave that neighbours cannot distinguish from this one: the largest k moved by 1/spacing."""
-    if estimate.slowness is None:
+    if estimate.slowness is None or estimate.slowness.size < where.dimension:
         return np.nan
     k = estimate.frequency * estimate.slowness
     d = int(np.argmax(np.abs(k) * where.spacing))

@@ -22,7 +22,7 @@ import xarray as xr
 
 from analysis.fields.units import labelled, netcdf_attrs, speed_units
 
-STATUS = ("ok", "silent", "no_wave", "aliased", "ambiguous", "broadband", "too_short", "chance")
+STATUS = ("ok", "silent", "no_wave", "aliased", "ambiguous", "broadband", "too_short", "chance", "curved")
 
 REMEDIES = {
     "silent": "nothing changes in time; there is no wave to follow",
@@ -34,6 +34,8 @@ REMEDIES = {
     "too_short": "the record is too short for the wave to cross even two sensors' distance within it; record longer",
     "chance": "no direction is preferred more than in surrogates in which nothing travels, so the delays found may be "
     "chance (volume conduction, shared noise); record longer, or band-pass around the wave",
+    "curved": "the fronts turn about a point inside the array, where a plane wave has no speed; see the verdict and "
+    "the centre of analysis.diagnose, or analysis.phase_gradient for the speed at each place",
 }
 
 
@@ -52,6 +54,7 @@ class Estimate:
     explained: float = np.nan  # share of the power that travels as the plane wave found
     delay: np.ndarray | None = None  # (site,)
     r_squared: float = np.nan
+    front_distance: float = np.inf  # of the source of a curved front from the middle of the array; 0: inside
 
 
 def check_confidence(confidence: float) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event
@@ -14,6 +15,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from experiments.reports.report import Run, find_runs
+from experiments.reports.tables import is_number
 from experiments.runs.folder import make_folder
 from wavefield.cli import tell
 from wavefield.files import whole_or_nothing
@@ -27,8 +29,12 @@ def main(options: argparse.Namespace) -> int:
     if missing := [folder for folder in options.folders if not folder.is_dir()]:
         raise FileNotFoundError(f"no folder {missing[0]}")
     runs = [run for folder in folders for run in find_runs(folder)]
-    for run in runs:
-        write_events(run, options.output / run.name / FILE)
+    for run in list(runs):
+        try:
+            write_events(run, options.output / run.name / FILE)
+        except (ValueError, TypeError, ArithmeticError) as error:  # of a run that a stranger made, say
+            print(f"{run.folder.path} is left out: {error}", file=sys.stderr)
+            runs.remove(run)
     found = f"wrote {options.output}: {len(runs)} runs" if runs else f"no runs in {', '.join(map(str, folders))}"
     told = f"{found}; see them with: tensorboard --logdir {options.output}" if runs else found
     tell(options, told, {"folder": options.output, "runs": [run.name for run in runs]})
@@ -51,7 +57,11 @@ def write_events(run: Run, path: Path) -> None:
             writer.write(_event(began + row["seconds"], row["step"], scores))
         for part in ("test", "best_test"):
             scores = run.summary.get(part)
-            numbers = {f"{part}/{name}": value for name, value in (scores or {}).items() if _is_number(value)}
+            numbers = {
+                f"{part}/{name}": value
+                for name, value in (scores if isinstance(scores, dict) else {}).items()
+                if is_number(value)
+            }
             writer.write(_event(began + rows[-1]["seconds"], run.summary["step"], numbers))
         writer.flush()
 
@@ -64,7 +74,3 @@ def _event(time, step, scores):
 def _tag(name):
     """held_out_loss as held_out/loss, so that what belongs together is shown together."""
     return name.replace("held_out_", "held_out/").replace("training_loss", "training/loss")
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 import analysis
+from experiments.reports.segmentation import scene_figure
 from experiments.reports.tables import Table
 from experiments.runs.folder import RunFolder
 from wavefield import open_recording, operator_of, plot
@@ -32,11 +33,17 @@ def panels(columns: int, size: tuple[float, float], **options) -> tuple[Picture,
 
 
 def run_figure(path: str | os.PathLike) -> Path | None:
-    """Draw the learning curve of a run and its hidden states; return the file, None if nothing was measured yet."""
+    """Draw the learning curve of a run and its hidden states; return the file, None if nothing was measured yet.
+
+    Of a run on scenes: one of them, what the model answered, and its states over time.
+    """
     folder = RunFolder(path)
     if not folder.rows():
         return None
     hidden = folder / "hidden.nc"
+    if hidden.exists() and (figure := _of_scenes(folder, hidden)):
+        plot.save_figure(figure, folder / "figure.png")
+        return folder / "figure.png"
     figure, axes = panels(3, (14, 4)) if hidden.exists() else panels(1, (5, 4))
     learning_curve(folder, axes[0])
     axes[0].set_title(folder.path.name, fontsize=9)
@@ -45,6 +52,17 @@ def run_figure(path: str | os.PathLike) -> Path | None:
         hidden_spectrum(hidden, axes[2])
     plot.save_figure(figure, folder / "figure.png")
     return folder / "figure.png"
+
+
+def _of_scenes(folder, hidden):
+    """The figure of a run on scenes; None of any other."""
+    with open_recording(hidden) as recording:
+        if "image" not in recording:
+            return None
+        figure, curve = scene_figure(recording.load())
+    learning_curve(folder, curve)
+    curve.set_title(folder.path.name, fontsize=7)
+    return figure
 
 
 def learning_curve(

@@ -16,6 +16,7 @@ from experiments.reports.tables import (
     Cell,
     Figure,
     Table,
+    is_number,
     load_table,
     plain_text,
     same_experiment,
@@ -140,7 +141,7 @@ def _content(path, keys):
     if missing:
         raise ValueError(f"{path.name} does not say {', '.join(missing)}")
     for key in (key for key in ("step", "steps", "seconds", "data_share", "parameters") if key in keys):
-        if not isinstance(content[key], (int, float)):
+        if not is_number(content[key]):
             raise ValueError(f"{path.name}: {key} must be a number, got {content[key]!r}")
     return content
 

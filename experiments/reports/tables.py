@@ -14,6 +14,13 @@ from experiments.sources import FREE, TABLES
 NOT_TESTED, NOT_REACHED = "not tested", "not reached"  # why a run has no figure
 
 
+def is_number(value: object) -> bool:
+    """Whether what a file says is a number, and one that fits a float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return isinstance(value, float) or abs(value) < 2**63
+
+
 @dataclass(frozen=True)
 class Figure:
     """A number of a run that a table shows: where it stands in the summary, its name, how it is printed."""
@@ -36,7 +43,7 @@ class Figure:
             value = value[part]
         if value is None:
             return NOT_REACHED
-        return value if isinstance(value, (int, float)) else NOT_TESTED
+        return value if is_number(value) else NOT_TESTED
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,8 @@ def load_table(name: str) -> Table:
         for row in content["row"]
         for place, value in enumerate(values)
     ]
+    if content.get("order") == "columns":  # the runs of one column before those of the next
+        cells.sort(key=lambda cell: columns.index(cell.column))
     rows = tuple(row["label"] for row in content["row"])
     heading = "task" if "column_labels" in content else key
     return Table(name, content["title"], heading, columns, rows, figures, tuple(cells))

@@ -19,6 +19,7 @@ from experiments.tasks.continuation import Continuing
 from experiments.tasks.generators import FIXED, ORDER, TRAINING, VALIDATION, generator_for
 from experiments.tasks.history import History
 from experiments.tasks.problem import Problem, Stateless
+from experiments.tasks.segmentation import Segmentation
 from experiments.tasks.strict import STRICT
 from wavefield_torch import SequenceModel, precise_logits, symbol_cross_entropy
 from wavefield_torch.tasks import (
@@ -293,4 +294,4 @@ class Digits:
         return ImageProblem(training, testing, self.held_out, batch_size, seed, device, fixed)
 
 
-Task = Copy | Adding | Mnist | NoisyCifar | Digits | History | Continuing
+Task = Copy | Adding | Mnist | NoisyCifar | Digits | History | Continuing | Segmentation

@@ -228,6 +228,14 @@ def test_what_no_longer_moves_as_simulated_is_neither_decoded_nor_continued(oper
         wf.simulate(operator, initial=changed, steps=1)
 
 
+def test_nothing_that_a_recording_says_of_its_medium_outlives_a_filter():
+    medium = {name: np.ones(32) for name in ("profile", "damping_profile", "restoring_profile", "density")}
+    rec = wf.simulate(wf.wave(0.5, **medium), np.ones((50, 1)), bias=[0.1])
+    left = preprocess.downsample(rec, 2)
+    assert {str(name) for name in rec.data_vars} >= {"bias", "kernel", "encoder", "previous", *medium}
+    assert {str(name) for name in left.data_vars} == {"activity", "drive"}
+
+
 def test_an_epoch_begins_with_a_field_that_was_not_at_rest():
     rec = wf.simulate(wf.transport(1.0), wf.spikes([[(20, 1.0), (46, 2.0)]], steps=100), size=64)
     epoch = preprocess.epochs(rec, [50.0], before=5, after=10).isel(trial=0)  # ends after step 60, at time 10

@@ -10,7 +10,7 @@ import pytest
 from scipy.io import savemat
 
 import analysis
-from analysis import synthetic
+from analysis import readers, synthetic
 from analysis.__main__ import main
 from analysis.readers import import_recording, read_arrays, read_mne, read_neo, read_nwb, write_nwb
 from wavefield.recordings.recording import open_recording, recording
@@ -613,3 +613,151 @@ def test_an_ending_of_another_reader_names_it(tmp_path):
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"\.fif is taken by read_mne \(--reader mne\)"):
         read_arrays(path, rate=1, positions=[[0, 0]], position_units="mm")
+
+
+# Bad spans, montages, trials, units --------------------------------------------------------------------------------
+
+
+def brainvision(folder, names, markers=()):
+    """A BrainVision file of 400 samples at 100 Hz, one µV a step; markers are (type, description, start, length)."""
+    values = np.arange(400 * len(names), dtype="<f4").reshape(400, -1)
+    (folder / "a.eeg").write_bytes(values.tobytes())
+    channels = "\n".join(f"Ch{number}={name},,1,µV" for number, name in enumerate(names, 1))
+    (folder / "a.vhdr").write_text(
+        "Brain Vision Data Exchange Header File Version 1.0\n[Common Infos]\nCodepage=UTF-8\nDataFile=a.eeg\n"
+        "MarkerFile=a.vmrk\nDataFormat=BINARY\nDataOrientation=MULTIPLEXED\n"
+        f"NumberOfChannels={len(names)}\nSamplingInterval=10000\n[Binary Infos]\nBinaryFormat=IEEE_FLOAT_32\n"
+        f"[Channel Infos]\n{channels}\n",
+        encoding="utf-8",
+    )
+    lines = "\n".join(
+        f"Mk{number}={kind},{text},{start},{length},0" for number, (kind, text, start, length) in enumerate(markers, 1)
+    )
+    (folder / "a.vmrk").write_text(
+        "Brain Vision Data Exchange Marker File, Version 1.0\n[Common Infos]\nCodepage=UTF-8\nDataFile=a.eeg\n"
+        f"[Marker Infos]\n{lines}\n",
+        encoding="utf-8",
+    )
+    return folder / "a.vhdr"
+
+
+def test_bad_spans_of_brainvision_are_nan_and_its_stimuli_are_not(tmp_path):
+    markers = [("Bad Interval", "blink", 101, 50), ("Stimulus", "S  1", 201, 1)]
+    path = brainvision(tmp_path, ["Fp1", "Fz", "Cz", "O2"], markers)
+    with read_mne(path, positions=[[0, 0], [1, 0], [0, 1], [1, 1]], position_units="cm") as rec:
+        missing = np.isnan(rec.activity.values)
+    assert missing.all(axis=1).sum() == missing.any(axis=1).sum() == 50
+    assert missing[100:150].all()
+
+
+def edf_plus(folder, note):
+    """An EDF+ file of four channels, three seconds at 100 Hz, with one annotation (onset, length, text)."""
+
+    def padded(text, width):
+        return str(text).ljust(width).encode("ascii")
+
+    names = ["Fp1", "Fz", "Cz", "O2", "EDF Annotations"]
+    samples = [100] * 4 + [40]
+    header = [("0", 8), ("X X X X", 80), ("Startdate 01-JAN-2020 X X X", 80), ("01.01.20", 8), ("00.00.00", 8)]
+    header += [(256 * 6, 8), ("EDF+C", 44), (3, 8), (1, 8), (5, 4)]
+    columns = [(names, 16), ([""] * 5, 80), (["uV"] * 4 + [""], 8), ([-1000] * 4 + [-1], 8), ([1000] * 4 + [1], 8)]
+    columns += [([-32768] * 5, 8), ([32767] * 5, 8), ([""] * 5, 80), (samples, 8), ([""] * 5, 32)]
+    out = b"".join(padded(*field) for field in header)
+    out += b"".join(padded(value, width) for values, width in columns for value in values)
+    onset, length, text = note
+    for record in range(3):
+        out += np.arange(400, dtype="<i2").tobytes()
+        line = f"+{record}\x14\x14\x00".encode()
+        line += f"+{onset}\x15{length}\x14{text}\x14\x00".encode() if record == 0 else b""
+        out += line.ljust(80, b"\x00")
+    (folder / "a.edf").write_bytes(out)
+    return folder / "a.edf"
+
+
+def test_bad_annotations_of_edf_are_nan(tmp_path):
+    path = edf_plus(tmp_path, (1.5, 0.25, "BAD_blink"))
+    with read_mne(path, positions=[[0, 0], [1, 0], [0, 1], [1, 1]], position_units="cm") as rec:
+        missing = np.isnan(rec.activity.values).all(axis=1)
+    np.testing.assert_array_equal(np.flatnonzero(missing), np.arange(150, 175))
+
+
+@pytest.mark.filterwarnings("ignore:Montage name:FutureWarning")
+def test_names_of_the_ten_twenty_system_have_places_in_standard_montages(tmp_path):
+    import mne
+
+    names = ["Fp1", "Fz", "Cz", "O2", "nowhere"]
+    path = brainvision(tmp_path, names)
+    with pytest.warns(UserWarning, match="1 of 5 electrodes have no place and are left out: nowhere"):
+        rec = read_mne(path, positions="standard_1020")
+    places = mne.channels.make_standard_montage("standard_1020").get_positions()["ch_pos"]
+    there = np.array([places[name] for name in names[:4]]) * 1e3
+    found = np.column_stack([rec.x, rec.y])
+    between = np.linalg.norm(there[:, None] - there, axis=-1)
+    assert (np.linalg.norm(found[:, None] - found, axis=-1) <= between + 1e-6).all()  # a projection shortens
+    rec.close()
+    with pytest.raises(ValueError, match=r"nor a standard montage, one of .*1020"):
+        read_mne(path, positions="standard_10")
+
+
+@pytest.mark.parametrize("order", ["trial time electrode", "trial electrode time", "electrode time trial"])
+def test_arrays_of_three_axes_have_trials(order, tmp_path):
+    values = np.random.default_rng(0).standard_normal((3, 50, 4))  # (trial, time, electrode)
+    turned = np.moveaxis(values, [0, 1, 2], [order.split().index(dim) for dim in ("trial", "time", "electrode")])
+    np.savez(tmp_path / "a.npz", lfp=turned, places=[[0.0], [0.4], [0.8], [1.2]])
+    options = {"rate": 500.0, "series": "lfp", "positions": "places", "position_units": "mm", "units": "uV"}
+    rec = read_arrays(tmp_path / "a.npz", **options)
+    assert rec.activity.dims == ("trial", "time", "position")
+    np.testing.assert_allclose(rec.activity.values, values)
+    with open_recording(import_recording(tmp_path / "a.npz", tmp_path / "a.nc", **options)) as stored:
+        np.testing.assert_allclose(stored.activity.values, values)
+
+
+@pytest.mark.filterwarnings("ignore:Montage name:FutureWarning")
+def test_files_of_epochs_have_trials(tmp_path):
+    import mne
+
+    info = mne.create_info(["Fp1", "Fz", "Cz", "O2"], 100.0, "eeg")
+    values = 1e-6 * np.random.default_rng(0).standard_normal((5, 4, 60))
+    epochs = mne.EpochsArray(values, info, tmin=-0.2, verbose="error")
+    epochs.set_montage("standard_1020")
+    epochs.save(tmp_path / "a-epo.fif", fmt="double", verbose="error")
+    rec = read_mne(tmp_path / "a-epo.fif")
+    assert rec.activity.dims == ("trial", "time", "electrode")
+    np.testing.assert_allclose(rec.activity.values, 1e6 * values.transpose(0, 2, 1), rtol=1e-6)
+    np.testing.assert_allclose(rec.time[0], -0.2, atol=1e-9)
+
+
+@pytest.mark.parametrize(("factor", "says"), [(1e10, "1e\\+10|6\\.\\d+e\\+09"), (1e-6, "e-07")])
+def test_potentials_that_no_electrode_sees_are_warned_of(factor, says, tmp_path):
+    np.savez(tmp_path / "a.npz", lfp=factor * np.random.default_rng(0).standard_normal((100, 4)))
+    with pytest.warns(UserWarning, match=f"deviate by .*({says}).* uV, which no electrode sees"):
+        read_arrays(tmp_path / "a.npz", rate=500.0, positions=np.arange(4.0)[:, None], position_units="mm", units="uV")
+
+
+# Spikes -----------------------------------------------------------------------------------------------------------
+
+
+def test_rates_count_their_spikes_and_units_of_one_place_are_added():
+    rng = np.random.default_rng(0)
+    spikes = [rng.uniform(0.5, 3.5, count) for count in (40, 10, 25)]
+    rec = readers.spike_rates(spikes, rate=200, width=0.02, positions=[[0.0], [0.4], [0.4]], start=0, stop=4)
+    assert rec.activity.attrs["units"] == "Hz"
+    np.testing.assert_allclose(rec.activity.sum("time") / 200, [40, 35], rtol=1e-6)
+    one = rec.activity.isel(position=0, time=300)
+    kernel = np.exp(-0.5 * ((1.5 - spikes[0]) / 0.02) ** 2) / (0.02 * np.sqrt(2 * np.pi))
+    np.testing.assert_allclose(one, kernel.sum(), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"width is 0.001 s: at least one sampling interval, 0.005 s"):
+        readers.spike_rates(spikes, rate=200, width=0.001, positions=np.arange(3.0))
+
+
+def test_units_of_nwb_lie_where_their_electrodes_do(tmp_path):
+    pynwb = pytest.importorskip("pynwb", reason="NWB files need pynwb")
+    path, content = nwb_file(pynwb, tmp_path, electrodes=6)
+    for electrode in (5, 0, 3):
+        content.add_unit(spike_times=0.1 * (1 + electrode) + np.arange(0.0, 3.0), electrodes=[electrode])
+    write(pynwb, path, content)
+    rec = readers.read_nwb_units(path, rate=100, width=0.02, start=0, stop=4)
+    assert dict(rec.sizes) == {"time": 400, "electrode": 3}
+    places = zip(rec.x.values.tolist(), rec.y.values.tolist(), strict=True)
+    first = dict(zip(places, rec.activity[:95].argmax("time").values.tolist(), strict=True))
+    assert first == {(0.4, 0.8): 60, (0.0, 0.0): 10, (0.4, 0.4): 40}

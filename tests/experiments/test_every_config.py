@@ -16,7 +16,13 @@ TINY = {
     "digits": ["held_out=1430"],
     "history": ["held_out=3"],
     "continuation": ["held_out=3"],
+    "tetrominoes": ["size=32", "images=4", "held_out=2", "tested=2"],
+    "polygons": ["size=32", "images=4", "held_out=2", "tested=2"],
+    "mnist-segmentation": ["size=28", "images=4", "held_out=2", "tested=2"],
+    "multi-mnist": ["size=32", "digit_size=14", "images=4", "held_out=2", "tested=2"],
 }
+SMALL_MODEL = {kind: ["channels=2", "time_steps=12"] for kind in ("nwm", "linear-wave")}
+WITHOUT_TIME = ("local-cnn", "encoders", "unet")
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +55,8 @@ VARIANTS = [
     ("memory-attention", "system=modular"),
     ("memory-mlp", "system=mackey-glass", "noise=0.1"),
     ("memory-elman", "system=henon"),
+    ("tetrominoes-nwm", "readout=fft", "coupled=false"),
+    ("multimnist-nwm", "pools=disjoint", "readout=max"),
 ]
 
 
@@ -56,13 +64,23 @@ VARIANTS = [
 def test_it_trains_is_scored_and_recorded(name, settings, data, tmp_path):
     config = load_config(name)
     length = "epochs=1" if config.training.epochs else "steps=2"
-    config = load_config(name, [*settings, *TINY[config.task.kind], length, "batch_size=4", "evaluate_every=1"])
+    config = load_config(
+        name,
+        [
+            *settings,
+            *TINY[config.task.kind],
+            *SMALL_MODEL.get(config.model.kind, ()),
+            length,
+            "batch_size=4",
+            "evaluate_every=1",
+        ],
+    )
     summary = start(config, tmp_path / "run", data=data, device="cpu")
     assert summary["status"] == "finished"
     assert summary["step"] >= 1
     assert np.isfinite(summary["test"]["loss"])
     with open_recording(tmp_path / "run" / "hidden.nc") as recording:
-        assert recording.activity.sizes["time"] >= 10
+        assert recording.activity.sizes["time"] >= (1 if config.model.kind in WITHOUT_TIME else 10)
 
 
 COPY = {"learning_rate": {1e-2, 1e-3, 1e-4}, "clip": {0, 1, 10}}

@@ -5,7 +5,7 @@ from argparse import Namespace
 
 import pytest
 
-from experiments import idioms
+from experiments.benches import idioms
 
 
 def options(**given):

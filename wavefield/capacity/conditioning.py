@@ -25,7 +25,7 @@ from wavefield.operators.operator import WaveOperator
 
 def snapshot_conditioning(
     operator: WaveOperator,
-    size: int,
+    size: int | tuple[int, ...],
     *,
     steps: int,
     encoder: str | ArrayLike = "own",
@@ -38,8 +38,8 @@ def snapshot_conditioning(
     Parameters
     ----------
     operator : WaveOperator
-    size : int
-        Positions N of each ring.
+    size : int or pair of ints
+        Positions N of each ring, (Ny, Nx) of a sheet.
     steps : int
         Onsets T of each input: the step of the snapshot and the T − 1 before it.
     encoder, inputs, source
@@ -90,14 +90,16 @@ def snapshot_conditioning(
         attrs={
             "method": "singular values of the map from inputs and onsets to the snapshot",
             "operator": repr(operator),
-            "size": int(size),
+            "size": list(size) if isinstance(size, tuple) else size,
             "source_kind": "direct" if operator.levels == 1 else source,
             "readout": "displacement and the level before" if previous else "displacement",
         },
     )
 
 
-def snapshot_rank(operator: WaveOperator, size: int, *, steps: Sequence[int], **options: Any) -> xr.Dataset:
+def snapshot_rank(
+    operator: WaveOperator, size: int | tuple[int, ...], *, steps: Sequence[int], **options: Any
+) -> xr.Dataset:
     """`rank`, `columns` and `condition` of `snapshot_conditioning` for each number of steps, along the dim ``steps``.
 
     Examples

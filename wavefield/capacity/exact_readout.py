@@ -24,7 +24,7 @@ _SURE = 0.5  # confidence from which a row counts as read
 
 def exact_readout(
     operator: WaveOperator,
-    size: int | tuple[int, int],
+    size: int | tuple[int, ...],
     steps: int,
     *,
     events: ArrayLike = (1, 4, 16, 64, 256),

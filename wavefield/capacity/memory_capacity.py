@@ -37,7 +37,7 @@ from wavefield.operators.operator import WaveOperator
 
 def memory_capacity(
     operator: WaveOperator,
-    size: int,
+    size: int | tuple[int, ...],
     *,
     max_lag: int,
     noise: float = 0.0,
@@ -53,8 +53,8 @@ def memory_capacity(
     ----------
     operator : WaveOperator
         Its linear field; see `measured_capacity` for what a nonlinear one or a network holds.
-    size : int
-        Positions N of each ring. The work grows as the cube of the size of a part of the field whose rings are
+    size : int or pair of ints
+        Positions N of each ring, (Ny, Nx) of a sheet. The work grows as the cube of the size of a part whose rings are
         linked.
     max_lag : int
         Largest lag k, in steps; lag 0 is the input that has just arrived.
@@ -118,7 +118,7 @@ def memory_capacity(
     attrs = {
         "method": "covariance of the linear state under white noise inputs",
         "operator": repr(operator),
-        "size": int(size),
+        "size": list(size) if isinstance(size, tuple) else size,
         "source_kind": "direct" if operator.levels == 1 else source,
         "readout": "displacement and the level before" if previous else "displacement",
         "noise": noise,
@@ -128,7 +128,9 @@ def memory_capacity(
     return _labelled(capacity, dimensions, attrs)
 
 
-def capacity_against_noise(operator: WaveOperator, size: int, *, noise: Sequence[float], **options: Any) -> xr.Dataset:
+def capacity_against_noise(
+    operator: WaveOperator, size: int | tuple[int, ...], *, noise: Sequence[float], **options: Any
+) -> xr.Dataset:
     """`memory_capacity` at each standard deviation of the readout noise, along the dim ``noise``."""
     noise = finite_vector(noise, "noise").tolist()
     results = [memory_capacity(operator, size, noise=sigma, **options) for sigma in noise]
@@ -136,7 +138,11 @@ def capacity_against_noise(operator: WaveOperator, size: int, *, noise: Sequence
 
 
 def capacity_against_speed(
-    speed: Sequence[float], size: int, *, equation: Callable[..., WaveOperator] = transport, **options: Any
+    speed: Sequence[float],
+    size: int | tuple[int, ...],
+    *,
+    equation: Callable[..., WaveOperator] = transport,
+    **options: Any,
 ) -> xr.Dataset:
     """`memory_capacity` of ``equation(speed=…)`` at each speed, along the dim ``speed``.
 
@@ -155,7 +161,11 @@ def capacity_against_speed(
 
 
 def capacity_against_damping(
-    damping: Sequence[float], size: int, *, equation: Callable[..., WaveOperator] = wave, **options: Any
+    damping: Sequence[float],
+    size: int | tuple[int, ...],
+    *,
+    equation: Callable[..., WaveOperator] = wave,
+    **options: Any,
 ) -> xr.Dataset:
     """`memory_capacity` of ``equation(damping=…)`` at each damping, along the dim ``damping``."""
     damping = finite_vector(damping, "damping").tolist()
@@ -164,7 +174,7 @@ def capacity_against_damping(
 
 
 def capacity_against_channels(
-    operator: WaveOperator, size: int, *, channels: Sequence[int], max_lag: int, **options: Any
+    operator: WaveOperator, size: int | tuple[int, ...], *, channels: Sequence[int], max_lag: int, **options: Any
 ) -> xr.Dataset:
     """Total and mean capacity with so many rings, each with an input of its own, along the dim ``channels``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -11,11 +12,13 @@ from tqdm import tqdm
 
 from wavefield.decoding.anywhere.anywhere import decode_anywhere
 from wavefield.decoding.dense import DenseReader
-from wavefield.decoding.events import Events
+from wavefield.decoding.estimate import Estimate, asked_for, estimated
+from wavefield.decoding.events import Events, joined, silent_inputs
 from wavefield.decoding.exact import exact_reader
 from wavefield.decoding.request import Request
 from wavefield.decoding.sparse.reader import SparseReader
 from wavefield.operators.operator import WaveOperator
+from wavefield.recordings.schema import regular_times
 
 METHODS = ("auto", "exact", "sparse", "tikhonov")
 
@@ -32,6 +35,7 @@ def decode(
     nonnegative: bool = True,
     noise: float | None = None,
     method: str = "auto",
+    estimate: str | Sequence[str] | Mapping[str, tuple[float, float]] | None = None,
     sites: str | None = None,
 ) -> xr.Dataset:
     """Read past inputs from one snapshot of a linear field that was at rest `steps` steps ago.
@@ -75,6 +79,11 @@ def decode(
         ``"tikhonov"`` is for a dense drive of either sign: least squares with a Gaussian prior on every amplitude,
         its strength fitted; amplitudes that stand out by two standard deviations are listed, with the
         probability that their sign is right.
+    estimate : str, sequence of str, or mapping of str to (float, float), optional
+        What of the operator is not known and is estimated together with the events, by all snapshots together:
+        ``"speed"``, ``"damping"`` or both, of an operator made by `transport` or `wave`. A mapping gives the bounds
+        between which each is searched, as in `scipy.optimize`; by default the speed of the operator over and times
+        1.25, as far as its scheme is stable, and dampings from 0. The damping of a one-way field is −log(gain)/dt.
     sites : {None, "anywhere"}
         ``"anywhere"``: nobody says where inputs enter, nor how many. Every place and onset of a two-way field is
         considered and `encoder` is not used; what comes back has places instead of inputs, see below.
@@ -85,17 +94,21 @@ def decode(
         One row for each event, dim `event`, by onset:
 
         - `onset` (steps), `input`, `amplitude`, `amplitude_error` (standard deviation);
+        - `time`, onset·dt, the time at which that step began, in the units of the recording's times;
         - `confidence`: probability that there was such an event, with this input and this onset (modulo `period`);
         - `period`: 0 if the onset is known, else the steps modulo which it is; the latest is given;
         - `ambiguous`: 0, or a number that marks rows which are alternatives or stand and fall together: classes,
           collisions, events of confidence below 0.9, events that a singular design leaves mostly undetermined;
-        - `trial`, where there are trials.
+        - `trial`, where there are trials;
+        - with `estimate`, `speed` and `speed_interval` (dim `bound`), `damping` and `damping_interval`: the most
+          probable value and the values of highest density with 95 % of the posterior. The events are those of this
+          operator, their confidences the mean over all that come into question.
 
         Attributes: `method`, `steps`, `horizon`; `noise` and its standard deviation `noise_error` (0 if it was given,
         infinite if the field does not determine it, in which case confidences are low and `noise` should be given);
         `residual` (root mean square) and `misfit`, the probability that white noise is as correlated as the residual
-        is (small for a wrong operator, NaN where not worked out); `rank` and `columns` of the design, its
-        `conditioning` (NaN where not worked out), and `warnings`.
+        is, or as like what a wrong speed or damping leaves (small for a wrong operator, NaN where not worked out);
+        `rank` and `columns` of the design, its `conditioning` (NaN where not worked out), and `warnings`.
 
         With ``sites="anywhere"`` a row has, instead of `input` and `period`, the `channel` (number of the ring or
         sheet), the cell `y`, `x` of the event (of a ring `x`), the same in units of length, `y_position` and
@@ -115,6 +128,14 @@ def decode(
     >>> events = decode(np.array([[0.0, 0.0, 2.0, 0.0]]), wf.transport(1.0), steps=4)
     >>> int(events.onset[0]), int(events.input[0]), float(events.amplitude[0])
     (1, 0, 2.0)
+
+    A speed that is known by about, read from the same snapshot as the events:
+
+    >>> rec = wf.simulate(wf.wave(0.9), wf.spikes([[(5, 1.0), (20, 1.0)]], steps=40), size=64)
+    >>> rec["activity"] += 0.01 * np.random.default_rng(0).standard_normal(rec.activity.shape)
+    >>> found = decode(rec, wf.wave(0.88), estimate="speed")
+    >>> found.onset.values.tolist(), round(float(found.speed), 2)
+    ([5, 20], 0.9)
 
     Two events on a sheet, of which nobody says where they entered:
 
@@ -145,10 +166,47 @@ def decode(
         anywhere=sites == "anywhere",
     )
     if sites:
+        if estimate is not None:
+            raise ValueError("estimate needs inputs whose places are known; sites='anywhere' looks for the places")
         return decode_anywhere(request, horizon is not None)
+    if estimate is None:
+        return as_dataset(request, _read(request, method))
+    family, bounds = asked_for(estimate, request, method)
+    found = estimated(request, family, bounds, _progress)
+    return as_dataset(request, _read_all(request, method, found)).assign(_described(found, request.units))
+
+
+def _read(request, method) -> list[Events]:
+    """Read every snapshot of a request."""
     reader = Reader(request, method)
     snapshots = tqdm(request.snapshots, desc="decode", unit="trial", delay=2, disable=None)
-    return as_dataset(request, [_scaled(reader, request.noise, *levels).sorted() for levels in snapshots])
+    return [_scaled(reader, request.noise, *levels).sorted() for levels in snapshots]
+
+
+def _read_all(request, method, found: Estimate) -> list[Events]:
+    """Read the snapshots under the most probable operator, confidences being means over all operators found."""
+    readings = [(weight, _read(replace(request, operator=operator), method)) for weight, operator in found.operators]
+    trials = []
+    for parts in zip(*(events for _, events in readings), strict=True):
+        first, confidence = parts[0], np.zeros(len(parts[0]))
+        for (weight, _), events in zip(readings, parts, strict=True):
+            there = dict(zip(zip(events.onset, events.input, strict=True), events.confidence, strict=True))
+            confidence += weight * np.array([there.get(row, 0.0) for row in zip(first.onset, first.input, strict=True)])
+        trials.append(replace(first, confidence=confidence, warnings=first.warnings + found.warnings))
+    return trials
+
+
+def _described(found: Estimate, units) -> dict:
+    """Variables of what was estimated."""
+    variables: dict = {}
+    per_time = "1" if units["time"] == "1" else f"{units['time']}-1"
+    by_name = {"speed": " ".join(u for u in (units["position"], per_time) if u != "1") or "1", "damping": per_time}
+    for name, value in found.values.items():
+        about = {"units": by_name[name], "long_name": name}
+        variables[name] = ((), value, about)
+        interval = about | {"long_name": f"{name}, interval that holds 95 %"}
+        variables[f"{name}_interval"] = ("bound", np.array(found.intervals[name]), interval)
+    return variables
 
 
 # ---- readers ------------------------------------------------------------------------------------------------------
@@ -172,6 +230,8 @@ class Reader:
 
     def read(self, now, before, noise) -> Events:
         """Return the events of one snapshot, levels (rings, N), and what their periods mean."""
+        if not self.request.encoder.any():
+            return self._none(now, noise)
         events = None if self._exact is None else self._exact.read(now, before, noise)
         if events is None and self.method == "exact":
             raise ValueError(
@@ -181,6 +241,17 @@ class Reader:
         if events is None:
             events = self._inverse.read(now, before, noise)
         return replace(events, warnings=events.warnings + _remarks_on_periods(events.period))
+
+    def _none(self, now, noise):
+        """Where no input enters there is no event."""
+        residual = float(np.sqrt(np.mean(np.square(now))))
+        facts = {
+            "method": self.method,
+            "noise": float(noise or 0),
+            "noise_error": float("inf") if noise is None else 0.0,
+        }
+        facts |= {"residual": residual, "horizon": self.request.horizon, "columns": 0}
+        return joined([], facts, silent_inputs(np.zeros(0), self.request.encoder.shape[2]))
 
 
 def _progress(items, text):
@@ -226,6 +297,11 @@ def as_dataset(request: Request, trials: list[Events]) -> xr.Dataset:
         name: ("event", np.concatenate([getattr(t, field) for t in trials]), {"units": "1", "long_name": text})
         for name, (field, text) in described.items()
     }
+    for name in ("amplitude", "amplitude_error"):
+        table[name][2]["units"] = request.units["drive"]
+    dt, units = request.operator.dt, request.units["time"]
+    about = {"units": units, "long_name": "time of the event, counted from rest"}
+    table["time"] = ("event", regular_times(table["onset"][1], dt, units), about)
     if request.trials:
         which = np.repeat(np.arange(len(trials)), [len(t) for t in trials])
         table["trial"] = ("event", which, {"units": "1", "long_name": "number of the trial"})

@@ -25,15 +25,18 @@ class DenseReader:
     """Reads the amplitudes that stand out from their uncertainty."""
 
     problem: InverseProblem
+    positive: bool = False
 
     @classmethod
     def of(cls, request: Request, progress=None) -> DenseReader:
         """Work out the design; `progress` is not needed here."""
-        return cls(InverseProblem.of(request, signed=True))
+        return cls(InverseProblem.of(request, signed=not request.nonnegative), request.nonnegative)
 
     def read(self, now, before, noise) -> Events:
         """Return the events of one snapshot, levels (rings, N)."""
         events = decode_tikhonov(self.problem.blocks, flattened(now, before), noise)
+        if self.positive:
+            events = events.nonnegative()
         facts = {"method": "tikhonov"} | self.problem.facts | events.facts
         return replace(events, facts=facts, warnings=self.problem.warnings + events.warnings)
 

@@ -24,6 +24,14 @@ class Events:
     def __len__(self):
         return self.onset.size
 
+    def nonnegative(self) -> Events:
+        """Return the rows whose amplitude is not negative, and a warning if there were others."""
+        kept = self.amplitude >= 0
+        if kept.all():
+            return self
+        rows = {name: getattr(self, name)[kept] for name in ROWS}
+        return Events(**rows, facts=self.facts, warnings=[*self.warnings, not_listed(int((~kept).sum()), "rows have")])
+
     def sorted(self) -> Events:
         """Return the rows by onset, then input, with groups numbered as they appear."""
         place = self.onset * (self.input.max(initial=0) + 1) + self.input
@@ -56,6 +64,14 @@ def joined(parts: list[Events], facts: dict, warnings: list) -> Events:
     }
     ambiguous = np.concatenate([empty["ambiguous"], *groups]).astype(np.int64)
     return Events(**rows, ambiguous=ambiguous, facts=facts, warnings=warnings)
+
+
+def not_listed(count: int, kind: str) -> str:
+    """Say that amplitudes were found that `nonnegative` excludes."""
+    return (
+        f"{count} {kind} negative amplitudes, which `nonnegative` excludes: they are not listed. If amplitudes may be "
+        "negative, say nonnegative=False"
+    )
 
 
 def silent_inputs(entering, inputs) -> list[str]:

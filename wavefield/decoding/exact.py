@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import bdtrc
 
-from wavefield.decoding.events import Events, silent_inputs
+from wavefield.decoding.events import Events, not_listed, silent_inputs
 from wavefield.decoding.noise import UNDETERMINED, Cells, judge
 from wavefield.decoding.request import Request
 from wavefield.decoding.shifts import Shifts, shifts_of, two_way_shifts_of
+from wavefield.decoding.sparse.misfit import portmanteau
 
 
 def exact_reader(request: Request) -> OneWayReader | TwoWayReader | None:
@@ -31,7 +32,9 @@ def exact_reader(request: Request) -> OneWayReader | TwoWayReader | None:
         return OneWayReader(shifts, request.steps, request.horizon, request.precision, request.nonnegative)
     shifts = two_way_shifts_of(request.operator, request.encoder) if request.both else None
     if shifts is not None:
-        return TwoWayReader(shifts, request.steps, request.horizon, request.precision, request.pulse)
+        return TwoWayReader(
+            shifts, request.steps, request.horizon, request.precision, request.nonnegative, request.pulse
+        )
     return None
 
 
@@ -64,7 +67,7 @@ class OneWayReader:
         age = min(ages, horizon) - 1 - age
         cell, traces = cells[i, age], np.ones(i.size, np.int64)
         if reached.sum() < there.sum():  # some cells are those of several inputs
-            traces = np.bincount(cells[there], minlength=flat.size)[cell]
+            traces = np.bincount(cells[probability > 0], minlength=flat.size)[cell]
         period = self._periods(ring[i], age)
         remaining = weight[i] if (shifts.gain == 1).all() else weight[i] * shifts.gain[ring[i]] ** age
         older = np.unique(cells[:, horizon:][probability[:, horizon:] > 0]).size
@@ -72,8 +75,8 @@ class OneWayReader:
         warnings = silent_inputs(number, shifts.inputs)
         if np.isinf(noise_error):
             warnings.append(UNDETERMINED)
-        if excluded:
-            warnings.append(f"{excluded} cells hold negative amplitudes, which `nonnegative` excludes; not listed")
+        if excluded.size:
+            warnings.append(not_listed(excluded.size, "cells hold"))
         return Events(
             onset=steps - 1 - age,
             input=number[i],
@@ -86,7 +89,8 @@ class OneWayReader:
                 "method": "exact",
                 "noise": noise,
                 "noise_error": noise_error,
-                "residual": _rms(unreached),
+                "residual": _rms(np.append(unreached, excluded)),
+                "misfit": self._misfit(flat, cells[probability > 0], noise),
                 "horizon": min(ages, horizon),
                 "columns": int(there.sum()),
                 "rank": int(reached.sum()),
@@ -98,22 +102,35 @@ class OneWayReader:
     def _probability(self, cells, there, flat, unreached, noise):
         """Probability (E, ages) that each trace is one of an event, zero where more likely not; noise and its error.
 
-        Last comes the number of cells whose amplitude is negative although it may not be.
+        Last come the values of cells whose amplitude is negative although it may not be.
         """
+        remaining = _remaining(self.shifts, np.arange(cells.shape[1]))
+        allowed = flat[cells] * remaining > 0 if self.positive else np.ones(there.shape, bool)
+        reached, at = np.unique(cells[there], return_inverse=True)
         quiet = self.precision * np.abs(flat).max()
         if noise is None and _noiseless(flat, unreached, quiet):
             noise = 0.0
         if noise is not None and noise <= quiet:
-            return (np.abs(flat[cells]) > quiet) & there, 0.0, 0.0, 0
-        reached, at = np.unique(cells[there], return_inverse=True)
-        weights, ways = np.zeros(reached.size), np.bincount(at)
-        weights[at] = _remaining(self.shifts, np.arange(cells.shape[1]))[there]
-        found = judge(Cells(flat[reached], weights, ways, unreached), noise, self.positive)
-        likely = found.probability > 0.5
-        allowed = likely & (flat[reached] * weights > 0) if self.positive else likely
+            certain, noise, noise_error = (np.abs(flat[reached]) > quiet).astype(float), 0.0, 0.0
+        else:
+            weights, ways = np.zeros(reached.size), np.bincount(at)
+            for traces in (there & ~allowed, there & allowed):  # of several traces in a cell one that may be there
+                weights[at[traces[there]]] = remaining[traces]
+            found = judge(Cells(flat[reached], weights, ways, unreached), noise, self.positive)
+            certain, noise, noise_error = found.probability, found.noise, found.noise_error
+        likely = certain > 0.5
         probability = np.zeros(there.shape)
-        probability[there] = np.where(allowed, found.probability, 0)[at]
-        return probability, found.noise, found.noise_error, int(likely.sum() - allowed.sum())
+        probability[there] = np.where(likely, certain, 0)[at] * allowed[there]
+        excluded = np.setdiff1d(reached[likely], cells[probability > 0])
+        return probability, noise, noise_error, flat[excluded]
+
+    def _misfit(self, flat, explained, noise):
+        """Return p of what is no event as white noise; NaN without noise."""
+        if noise == 0:
+            return float("nan")
+        left = flat.copy()
+        left[explained] = 0
+        return portmanteau(left.reshape(-1, self.shifts.size))
 
     def _periods(self, ring, age):
         """Steps modulo which each onset is known, 0 where it is known."""
@@ -159,6 +176,7 @@ class TwoWayReader:
     steps: int
     horizon: int
     precision: float
+    positive: bool
     pulse: bool
 
     def read(self, now: np.ndarray, before: np.ndarray, noise: float | None) -> Events | None:
@@ -179,9 +197,14 @@ class TwoWayReader:
         if self.pulse:
             for parity in (0, 1):
                 np.cumsum(drive[parity::2], axis=0, out=drive[parity::2])
-        onset, i = np.nonzero(np.abs(drive[steps - horizon :]) > level)
+        events = drive > level if self.positive else np.abs(drive) > level
+        onset, i = np.nonzero(events[steps - horizon :])
         onset += steps - horizon
-        older = int((np.abs(drive[: steps - horizon]) > level).sum())
+        older = int(events[: steps - horizon].sum())
+        excluded = drive[drive < -level] if self.positive else drive[:0]
+        warnings = [f"{older} events older than the horizon of {horizon} steps are not listed"] if older else []
+        if excluded.size:
+            warnings.append(not_listed(excluded.size, "events have"))
         none = np.zeros(i.size, np.int64)
         return Events(
             onset=onset,
@@ -195,12 +218,12 @@ class TwoWayReader:
                 "method": "exact",
                 "noise": 0.0,
                 "noise_error": 0.0,
-                "residual": _rms(unexplained),
+                "residual": _rms(np.append(unexplained, excluded)),
                 "horizon": horizon,
                 "columns": steps * self.shifts.inputs,
                 "rank": steps * self.shifts.inputs,
             },
-            warnings=[f"{older} events older than the horizon of {horizon} steps are not listed"] if older else [],
+            warnings=warnings,
         )
 
 

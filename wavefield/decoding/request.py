@@ -10,10 +10,11 @@ import xarray as xr
 
 from wavefield.checks import positive_int
 from wavefield.operators.design import design
-from wavefield.operators.encoder import resolve_encoder
+from wavefield.operators.encoder import EVERYWHERE, resolve_encoder
 from wavefield.operators.operator import WaveOperator
 from wavefield.simulation.continuation import check_whole, past_of, space_of
 from wavefield.simulation.simulate import operator_of
+from wavefield.simulation.units import units_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,7 @@ class Request:
     nonnegative: bool
     noise: float | None
     precision: float  # relative rounding of the numbers given
+    units: dict  # of time, position and drive, "1" where nothing is said
 
     @classmethod
     def of(
@@ -55,6 +57,10 @@ class Request:
         """
         given = _Field(snapshot, operator, steps, encoder, source, previous)
         if isinstance(snapshot, xr.Dataset):
+            if snapshot.attrs.get("encoder_kind") == EVERYWHERE and encoder is None and not anywhere:
+                raise ValueError(
+                    "snapshot: every cell of a movie is an input: decode its recording with sites='anywhere'"
+                )
             given = _recorded_field(snapshot, given, nonnegative, from_rest)
         if not isinstance(given.operator, WaveOperator):
             raise TypeError(
@@ -79,7 +85,11 @@ class Request:
             snapshots = _without_bias(snapshots, operator, shape, given.bias, steps)
         pulse = operator.levels == 2 and given.source != "force"
         encoder = encoder.reshape(operator.rings, int(np.prod(shape)), encoder.shape[-1])
-        return cls(operator, shape, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision)
+        described = snapshot if isinstance(snapshot, xr.Dataset) else xr.Dataset()
+        units = {name: units_of(described, name) for name in ("time", "position", "drive")}
+        return cls(
+            operator, shape, encoder, steps, horizon, pulse, snapshots, trials, nonnegative, noise, precision, units
+        )
 
     @property
     def both(self) -> bool:
@@ -208,6 +218,11 @@ def _checked_law(given: _Field, shape):
     rings, *size = shape
     size = tuple(size)
     given.operator.check_size(size)
+    if given.operator.rim:
+        raise ValueError(
+            "operator has an absorbing rim, whose own fields its step needs: such a sheet is not decoded. Put the edge "
+            "far away instead (more cells, boundary='fixed')"
+        )
     encoder = "own" if given.encoder is None else given.encoder
     array = np.ndim(encoder) == 2 + given.operator.dims
     inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if array else 0

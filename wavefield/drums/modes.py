@@ -20,7 +20,7 @@ _SHIFT = 1e-7  # below the smallest stiffness, so that a uniform mode does not m
 
 
 def modes(
-    operator: WaveOperator, domain: int | tuple[int, int] | ArrayLike | None = None, count: int = 20
+    operator: WaveOperator, domain: int | tuple[int, ...] | ArrayLike | None = None, count: int = 20
 ) -> xr.Dataset:
     """Lowest modes of a two-way field: h(x, t) = u(x)·e^{−γt/2}·cos 2πft.
 

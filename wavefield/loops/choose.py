@@ -38,10 +38,12 @@ def stepper(op, encoder, shape: tuple[int, ...], *, nonlinearity: str, bias, dty
     """Return the function that advances the levels of a field of positions `shape`.
 
     A linear two-way field runs in the leapfrog loop, uncoupled rings in the transport loop, a coupled kernel or a
-    driven end as a convolution; a two-way field that is not linear is multiplied by its sparse matrix. The encoder is
-    an array, None, or on a sheet "everywhere".
+    driven end as a convolution; a two-way field that is not linear is multiplied by its sparse matrix, as is one
+    smaller than the kernel, for which the loops have no room. The encoder is an array, None, or on a sheet
+    "everywhere".
     """
-    if op.levels == 2 and not (nonlinearity == "identity" and bias is None):
+    tiny = op.dims == 1 and shape[0] < op.kernel.shape[2]
+    if tiny or (op.levels == 2 and not (nonlinearity == "identity" and bias is None)):
         return _by_matrix(op, encoder, shape, nonlinearity, bias)
     if op.dims == 2:
         return _on_sheet(op, encoder, shape, nonlinearity, bias, dtype)

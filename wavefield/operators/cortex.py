@@ -80,10 +80,12 @@ def cortical_sheet(
         raise ValueError(f"gain must lie between 0 and 1, above which the sheet runs away, got {gain!r}")
     rate = speed / length  # Γ, per ms
     force = (1 - gain) * rate**2
-    settings = {"dims": dims, "boundary": boundary, "isotropic": isotropic, "mask": mask, "edge": edge, "rim": rim}
     if dt is None:
         dt = 0.9 * _largest_step(speed, force, dx, dims, isotropic)
-    return wave(speed, 2 * rate, restoring=force, dx=dx, dt=dt, **settings)
+    return wave(
+        speed, 2 * rate, restoring=force, dx=dx, dt=dt, dims=dims, boundary=boundary, isotropic=isotropic, mask=mask,
+        edge=edge, rim=rim,
+    )  # fmt: skip
 
 
 def _largest_step(speed, force, dx, dims, isotropic):

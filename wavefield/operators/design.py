@@ -158,7 +158,7 @@ class Design:
 
 def design(
     operator: WaveOperator,
-    size: int | tuple[int, int],
+    size: int | tuple[int, ...],
     steps: int,
     *,
     encoder: str | ArrayLike = "own",

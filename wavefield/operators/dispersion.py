@@ -81,9 +81,9 @@ def phase_speeds(operator: WaveOperator, cells: float, directions: int | ArrayLi
     if operator.dims != 2:
         raise ValueError(f"operator must be of a sheet: a line has one direction, got {operator!r}")
     cells = positive(cells, "cells")
-    if np.ndim(directions) == 0:
-        directions = np.arange(positive_int(directions, "directions")) * (2 * np.pi / int(directions))
-    directions = np.asarray(directions, dtype=float)
+    if isinstance(directions, (int, np.integer)):
+        directions = np.arange(positive_int(directions, "directions")) * (2 * np.pi / directions)
+    directions = np.atleast_1d(np.asarray(directions, dtype=float))
     wavenumber = 1 / (cells * operator.spacings[1])
     pairs = wavenumber * np.stack([np.sin(directions), np.cos(directions)], axis=-1)
     turns = np.angle(np.linalg.eigvals(operator.symbol(pairs))).max(axis=-1)

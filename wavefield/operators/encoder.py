@@ -15,7 +15,7 @@ from wavefield.operators.step_matrix import local_taps
 EVERYWHERE = "everywhere"  # the encoder of a movie: every cell of a sheet is an input of its own
 
 
-def encoder_at(positions: ArrayLike, size: int | tuple[int, int]) -> np.ndarray:
+def encoder_at(positions: ArrayLike, size: int | tuple[int, ...]) -> np.ndarray:
     """Encoder of inputs that share one ring or sheet, input i entering at ``positions[i]`` with weight 1.
 
     Parameters
@@ -114,7 +114,7 @@ def driven_ends(operator: WaveOperator, size: int, ends: Sequence[str] = ("left"
 
 
 def resolve_encoder(
-    encoder: str | ArrayLike, operator: WaveOperator, size: int | tuple[int, int], inputs: int
+    encoder: str | ArrayLike, operator: WaveOperator, size: int | tuple[int, ...], inputs: int
 ) -> tuple[np.ndarray, WaveOperator]:
     """Return the encoder as an array (rings, size, inputs) and the operator with as many rings.
 
@@ -130,7 +130,7 @@ def resolve_encoder(
             return _own(operator, shape, inputs)
         if encoder == "first":
             matrix = np.zeros((operator.rings, *shape, inputs))
-            matrix[(slice(None), *(0,) * operator.dims)] = 1.0
+            matrix.reshape(operator.rings, -1, inputs)[:, 0] = 1.0
             return matrix, operator
         raise ValueError(f"encoder must be 'own', 'first' or an array (rings, size, inputs), got {encoder!r}")
     matrix = np.asarray(encoder, dtype=float)

@@ -245,8 +245,10 @@ def wave(
         dt,
         levels=2,
         profile=profile,
-        **medium,
-        mask=mask,
+        damping_profile=medium.get("damping_profile"),
+        restoring_profile=medium.get("restoring_profile"),
+        density=medium.get("density"),
+        mask=None if mask is None else np.asarray(mask),
         edge=edge,
         rim=rim if absorbs else 0,
     )

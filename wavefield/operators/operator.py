@@ -96,8 +96,8 @@ class WaveOperator:
     """
 
     kernel: np.ndarray
-    boundary: str = "periodic"
-    dx: float = 1.0
+    boundary: str | tuple[str, ...] = "periodic"
+    dx: float | tuple[float, ...] = 1.0
     dt: float = 1.0
     levels: int = 1
     profile: np.ndarray | None = None
@@ -106,7 +106,7 @@ class WaveOperator:
     damping_profile: np.ndarray | None = None
     restoring_profile: np.ndarray | None = None
     density: np.ndarray | None = None
-    mask: np.ndarray | None = None
+    mask: np.ndarray | None = None  # any array_like of 0 and 1 is taken
     edge: str = "fixed"
     rim: int = 0
 
@@ -395,7 +395,7 @@ class WaveOperator:
 
     # ---- matrix -----------------------------------------------------------------------------------------------
 
-    def matrix(self, size: int | tuple[int, int]) -> sparse.csr_array:
+    def matrix(self, size: int | tuple[int, ...]) -> sparse.csr_array:
         """One step on `size` positions as a sparse matrix (C·size, C·size), channel-major: its definition in full.
 
         The positions of a sheet (Ny, Nx) are taken row by row. Every fast path of the package is tested against it; it
@@ -405,15 +405,19 @@ class WaveOperator:
         self.check_size(size)
         return one_step_matrix(self, shape)
 
-    def check_size(self, size: int | tuple[int, int]) -> None:
-        """Refuse a size below the kernel's width, or other than that of the speed profile or the boundary row."""
+    def check_size(self, size: int | tuple[int, ...]) -> None:
+        """Refuse a size other than that of a profile, a mask or the boundary row, or too small for its ends or a sheet.
+
+        A kernel may be wider than a ring, around which it then reaches several times, and than a line, whose ends say
+        what it reads beyond them.
+        """
         shape, width = grid_shape(size, "size", self.dims), self.kernel.shape[2:]
         size = shape[0] if self.dims == 1 else shape
-        if any(n < k for n, k in zip(shape, width, strict=True)):
-            least = width[0] if self.dims == 1 else width
-            raise ValueError(f"size must be at least {least}, the width of the kernel, got {size}")
-        if self.dims == 1 and shape[0] < 3 and self.boundary == "absorbing" and self.levels == 2:
-            raise ValueError(f"size must be at least 3 between absorbing ends of a two-way field, got {size}")
+        if self.dims == 2 and any(n < k for n, k in zip(shape, width, strict=True)):
+            raise ValueError(f"size must be at least {width}, the width of the kernel, got {size}")
+        least = max(3, width[0])  # absorbing ends step with the next cell, which has a neighbour
+        if self.dims == 1 and self.boundary == "absorbing" and self.levels == 2 and shape[0] < least:
+            raise ValueError(f"size must be at least {least} between absorbing ends of a two-way field, got {size}")
         known = (("speed profile", self.profile), ("mask", self.mask))
         for name, given in (*known, ("boundary row", self.boundary_row)):
             if given is not None and given.shape[-self.dims :] != shape:
@@ -423,18 +427,18 @@ class WaveOperator:
             if self.rim and boundary == "absorbing" and n <= 2 * self.rim:
                 raise ValueError(f"size must be more than the two rims of {self.rim} cells along each axis, got {size}")
 
-    def local_courant(self, size: int) -> np.ndarray:
+    def local_courant(self, size: int | tuple[int, ...]) -> np.ndarray:
         """Courant number at every position, shape (rings, size), of a sheet (rings, 2, Ny, Nx)."""
         shape = grid_shape(size, "size", self.dims)
         return self._by_position(self.courant, shape) * (np.ones(shape) if self.profile is None else self.profile)
 
-    def local_halved_damping(self, size: int) -> np.ndarray:
+    def local_halved_damping(self, size: int | tuple[int, ...]) -> np.ndarray:
         """g = γ·dt/2 of a two-level operator at every position, shape (rings, size)."""
         shape = grid_shape(size, "size", self.dims)
         more = np.zeros(shape) if self.damping_profile is None else self.damping_profile * self.dt / 2
         return self._by_position(self.halved_damping, shape) + more
 
-    def local_gain(self, size: int) -> np.ndarray:
+    def local_gain(self, size: int | tuple[int, ...]) -> np.ndarray:
         """s = 1/(1 + g + w/2), what damping and a restoring force leave of a new level, shape (rings, size).
 
         w = (ω·dt)² where it is positive: such a force is taken as the mean of the new level and the one before, so
@@ -443,7 +447,7 @@ class WaveOperator:
         """
         return 1 / (1 + self.local_halved_damping(size) + self._half_restoring(size))
 
-    def local_previous_weight(self, size: int) -> np.ndarray:
+    def local_previous_weight(self, size: int | tuple[int, ...]) -> np.ndarray:
         """q = (1 − g + w/2)/(1 + g + w/2), `previous_weight` at every position, shape (rings, size)."""
         if self.damping_profile is None and self.restoring_profile is None:
             shape = grid_shape(size, "size", self.dims)
@@ -451,7 +455,7 @@ class WaveOperator:
         g, w = self.local_halved_damping(size), self._half_restoring(size)
         return (1 - g + w) / (1 + g + w)
 
-    def local_middle(self, size: int) -> np.ndarray:
+    def local_middle(self, size: int | tuple[int, ...]) -> np.ndarray:
         """m = 2 − w₀ − min(ω², 0)·dt², the weight of h[t] that does not come from differences, shape (rings, size).
 
         w₀ = (ω·dt)² of the restoring force that the kernel has everywhere.
@@ -461,7 +465,7 @@ class WaveOperator:
         everywhere = self._by_position(self.restoring, shape) * self.dt**2
         return 2 - everywhere - np.minimum(force, 0) * self.dt**2
 
-    def local_density(self, size: int) -> np.ndarray:
+    def local_density(self, size: int | tuple[int, ...]) -> np.ndarray:
         """ρ at every position, shape (size,)."""
         return np.ones(grid_shape(size, "size", self.dims)) if self.density is None else self.density
 

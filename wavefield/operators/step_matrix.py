@@ -56,8 +56,8 @@ def face_conductances(op: WaveOperator, shape: tuple[int, ...]) -> list[np.ndarr
     faces = []
     for axis, boundary in enumerate(op.boundaries):
         squared = (courant if op.dims == 1 else courant[:, axis]) ** 2
-        along = [np.moveaxis(part, axis - op.dims, -1) for part in (squared, np.broadcast_to(density, squared.shape))]
-        g = _faces_along(*along, boundary)
+        dense = np.broadcast_to(density, squared.shape)
+        g = _faces_along(np.moveaxis(squared, axis - op.dims, -1), np.moveaxis(dense, axis - op.dims, -1), boundary)
         if op.mask is not None and op.edge == "free":
             inside = np.moveaxis(op.mask, axis, -1)
             joined = inside & np.roll(inside, 1, axis=-1)
@@ -100,13 +100,20 @@ def local_taps(op: WaveOperator, size: int | tuple[int, ...]) -> np.ndarray:
             for offset, weight in ((-1, left), (1, right)):
                 tap = list(op.centre)
                 tap[axis] += offset
-                taps[(slice(None), *tap)] = weight
-        taps[(slice(None), *op.centre)] = middle
+                _of_tap(taps, tap)[:] = weight
+        _of_tap(taps, op.centre)[:] = middle
         gain = op.local_gain(shape)
         return taps * gain.reshape(len(gain), *(1,) * op.dims, *shape)
     nu = op.local_courant(shape)
     taps = np.stack([np.maximum(nu, 0), 1 - np.abs(nu), np.maximum(-nu, 0)], axis=1)
     return taps * op.taps.sum(axis=1)[:, None, None]
+
+
+def _of_tap(taps, tap):
+    """View of one tap of all rings, (rings, *size), in taps (rings, K, …)."""
+    for index in tap:
+        taps = taps[:, index]
+    return taps
 
 
 def absorbing_ends(op: WaveOperator, size: int) -> np.ndarray:

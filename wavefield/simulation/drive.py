@@ -18,12 +18,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from wavefield.checks import positive_int
+from wavefield.checks import positive, positive_int
+from wavefield.recordings.schema import regular_times
 
 ROW_NAMES = ("step", "time", "")  # a first CSV column called so numbers the rows: it is not an input
 
 
-def spikes(trains: Sequence[Sequence[tuple[int, float]]], steps: int) -> xr.DataArray:
+def spikes(
+    trains: Sequence[Sequence[tuple[float, float]]], steps: int, *, dt: float | None = None, units: str = "1"
+) -> xr.DataArray:
     """Spike trains as a drive: x[onset, i] = amplitude for each event of input i, 0 elsewhere.
 
     Parameters
@@ -33,6 +36,10 @@ def spikes(trains: Sequence[Sequence[tuple[int, float]]], steps: int) -> xr.Data
         train; amplitudes are finite numbers of either sign.
     steps : int
         Length of the drive.
+    dt : float, optional
+        Duration of a step. Where it is given onsets are times, multiples of dt, and so is the coordinate ``step``.
+    units : str
+        Of the times, such as ``"ms"``.
 
     Returns
     -------
@@ -49,8 +56,13 @@ def spikes(trains: Sequence[Sequence[tuple[int, float]]], steps: int) -> xr.Data
     >>> drive = spikes([[(0, 1.0), (3, 0.5)], [(2, -1.0)]], steps=4)
     >>> drive.values.T.tolist()
     [[1.0, 0.0, 0.0, 0.5], [0.0, 0.0, -1.0, 0.0]]
+    >>> spikes([[(1.5, 1.0)]], steps=5, dt=0.5, units="ms").step.values.tolist()
+    [0.0, 0.5, 1.0, 1.5, 2.0]
     """
     steps = positive_int(steps, "steps")
+    if dt is None and units != "1":
+        raise ValueError(f"units={units!r} needs dt, the duration of a step in them")
+    dt = None if dt is None else positive(dt, "dt")
     trains = _list_of(trains, "trains must be a sequence with one train, [(onset, amplitude), …], per input")
     if not trains:
         raise ValueError("trains holds no inputs; give one train per input, [] for a silent one")
@@ -59,7 +71,7 @@ def spikes(trains: Sequence[Sequence[tuple[int, float]]], steps: int) -> xr.Data
         before = -1
         for event, pair in enumerate(_list_of(train, f"input {number}: a train must be [(onset, amplitude), …]")):
             where = f"input {number}, event {event}"
-            onset, amplitude = _event(pair, where)
+            onset, amplitude = _event(pair, where, dt)
             if not 0 <= onset < steps:
                 raise ValueError(f"{where}: onset {onset} is outside 0 ≤ onset < steps={steps}")
             if onset <= before:
@@ -67,7 +79,11 @@ def spikes(trains: Sequence[Sequence[tuple[int, float]]], steps: int) -> xr.Data
                 raise ValueError(f"{where}: onset {onset} {wrong}; onsets must increase within a train")
             values[onset, number] = amplitude
             before = onset
-    return as_drive(values)
+    drive = as_drive(values)
+    if dt is None:
+        return drive
+    about = {"units": units, "long_name": "time at which the step begins"}
+    return drive.assign_coords(step=("step", regular_times(np.arange(steps), dt, units), about))
 
 
 def spike_trains(drive: ArrayLike | xr.DataArray) -> list[list[tuple[int, float]]]:
@@ -178,11 +194,13 @@ def _list_of(value, message):
     return list(value)
 
 
-def _event(pair, where):
+def _event(pair, where, dt):
     pair = _list_of(pair, f"{where}: an event must be a pair (onset, amplitude)")
     if len(pair) != 2:
         raise ValueError(f"{where}: an event must be a pair (onset, amplitude), got {pair!r}")
     onset, amplitude = pair
+    if dt is not None:
+        onset = _step_of(onset, where, dt)
     if isinstance(onset, (bool, np.bool_)) or not isinstance(onset, (int, np.integer)):
         raise TypeError(f"{where}: the onset must be an integer step, got {onset!r}")
     if isinstance(amplitude, (bool, np.bool_)) or not isinstance(amplitude, (int, float, np.integer, np.floating)):
@@ -190,6 +208,15 @@ def _event(pair, where):
     if not math.isfinite(amplitude):
         raise ValueError(f"{where}: the amplitude must be finite, got {amplitude!r}")
     return int(onset), float(amplitude)
+
+
+def _step_of(time, where, dt):
+    """Return the step that begins at a time."""
+    if isinstance(time, (bool, np.bool_)) or not isinstance(time, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{where}: the onset must be a time, got {time!r}")
+    if not math.isfinite(time) or abs(time / dt - round(time / dt)) > 1e-6 * max(1.0, abs(time / dt)):
+        raise ValueError(f"{where}: the onset must be a multiple of dt = {dt:g}, when a step begins, got {time!r}")
+    return round(time / dt)
 
 
 def _read_csv(path):

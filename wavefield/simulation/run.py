@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
@@ -51,6 +51,7 @@ class Run:
     first_step: int  # steps made before this run
     from_rest: bool  # whether all there is in the field came in as inputs, under this law
     trials: int | None
+    units: dict = field(default_factory=dict)  # by variable or coordinate, as `recording` takes them
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,13 +84,15 @@ class Run:
         """Return the recording of states (S, B, rings, N), the first of them after `first` · every steps."""
         inputs, dt = self.inputs, self.law.operator.dt
         stored = self.first_step + self.every * (first + np.arange(len(states)))
-        coords = {"time": regular_times(stored, dt, "1")}
+        time_units = self.units.get("time", "1")
+        coords = {"time": regular_times(stored, dt, time_units)}
         if inputs.values is not None:
-            coords["step"] = regular_times(self.first_step + np.arange(inputs.steps), dt, "1")
+            coords["step"] = regular_times(self.first_step + np.arange(inputs.steps), dt, time_units)
         return recording(
             self._by_trial(np.moveaxis(states, 0, 1)),
             dims=("trial",) * (self.trials is not None) + ("time", "channel", *space_dims(self.law.operator.dims)),
             coords=coords,
+            units=self._units(len(levels)),
             drive=None if inputs.values is None else self._by_trial(inputs.values),
             earlier_drive=self._by_trial(inputs.earlier) if self.law.pulse and inputs.earlier is not None else None,
             previous=self._by_trial(levels[1]) if len(levels) > 1 else None,
@@ -100,6 +103,20 @@ class Run:
             start="rest" if self.from_rest else "state",
             **self.law.described(),
         )
+
+    def _units(self, levels):
+        """Units of all that a recording of this run holds."""
+        units, op = dict(self.units), self.law.operator
+        if levels > 1 and "activity" in units:
+            units["previous"] = units["activity"]
+        if self.inputs.values is None:
+            units.pop("drive", None)
+        if op.dims == 2 and "position" in units:
+            units["y"] = units["x"] = units.pop("position")
+        if "time" in units:
+            per = {"damping_profile": -1, "restoring_profile": -2}
+            units |= {f: f"{units['time']}{power}" for f, power in per.items() if getattr(op, f) is not None}
+        return units
 
     def _rim_fields(self, levels):
         if len(levels) < 3:
@@ -134,8 +151,8 @@ def _blocks(run: Run, states: np.ndarray | None = None) -> Iterator[tuple]:
     """Step the field and yield (stored states, levels) after each block; the states fill `states` where given."""
     levels, step, stored = run.start, 0, 0
     law = run.law
-    constants = {"nonlinearity": law.nonlinearity, "bias": law.bias, "dtype": levels[0].dtype}
-    advance = stepper(law.operator, law.encoder, run.shape, **constants)
+    dtype = levels[0].dtype
+    advance = stepper(law.operator, law.encoder, run.shape, nonlinearity=law.nonlinearity, bias=law.bias, dtype=dtype)
     limit = max(1, _BLOCK_UPDATES // levels[0].size)
     if states is None:
         limit = min(limit, max(1, _BLOCK_BYTES // levels[0].nbytes) * run.every)

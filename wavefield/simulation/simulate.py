@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,7 @@ from wavefield.simulation.continuation import Past, beginning, first_levels, pas
 from wavefield.simulation.inputs import flattened_movie, read_inputs
 from wavefield.simulation.law import Law, operator_of
 from wavefield.simulation.run import DivergenceError, Run, jump, jumped, jumps, run_in_memory, run_to_file
+from wavefield.simulation.units import resolve_units
 
 SOURCES = ("pulse", "force")
 METHODS = ("auto", "step", "jump")
@@ -28,7 +29,7 @@ __all__ = ["DivergenceError", "operator_of", "reverse", "simulate"]
 def simulate(
     operator: WaveOperator,
     drive: ArrayLike | xr.DataArray | Callable[[int], ArrayLike] | None = None,
-    size: int | tuple[int, int] | None = None,
+    size: int | tuple[int, ...] | None = None,
     *,
     initial: ArrayLike | xr.Dataset | None = None,
     previous: ArrayLike | None = None,
@@ -45,6 +46,7 @@ def simulate(
     path: str | os.PathLike | None = None,
     overwrite: bool = False,
     allow_growth: bool = False,
+    units: Mapping[str, str] | None = None,
 ) -> xr.Dataset:
     """Move a wave field under a drive and record it.
 
@@ -110,6 +112,10 @@ def simulate(
         Whether the partial file of an interrupted run may be replaced.
     allow_growth : bool
         Run a linear operator although it grows without bound.
+    units : mapping of str to str, optional
+        Units of ``time`` (those of the operator's dt) and ``position`` (dx), of ``activity`` and ``drive``, such as
+        ``{"time": "ms", "position": "mm"}``; speeds are then in mm/ms. By default those of the recording that is
+        continued, or of the times of the drive, else ``1``.
 
     Returns
     -------
@@ -130,6 +136,14 @@ def simulate(
     >>> rec = wf.simulate(wf.transport(1.0), wf.spikes([[(0, 2.0)]], steps=4), size=8)
     >>> rec.activity[-1, 0].values.tolist()
     [0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0]
+
+    A wave of 0.2 mm/ms on a ring of 8 mm, with an input at 2.5 ms:
+
+    >>> op = wf.wave(0.2, dx=0.1, dt=0.5)
+    >>> drive = wf.spikes([[(2.5, 1.0)]], steps=40, dt=0.5, units="ms")
+    >>> rec = wf.simulate(op, drive, size=80, units={"position": "mm"})
+    >>> rec.time.attrs["units"], float(rec.time[-1]), wf.decode(rec).time.values.tolist()
+    ('ms', 20.0, [2.5])
     """
     if not isinstance(operator, WaveOperator):
         raise TypeError(f"operator must be a WaveOperator, got {type(operator).__name__}")
@@ -147,6 +161,7 @@ def simulate(
     if isinstance(encoder, str) and encoder == EVERYWHERE:
         drive, frame = flattened_movie(drive, operator)
     inputs = read_inputs(drive, steps, past.last_inputs)
+    units = resolve_units(units, initial, drive, operator.dt)
     trials = inputs.trials if past.now is None or np.ndim(past.now) < 2 + operator.dims else np.shape(past.now)[0]
     if inputs.trials not in (None, 1, trials):
         raise ValueError(f"drive and initial must have as many trials, got {inputs.trials} and {trials}")
@@ -164,7 +179,7 @@ def simulate(
     start = first_levels(operator, size, trials, past, velocity, dtype)
     # what came in under another law cannot be told from a state that was there from the beginning
     at_rest = past.from_rest and law.continues(then) if then else not any(level.any() for level in start)
-    run = Run(law, inputs, start, save_every, save_initial, past.steps, from_rest=at_rest, trials=trials)
+    run = Run(law, inputs, start, save_every, save_initial, past.steps, from_rest=at_rest, trials=trials, units=units)
     levels = jump(run) if jumps(run, method) else None
     if levels is None or not all(np.isfinite(level).all() for level in levels):  # stepping finds where it diverged
         return run_in_memory(run) if path is None else run_to_file(run, path, overwrite)

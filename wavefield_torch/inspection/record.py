@@ -14,6 +14,7 @@ from tqdm import tqdm
 from wavefield.checks import positive_int
 from wavefield.recordings.recording import open_recording, recording
 from wavefield.recordings.writer import RecordingWriter
+from wavefield_torch.inspection.record_sheet import is_of_images, record_sheet
 from wavefield_torch.models.call_convention import traits
 from wavefield_torch.models.readout import SequenceModel
 from wavefield_torch.models.wave_rnn import WaveRNN
@@ -39,10 +40,12 @@ def record(
     ----------
     model : nn.Module
         `SequenceModel`, `WaveRNN`, any of the baselines, or a module with the interface of `torch.nn.RNN` (see
-        `call_convention.Recurrence`). It is run without gradients and in evaluation mode, and left as it was.
+        `call_convention.Recurrence`). It is run without gradients and in evaluation mode, and left as it was. Or a
+        model of images: `NeuralWaveMachine`, `ConvLSTM`, a `Segmenter` of these, `LocalCNN`, `EncoderReadout`, `UNet`.
     batch : Tensor or pair (Tensor, labels)
         Input as the model takes it, (T, B, I), (B, T, I) if it is batch-first, or (T, I) for a single sequence; and
-        labels, one per sequence (B,), or one per step, (T, B) or (B, T) likewise.
+        labels, one per sequence (B,), or one per step, (T, B) or (B, T) likewise. For a model of images (B, I, H, W),
+        and the classes of its pixels (B, H, W).
     path : path, optional
         Stream to this netCDF file, a segment of steps at a time, for sequences whose states exceed memory.
     dt, dx : float, optional
@@ -64,6 +67,11 @@ def record(
         positions are those of a "ring", of a "line", or, as of an LSTM, "none": units without a spatial order, in
         which no wave can be seen.
 
+        Of a model of images `activity` is (trial, time, channel, y, x), y the row, counted from the top. Beside it
+        stand `image`, `target` if given, `prediction` of a model that has one, and of a Neural Wave Machine `initial`,
+        `stiffness`, `damping` and `coupling`. A model without a recurrence has one time, and the probability of each
+        class as its activity.
+
     Raises
     ------
     ValueError, TypeError
@@ -77,6 +85,8 @@ def record(
     >>> dict(rec.activity.sizes), rec.label.values.tolist()
     ({'trial': 3, 'time': 5, 'channel': 2, 'position': 32}, [1, 0, 1])
     """
+    if is_of_images(model):
+        return record_sheet(model, batch, path=path, dt=dt, dx=dx, config=config)
     net = model.recurrence if isinstance(model, SequenceModel) else model
     about_net = traits(net)
     if about_net.bidirectional:

@@ -282,6 +282,8 @@ class WaveLayer(nn.Module):
 def _require_convolution(op):
     if not isinstance(op, WaveOperator):
         raise TypeError(f"operator must be a WaveOperator, got {type(op).__name__}")
+    if op.dims != 1:
+        raise ValueError(f"operator must be of a ring or line, got one of a sheet, which `sheet_scan` moves: {op!r}")
     if op.boundary not in BOUNDARIES:
         raise ValueError(
             f"operator must be {' or '.join(BOUNDARIES)} to be trained as a convolution, got boundary={op.boundary!r}"
@@ -302,6 +304,8 @@ def _trainable(op, size, channels):
             raise ValueError(f"channels must be a multiple of the operator's {op.levels} levels, got {channels}")
         op = op.with_rings(channels // op.levels)
     op.check_size(size)
+    if size < op.kernel.shape[2]:
+        raise ValueError(f"size must be at least {op.kernel.shape[2]}, the width of the kernel, got {size}")
     return op
 
 

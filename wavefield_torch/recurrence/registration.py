@@ -33,6 +33,7 @@ def register(
     shapes: Callable,
     backward: Callable,
     plain: Callable,
+    called: str = "wave_scan",
 ) -> None:
     """Define an operator and its backward pass.
 
@@ -53,6 +54,8 @@ def register(
         Of `grads`, one for each result, those that the loss does not depend on are None.
     plain(*arguments) → results
         Out of PyTorch's own operations.
+    called : str
+        The function that users call, for messages.
     """
     count = tensors.count("Tensor ")
     arguments = f"{tensors}, {others}"
@@ -92,9 +95,9 @@ def register(
         values = [*kept[:count], *(next(optional) if value is None else value[0] for value in ctx.others)]
         again, batched = torch.is_grad_enabled(), any(map(_is_batched, grads))
         if batched and not values[-1]:
-            raise RuntimeError("wave_scan: fused backends take one gradient at a time; backend='reference' takes many")
+            raise RuntimeError(f"{called}: fused backends take one gradient at a time; backend='reference' takes many")
         if (again or batched) and values[-1]:
-            say_once(f"wave_scan: {'second derivatives' if again else 'batched gradients'} run the reference backend")
+            say_once(f"{called}: {'second derivatives' if again else 'batched gradients'} run the reference backend")
             found = _gradients_of(plain, grads, values, needs, create_graph=again)
         else:
             found = getattr(torch.ops.wavefield, f"{name}_backward")(*grads, saved, *values, needs)
@@ -102,7 +105,7 @@ def register(
         return *found, *(None for _ in ctx.others)
 
     torch.library.register_autograd(own, differentiate, setup_context=remember)
-    torch.library.register_autograd(back, _refuse)
+    torch.library.register_autograd(back, functools.partial(_refuse, called))
     torch.library.register_vmap(back, functools.partial(_one_by_one, back))
 
 
@@ -122,9 +125,9 @@ def _gradients_of(plain, grads, values, needs, *, create_graph):
     return [next(found) if need else None for need in needs]
 
 
-def _refuse(ctx, *_):
+def _refuse(called, ctx, *_):
     """Refuse to differentiate a fused backward pass again."""
-    raise RuntimeError("wave_scan: fused backends are differentiable once; backend='reference' has second derivatives")
+    raise RuntimeError(f"{called}: fused backends are differentiable once; backend='reference' has second derivatives")
 
 
 def _one_by_one(name, info, in_dims, *arguments):

@@ -210,7 +210,7 @@ def run(
             if parallel:
                 states, last = _run_parallel(inputs, lengths, resets, boundary, nonlinearity, return_sequence)
             else:
-                if not torch.compiler.is_compiling() and not _transformed():
+                if not torch.compiler.is_compiling() and not transformed():
                     check_range(lengths, len(x))
                 states, last = reference.scan(
                     *inputs, nonlinearity, return_sequence, boundary, boundary_row, lengths, resets, leak, noise
@@ -370,7 +370,7 @@ def check_range(lengths, steps):
         raise ValueError(f"lengths must lie between 1 and {steps}, got {lengths.min()} to {lengths.max()}")
 
 
-def _constant(function):
+def constant(function):
     """Have `torch.compile` call the function and keep its answer, instead of tracing it."""
     # torch.compiler.assume_constant_result would import the compiler and Triton
     function._dynamo_marked_constant = True
@@ -389,7 +389,7 @@ def choose(backend, x, encoder, kernel, boundary, leaky_or_noisy=False):
         return "reference"
     channels, taps = kernel.shape[1:]
     if backend == "auto":
-        if boundary != "periodic" or _transformed() or _is_little(x, encoder, taps):
+        if boundary != "periodic" or transformed() or _is_little(x, encoder, taps):
             return "reference"
         if x.dtype in HALF_PRECISION:
             say_once(f"wave_scan: fused backends compute in float32 and float64; running the reference in {x.dtype}")
@@ -419,13 +419,13 @@ def _is_little(x, encoder, taps):
     return steps <= _FEW_STEPS and products <= _FEW_PRODUCTS
 
 
-@_constant
-def _transformed():
+@constant
+def transformed():
     """Whether `torch.func` or forward-mode differentiation is at work, which the fused operator does not know."""
     return torch._C._functorch.peek_interpreter_stack() is not None or forward_ad._current_level >= 0
 
 
-@_constant
+@constant
 def _fused(device, channels, taps):
     """The fused backend of a device, or the reference where it cannot run, which is said once."""
     backend = {"cpu": "cpu", "cuda": "triton", "meta": "cpu"}.get(device, "reference")
@@ -437,12 +437,12 @@ def _fused(device, channels, taps):
     return backend
 
 
-@_constant
+@constant
 def _obstacle(backend, device, channels, taps):
     """Why a fused backend cannot run, or None."""
     if backend == "cpu" and device not in ("cpu", "meta"):
         return f"it takes tensors on the CPU; x is on {device}"
-    if _transformed():
+    if transformed():
         return "torch.func and forward-mode differentiation need the reference"
     try:
         module = _module(backend)

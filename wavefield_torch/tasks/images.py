@@ -69,11 +69,17 @@ def mnist(folder, part: str, *, permutation: torch.Tensor | None = None, device=
     ValueError
         If a file is not an IDX file or is cut short.
     """
-    _check_part(part)
-    images, labels = (_read_idx(_find(folder, "mnist", name)) for name in MNIST_FILES[part])
+    images, labels = mnist_images(folder, part)
     pixels = torch.from_numpy(images.reshape(len(images), -1, 1))
     _check_order(permutation, pixels.shape[1])
     return _on(device, pixels, labels, order=permutation)
+
+
+def mnist_images(folder, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """The images of MNIST (samples, 28, 28) and their digits (samples,), uint8, as the files hold them; see `mnist`."""
+    _check_part(part)
+    images, labels = (_read_idx(_find(folder, "mnist", name)) for name in MNIST_FILES[part])
+    return images, labels
 
 
 def ns_cifar10(folder, part: str, *, noise: torch.Tensor, device=None) -> ImageSequences:

@@ -46,6 +46,14 @@ def test_units_are_those_of_the_recording(found):
     assert found.direction.attrs["units"] == "rad"
 
 
+def test_every_event_has_a_map_of_its_speed_and_of_its_path(found):
+    speed, angle = 10 / np.hypot(0.15, 0.1), np.arctan2(0.1, 0.15)
+    assert found.speed_map.dims == found.direction_map.dims == ("event", "y", "x")
+    np.testing.assert_allclose(found.speed_map.median(["y", "x"]), speed, rtol=0.2)
+    np.testing.assert_allclose(found.direction_map.median(["y", "x"]), angle, atol=0.2)
+    assert found.speed_map.attrs["units"] == "mm s-1"
+
+
 def test_the_same_seed_gives_the_same_events(found):
     xr.testing.assert_identical(wave_events(bursts(), band=(6, 14), seed=1), found)
 

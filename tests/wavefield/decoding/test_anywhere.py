@@ -258,6 +258,24 @@ def test_a_line_is_read_anywhere_too():
     assert list(zip(found.onset.values.tolist(), found.x.values.tolist(), strict=True)) == [(4, 20), (13, 50), (22, 90)]
 
 
+def test_places_and_onsets_that_leave_the_same_trace_share_their_probability():
+    """On an undamped ring at Courant 1 an event and one of another age half a turn away end as the same two pulses."""
+    ring = wf.simulate(wf.wave(1.0), wf.spikes([[(4, 1.0)]], 40), 64, encoder=wf.encoder_at([10], 64), save_every=None)
+    found = wf.decode(ring, sites="anywhere", previous=False)
+    same = [(4, 10), (10, 10), (36, 42)]  # ages 35, 29 = 64 − 35 and 3 = 35 − 32
+    assert list(zip(found.onset.values.tolist(), found.x.values.tolist(), strict=True)) == same
+    np.testing.assert_allclose(found.confidence, 1 / 3, atol=5e-3)
+    assert np.unique(found.ambiguous).tolist() == [1]
+
+
+def test_more_events_than_values_can_tell_are_not_claimed():
+    rng = np.random.default_rng(42)
+    rec, _ = drawn(wf.wave(0.7, dims=2), 12, 10, [100], 0.01, rng)
+    found = wf.decode(rec, sites="anywhere")
+    assert (found.confidence <= 0.5).all()
+    assert "more events stand out" in found.attrs["warnings"]
+
+
 @pytest.mark.validate
 def test_a_large_sheet_is_read_in_seconds(draws, measured):
     """128 by 128 cells, 100 onsets, 20 events: 1,638,400 candidates in 2 s on an idle machine; a quarter in brief."""

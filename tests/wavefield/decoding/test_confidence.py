@@ -64,25 +64,36 @@ def judged(field, noise, given, inputs, signed, rng, trials):
     return events.confidence.values, drives[events.trial.values, events.onset.values, events.input.values] != 0
 
 
+def silent(field, given, count, **options):
+    """Events read from snapshots that hold nothing but noise."""
+    name, both = field
+    levels = 0.02 * np.random.default_rng(20).normal(size=(2, count, 1, SIZE))
+    before = levels[1] if both else None
+    return decode(levels[0], OPERATORS[name], steps=STEPS, previous=before, noise=0.02 if given else None, **options)
+
+
 @pytest.mark.validate
 @pytest.mark.parametrize("given", [True, False], ids=["noise given", "noise estimated"])
 @pytest.mark.parametrize("field", FIELDS, ids=IDS)
 def test_noise_alone_is_not_read_as_events(field, given, draws, measured):
     """At most 0.05 rows of confidence above 0.9 in a snapshot that holds nothing but noise."""
-    name, both = field
-    count, rng = draws(10, 1000), np.random.default_rng(20)
-    silent = 0.02 * rng.normal(size=(2, count, 1, SIZE))
-    events = decode(
-        silent[0],
-        OPERATORS[name],
-        steps=STEPS,
-        previous=silent[1] if both else None,
-        noise=0.02 if given else None,
-    )
+    count = draws(10, 1000)
+    events = silent(field, given, count)
     sure = int((events.confidence > 0.9).sum())
     measured("rows above 0.9 a silent snapshot", sure / count, "at most 0.05")
     assert sure <= 0.05 * count + 1
     assert (events.amplitude >= 0).all()
+
+
+@pytest.mark.validate
+@pytest.mark.parametrize("given", [True, False], ids=["noise given", "noise estimated"])
+@pytest.mark.parametrize("field", FIELDS, ids=IDS)
+def test_noise_alone_is_not_read_as_events_of_either_sign(field, given, draws, measured):
+    """The same where amplitudes may be negative."""
+    count = draws(2, 100)
+    sure = int((silent(field, given, count, nonnegative=False).confidence > 0.9).sum())
+    measured(f"rows above 0.9 a silent snapshot, of {count}", sure / count, "at most 0.05")
+    assert sure <= 0.05 * count + 1
 
 
 @pytest.mark.validate

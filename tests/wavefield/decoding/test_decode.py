@@ -1,5 +1,6 @@
 """Decoding gives back what was written: exactly where the field only shifts, by inversion elsewhere, never a guess."""
 
+import time
 from itertools import pairwise
 
 import numpy as np
@@ -124,7 +125,7 @@ def test_decoding_is_linear():
     rng = np.random.default_rng(0)
     one, other = train(rng, 60, 2, 9), train(rng, 60, 2, 9, signed=True)
     both = decode(wf.simulate(wf.wave(1.0), 2 * one - 3 * other, size=64), nonnegative=False)
-    parts = [as_drive(decode(wf.simulate(wf.wave(1.0), x, size=64)), x) for x in (one, other)]
+    parts = [as_drive(decode(wf.simulate(wf.wave(1.0), x, size=64), nonnegative=False), x) for x in (one, other)]
     np.testing.assert_allclose(as_drive(both, one), 2 * parts[0] - 3 * parts[1], rtol=0, atol=1e-12)
 
 
@@ -567,7 +568,11 @@ SNAPSHOT, RIGHT = np.eye(2, 32), wf.transport(1.0)
         ((SNAPSHOT + 1j, RIGHT), {"steps": 5}, "snapshot must be an array of real numbers"),
         ((np.zeros((1, 2, 2, 32)), RIGHT), {"steps": 5}, "snapshot must have shape"),
         ((np.zeros((2, 0)), RIGHT), {"steps": 5}, "snapshot must have shape"),
-        ((np.zeros((1, 2)), RIGHT), {"steps": 5}, "size must be at least 3, the width of the kernel, got 2"),
+        (
+            (np.zeros((1, 2)), wf.wave(1.0, boundary="absorbing")),
+            {"steps": 5},
+            "size must be at least 3, the width of the kernel, between absorbing ends",
+        ),
         ((SNAPSHOT, wf.transport([1.0, 0.9, 0.8])), {"steps": 5}, "rings"),
         ((SNAPSHOT, RIGHT), {"steps": 5, "encoder": np.zeros((3, 32, 1))}, "snapshot must have 3 rings"),
         ((SNAPSHOT, RIGHT), {"steps": 5, "encoder": np.zeros((2, 31, 1))}, "encoder must have shape"),
@@ -642,3 +647,66 @@ def test_fields_that_do_not_show_their_inputs_whole_are_refused(take, timed):
     with pytest.raises(ValueError, match="positions must increase"):
         wf.simulate(wf.transport(1.0), steps=3, initial=turned)
     assert support(decode(turned.sortby("position"))) == {(3, 0)}
+
+
+@pytest.mark.parametrize("operator", [wf.transport(1.0), wf.transport(0.9), wf.wave(1.0), wf.wave(0.9)], ids=repr)
+def test_where_no_input_enters_there_is_no_event(operator):
+    events = decode(np.eye(1, 16, 5), operator, steps=5, encoder=np.zeros((1, 16, 2)))
+    assert events.sizes["event"] == 0
+    assert "input 1 enters nowhere" in events.attrs["warnings"]
+
+
+# ---- amplitudes that are known not to be negative -----------------------------------------------------------------
+
+READERS = {
+    "shift": (wf.transport(1.0), {}),
+    "shift with noise": (wf.transport(1.0), {"noise": 0.01}),
+    "line that shifts": (wf.transport(-1.0, boundary="absorbing"), {}),
+    "two-way shift": (wf.wave(1.0), {}),
+    "one-way 0.9": (wf.transport(0.9), {}),
+    "two-way 0.9": (wf.wave(0.9), {"noise": 0.01}),
+    "Tikhonov": (wf.transport(0.9), {"method": "tikhonov"}),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_no_reader_gives_a_negative_amplitude_unless_it_may(name):
+    operator, options = READERS[name]
+    drive = wf.spikes([[(5, 1.0), (14, -1.2), (22, 0.7)], [(9, -0.8)]], steps=30)
+    rec = wf.simulate(operator, drive, size=64)
+    if "noise" in options:
+        rec = noisy(rec, 0.01, np.random.default_rng(0))
+    kept, free = decode(rec, **options), decode(rec, nonnegative=False, **options)
+    assert (kept.amplitude >= 0).all()
+    assert support(kept) >= {(5, 0), (22, 0)}
+    assert support(free) >= support_of(drive.values)
+    assert (free.amplitude < 0).sum() >= 2
+    assert "negative" in kept.attrs["warnings"]
+    assert "negative" not in free.attrs["warnings"]
+
+
+def test_what_nonnegative_excludes_counts_as_unexplained():
+    drive = wf.spikes([[(5, 1.0), (14, -1.2)]], steps=30)
+    for operator in (wf.transport(1.0), wf.wave(1.0)):
+        rec = wf.simulate(operator, drive, size=64)
+        assert decode(rec).attrs["residual"] > 0.01
+        assert decode(rec, nonnegative=False).attrs["residual"] < 1e-9
+
+
+def test_of_inputs_of_either_sign_in_one_cell_those_remain_that_may_have_left_it():
+    encoder = wf.encoder_at([0, 0], 16)
+    encoder[:, :, 1] *= -1
+    events = decode(np.array([[0, 0, 0, -2.0] + 12 * [0.0]]), wf.transport(1.0), steps=10, encoder=encoder)
+    assert support(events) == {(6, 1)}
+    assert events.amplitude.item() == 2.0
+    assert events.confidence.item() == 1.0
+
+
+def test_noise_given_far_too_small_ends_the_search_and_is_said():
+    rng = np.random.default_rng(17)
+    operator = wf.wave(0.7, order=8, boundary="absorbing")
+    began = time.process_time()
+    events = decode(rng.normal(size=(1, 19)), operator, steps=56, previous=rng.normal(size=(1, 19)), noise=0.0)
+    assert time.process_time() - began < 20
+    assert (events.amplitude >= 0).all()
+    assert (events.confidence <= 0.5).all() or "unexplained" in events.attrs["warnings"]

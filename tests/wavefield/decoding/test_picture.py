@@ -6,17 +6,17 @@ from scipy.ndimage import gaussian_filter
 
 import wavefield as wf
 
-SIZE = (24, 20)
+SIZE = (16, 12)
 PICTURE = gaussian_filter(np.random.default_rng(50).standard_normal(SIZE), 1.5)
 PICTURE /= PICTURE.std()
 MASK = np.ones(SIZE, bool)
-MASK[:12, 10:] = False
+MASK[:8, 6:] = False
 SHEETS = {
     "periodic": wf.wave(0.6, dims=2),
     "damped": wf.wave(0.6, 0.02, dims=2),
     "fixed and free": wf.wave(0.6, dims=2, boundary=("fixed", "free")),
     "L-shaped": wf.wave(0.6, dims=2, boundary="fixed", mask=MASK),
-    "medium": wf.wave(0.6, dims=2, profile=np.linspace(0.6, 1, 480).reshape(SIZE)),
+    "medium": wf.wave(0.6, dims=2, profile=np.linspace(0.6, 1, 192).reshape(SIZE)),
 }
 
 

@@ -413,7 +413,7 @@ def test_a_killed_run_leaves_a_readable_part_and_no_final_file(tmp_path):
 BAD = {
     "no size": (dict(drive=np.ones((3, 1))), "size"),
     "negative size": (dict(drive=np.ones((3, 1)), size=-4), "size"),
-    "tiny size": (dict(drive=np.ones((3, 1)), size=2), "size"),
+    "no size at all": (dict(drive=np.ones((3, 1)), size=0), "size"),
     "real size": (dict(drive=np.ones((3, 1)), size=8.0), "size"),
     "no drive, no steps": (dict(size=8), "steps"),
     "negative steps": (dict(size=8, steps=-1), "steps"),

@@ -55,7 +55,9 @@ def _read(reader, request, now, before) -> Places:
     largest = np.abs(snapshot).max()
     unit = 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
     found = reader.read(snapshot / unit, None if request.noise is None else request.noise / unit)
-    facts = {name: value * unit for name, value in found.facts.items() if name in ("noise", "noise_error", "residual")}
+    facts = {
+        name: float(value * unit) for name, value in found.facts.items() if name in ("noise", "noise_error", "residual")
+    }
     return replace(found, amplitude=found.amplitude * unit, error=found.error * unit, facts=found.facts | facts)
 
 

@@ -109,7 +109,7 @@ class ModalResponses:
                 earlier = self.modes[ring[part], np.maximum(age[part] - 1, 0)]
                 old = (age[part] > 0).reshape(-1, *(1,) * len(self.shape))
                 out[rows, ring[part], 1] = from_modes(entering * np.where(old, earlier, 0), self.boundary, self.shape)
-        return out.reshape(len(place), -1)
+        return out.reshape(len(place), self.rings * self.levels * positions)
 
     @cached_property
     def _modes32(self):

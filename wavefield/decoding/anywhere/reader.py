@@ -38,6 +38,7 @@ _BELOW = 1.0  # how far below the extreme of noise alone a candidate may stay an
 _MOST_MORE = 64  # candidates weighed anew after a look
 _MOST_PRODUCTS = 256  # columns up to which all their scalar products are worked out
 _VALUES_PER_EVENT = 8  # fewer than these, and neither events nor noise can be told
+_FEW = 32  # events that are looked for in any case
 _ROUNDED = 10  # a residual of less than ten times the least noise is one of rounding
 _UNDETERMINED_CONFIDENCE = 0.5  # most that is claimed where the noise is undetermined
 
@@ -73,9 +74,8 @@ class AnywhereReader:
         if scale == 0:
             return Places.none({"noise": float(given or 0), "noise_error": 0.0, "residual": 0.0})
         state = _Fit(self, snapshot, given, FLOOR * scale)
-        most = max(min(self.largest_matrix // snapshot.size, state.values // _VALUES_PER_EVENT), 1)
-        support, amplitudes = pursue(self.candidates, snapshot, self.positive, state.least, most)
-        state.begin(support, amplitudes, crowded=len(support) >= most)
+        support, amplitudes = pursue(self.candidates, snapshot, self.positive, state.least, state.most)
+        state.begin(support, amplitudes)
         for _ in self.progress(range(_LOOKS), "events"):
             state.improve()
             if not state.look_again():
@@ -93,13 +93,12 @@ class _Fit:
         self.support: list[int] = []  # places among the weighed
         self.amplitudes = np.zeros(0)
         self.rivals: dict = {}  # of every candidate that has been in a support
-        self.cut = self.crowded = False
+        self.cut = False
 
     # ---- candidates -----------------------------------------------------------------------------------------------
 
-    def begin(self, chosen, amplitudes, *, crowded):
-        """Start from the support of pursuit, which is `crowded` if there was no room for more events."""
-        self.crowded = crowded
+    def begin(self, chosen, amplitudes):
+        """Start from the support of pursuit."""
         self._weigh(chosen)
         place = {int(c): k for k, c in enumerate(self.weighed)}
         self.support = [place[int(c)] for c in chosen]
@@ -185,6 +184,12 @@ class _Fit:
         """Values of the snapshot on the sheet: those outside of a mask are zero and tell nothing."""
         return int(self.reader.inside.sum()) * (self.snapshot.size // self.reader.inside.size)
 
+    @cached_property
+    def most(self) -> int:
+        """Events that are looked for at most."""
+        tellable = max(self.values // _VALUES_PER_EVENT, min(_FEW, self.values // 2))
+        return max(min(tellable, self.reader.largest_matrix // self.snapshot.size), 1)
+
     def residual(self):
         """What the support does not explain."""
         return self.snapshot - self.columns.matrix[:, self.support] @ self.amplitudes
@@ -221,7 +226,8 @@ class _Fit:
     def places(self) -> Places:
         """Rows of the support and of the alternatives to its uncertain events, and what is to be said of all."""
         prior, error = self.prior(), self.noise_error()
-        rows = Places.none({}) if not self.support else self._rows(prior)
+        crowded = len(self.support) > 0.9 * self.most
+        rows = self._unjudged() if crowded or not self.support else self._rows(prior)
         residual = float(np.sqrt((self.residual() ** 2).sum() / self.values))
         misfit = float("nan")
         if residual >= _ROUNDED * self.least:
@@ -237,8 +243,7 @@ class _Fit:
             "visible": visible,
         }
         doubts = [UNDETERMINED] if np.isinf(error) else self._doubts(residual, misfit)
-        if self.crowded:
-            rows = replace(rows, confidence=np.minimum(rows.confidence, _UNDETERMINED_CONFIDENCE))
+        if crowded:
             doubts.append("more events stand out than a snapshot of this size can tell: is it this operator?")
         if visible < self.reader.candidates.shape[1]:
             doubts.append(f"events of typical amplitude older than {visible} steps are hidden by the noise")
@@ -247,6 +252,14 @@ class _Fit:
                 "too many places and onsets leave like traces to weigh them all: `confidence` is an upper bound"
             )
         return replace(rows, facts=facts, warnings=doubts)
+
+    def _unjudged(self):
+        """Rows of a support of so many events that none of them can be told from the others."""
+        ring, age, place = self.reader.candidates.where(self.weighed[self.support])
+        count = len(self.support)
+        error, half = np.full(count, self.noise()), np.full(count, _UNDETERMINED_CONFIDENCE)
+        error = error / np.sqrt(self.columns.squares[self.support])
+        return Places(ring, age, place, self.amplitudes, error, half, np.ones(count, np.int64))
 
     def _rows(self, prior):
         """Rows of all events and alternatives, each cluster of correlated events judged with the others held fixed."""

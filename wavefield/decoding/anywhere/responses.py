@@ -40,8 +40,8 @@ def responses_of(
         )
     if operator.rim:
         raise ValueError(
-            "sites='anywhere' does not read sheets with an absorbing rim, whose state is more than two levels; decode "
-            "with known sites, or put the edge far away (more cells, 'fixed')"
+            "sites='anywhere' does not read sheets with an absorbing rim, whose state is more than two levels; put the "
+            "edge far away instead (more cells, boundary='fixed')"
         )
     if can_jump(operator) and operator.diagonal:
         taps, weight = operator.taps, operator.previous_weight

@@ -105,7 +105,7 @@ class SteppedResponses:
             if self.pulse:
                 ago = [*ago, state][-2:]
             state = self.step @ state
-        return out.reshape(len(place), -1)
+        return out.reshape(len(place), self.rings * self.levels * positions)
 
     @property
     def _positions(self):

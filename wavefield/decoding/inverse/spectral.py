@@ -109,10 +109,10 @@ class SpectralDesign(Design):
         real = np.abs(modes.imag).max() <= _ROUNDING * np.abs(modes).max()
         modes = modes.real if real else modes
         return [
-            [(i, None if (of == 1).all() else of) for i, of in enumerate(row) if of.any()]
+            [(i, _factor(of)) for i, of in enumerate(row) if of.any()]
             for row in modes
         ], [
-            [(o, None if (of == 1).all() else of.conj()) for o, of in enumerate(row) if of.any()]
+            [(o, _factor(of.conj())) for o, of in enumerate(row) if of.any()]
             for row in modes.swapaxes(0, 1)
         ]  # fmt: skip
 
@@ -128,8 +128,20 @@ class SpectralDesign(Design):
         return np.fft.irfft(spectrum / self._scale, n=self.size).transpose(0, 2, 1).reshape(-1, spectrum.shape[1])
 
     def _stepped(self, spectrum, backwards=False):
-        stepped = np.zeros_like(spectrum)
+        stepped = np.empty_like(spectrum)
         for out, terms in zip(stepped, self._terms[backwards], strict=True):
-            for i, of in terms:
-                out += spectrum[i] if of is None else of * spectrum[i]
+            if not terms:
+                out[...] = 0
+            for n, (i, of) in enumerate(terms):
+                if n == 0:
+                    np.multiply(spectrum[i], 1.0 if of is None else of, out=out)
+                else:
+                    out += spectrum[i] if of is None else of * spectrum[i]
         return stepped
+
+
+def _factor(of):
+    """A factor of every mode: None where it is 1, one number where it is the same for all."""
+    if (of == of[0]).all():
+        return None if of[0] == 1 else of[0]
+    return of

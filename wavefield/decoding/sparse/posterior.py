@@ -28,6 +28,8 @@ from scipy.special import betaln
 from wavefield.decoding.inverse.columns import RIVAL, Columns
 from wavefield.decoding.noise import RATE_PRIOR
 
+_LIKE = 0.7  # correlation from which a column is the double of another
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -48,19 +50,46 @@ class Beside:
     floor: float  # sum of squares that rounding leaves of all values
 
 
+@dataclass
+class Effort:
+    """How many numbers a search has gone over, and how many it may."""
+
+    most: float = np.inf
+    spent: float = 0.0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the search has to end."""
+        return self.spent > self.most
+
+    def charge(self, events: int, columns: int) -> None:
+        """Add what it takes to go over all columns for each of some events."""
+        self.spent += (events + 4) * (columns + 1000)
+
+
 class Posterior:
     """The posterior over supports of one snapshot (R,).
 
     `ways` (n,) are the numbers k of inputs and onsets of the columns, `candidates` is their sum over all that are
     possible beforehand. Where the noise is unknown, `beside` says what else it is judged by. `elsewhere` is the number
-    of events that are taken out of the snapshot already.
+    of events that are taken out of the snapshot already. What is worked out is charged to `effort`, which ends the
+    search.
     """
 
     def __init__(
-        self, columns: Columns, snapshot, prior: Prior, *, ways=None, candidates=None, beside=None, elsewhere=0
+        self,
+        columns: Columns,
+        snapshot,
+        prior: Prior,
+        *,
+        ways=None,
+        candidates=None,
+        beside=None,
+        elsewhere=0,
+        effort=None,
     ):
         self.columns, self.snapshot, self.prior, self.beside = columns, snapshot, prior, beside
-        self.elsewhere = elsewhere
+        self.elsewhere, self.effort = elsewhere, Effort() if effort is None else effort
         self.ridge = (prior.noise / prior.spread) ** 2  # ρ
         self.shrinkage = self.ridge * prior.mean**2  # part of Q of each event
         self.product = columns.matrix.T @ snapshot + self.ridge * prior.mean  # Dᵀy + ρm
@@ -109,9 +138,10 @@ class Explanation:
     def __init__(self, posterior: Posterior, support):
         self.posterior, self.support = posterior, sorted(support)
         p, support, s = posterior, self.support, len(self.support)
+        p.effort.charge(s, p.columns.count)
         self.rows = p.columns.products(support)  # rows of A, (s, n)
         self.rows[np.arange(s), support] += p.ridge
-        self.inverse = np.linalg.inv(self.rows[:, support])
+        self.inverse = _inverse(self.rows[:, support])
         self.amplitudes = self.inverse @ p.product[support]
         # once more with the residual: without noise the normal equations alone lose the digits that decide
         self.amplitudes += self.inverse @ (p.product[support] - self.rows[:, support] @ self.amplitudes)
@@ -127,10 +157,31 @@ class Explanation:
 
     @cached_property
     def correlation(self) -> np.ndarray:
-        """Correlation (s, s) of the events: directly, or as far as some column is correlated with both."""
+        """Correlation (s, s) of the events: directly, as far as a column is correlated with both, or by `_doubles`."""
         columns = self.posterior.columns.correlation(self.support)  # (s, n)
         shared = np.array([np.minimum(columns, of_one).max(axis=1) for of_one in columns]).reshape(-1, len(columns))
-        return np.maximum(np.where(shared > RIVAL, shared, 0), columns[:, self.support])
+        shared = np.maximum(np.where(shared > RIVAL, shared, 0), columns[:, self.support])
+        return np.maximum(shared, self._doubles(columns))
+
+    def _doubles(self, columns):
+        """Correlation (s, s) of what events leave unexplained when another column, much like theirs, takes their place.
+
+        Two events far from each other may each have such a double, as inputs at opposite places of a ring, and both
+        doubles together may explain what one of them alone does not.
+        """
+        p, s = self.posterior, len(self.support)
+        likeness = columns.copy()
+        likeness[:, self.support] = 0
+        twin = likeness.argmax(axis=1) if s else np.zeros(0, int)
+        close = np.flatnonzero(likeness[np.arange(s), twin] > _LIKE)
+        coupled = np.zeros((s, s))
+        if close.size > 1:
+            own, other = p.columns.matrix[:, np.array(self.support)[close]], p.columns.matrix[:, twin[close]]
+            left = own - other * (np.einsum("rk,rk->k", own, other) / p.columns.squares[twin[close]])
+            size = np.linalg.norm(left, axis=0)
+            cosine = np.abs(left.T @ left) / np.maximum(np.multiply.outer(size, size), 1e-300)
+            coupled[np.ix_(close, close)] = cosine
+        return coupled
 
     @property
     def errors(self) -> np.ndarray:
@@ -173,11 +224,24 @@ class Explanation:
         return [j for j, x in zip(self.support, self.amplitudes, strict=True) if x > self.amplitudes.min()]
 
 
+def _inverse(matrix):
+    """Inverse of a positive definite matrix, and positive definite where rounding leaves nothing of some direction."""
+    try:
+        inverse = np.linalg.inv(matrix)
+        if (np.diag(inverse) > 0).all():
+            return inverse
+    except np.linalg.LinAlgError:
+        pass
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors / np.maximum(values, len(values) * np.finfo(float).eps * values[-1])) @ vectors.T
+
+
 class Reduced:
     """An explanation with some events left out, and the change of its score when none, one or two others come in."""
 
     def __init__(self, explanation: Explanation, block: list):
         self.explanation, self.size = explanation, len(block)
+        explanation.posterior.effort.charge(self.size, explanation.posterior.columns.count)
         p, weights, amplitudes = explanation.posterior, explanation.weights[block], explanation.amplitudes[block]
         freed = np.linalg.inv(explanation.inverse[np.ix_(block, block)])
         self.unexplained = explanation.unexplained + amplitudes @ freed @ amplitudes - len(block) * p.shrinkage

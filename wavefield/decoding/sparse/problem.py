@@ -13,11 +13,13 @@ from wavefield.decoding.inverse.classes import Block
 from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import RATE_PRIOR
 from wavefield.decoding.sparse.first_guess import solve_unwritten, solve_written
-from wavefield.decoding.sparse.posterior import Explanation, Posterior
+from wavefield.decoding.sparse.posterior import Effort, Explanation, Posterior
 from wavefield.decoding.sparse.search import climb, converge, correlated
 
 CERTAIN = 0.9  # events less probable are marked as ambiguous
 _SMALL = 0.05  # amplitudes of a first guess that are left out, relative to the largest
+_EFFORT = 3e7  # that a search may take, about two seconds; a hundred times what it takes as a rule
+UNSEARCHED = 0.5  # most that is claimed where the search ended before its time
 _NOTHING = 1e-6  # norm of a snapshot, relative to the least noise, that is taken for zero
 
 
@@ -31,6 +33,7 @@ class Problem:
         self.rows = snapshot.size
         self.support: list[int] = []
         self.amplitudes = np.zeros(0)
+        self.effort = Effort(_EFFORT * max(1.0, block.count / 1000))
 
     def start(self, noise, least, largest_matrix, most_columns):
         """Find a first, generous support."""
@@ -85,10 +88,19 @@ class Problem:
         """What the support does not explain."""
         return self.snapshot - self.columns.matrix[:, self.support] @ self.amplitudes
 
+    def explained(self):
+        """Onsets, inputs and amplitudes of the support, one for each class."""
+        classes = self.support if self.chosen is None else self.chosen[self.support]
+        columns = [int(j) if self.block.columns is None else int(self.block.members[j][0]) for j in classes]
+        onset, which = np.divmod(np.array(columns, np.int64), self.block.design.inputs)
+        return onset + self.block.steps - self.block.design.steps, self.inputs[which], self.amplitudes
+
     def _posterior(self, prior, beside):
         ways = self.block.ways if self.chosen is None else self.block.ways[self.chosen]
         total = self.block.ways.sum()
-        return Posterior(self.columns, self.snapshot, prior, ways=ways, candidates=total, beside=beside)
+        return Posterior(
+            self.columns, self.snapshot, prior, ways=ways, candidates=total, beside=beside, effort=self.effort
+        )
 
     def improve(self, prior, beside, *, anew, thorough):
         """Climb to the best support from the present one, or also `anew` from none, and fit its amplitudes."""
@@ -108,6 +120,8 @@ class Problem:
         while (fewer := explanation.without_most_negative()) is not None:
             explanation = Explanation(explanation.posterior, fewer)
         explanation, confidence = converge(explanation, progress)
+        if self.effort.exhausted:  # not all that competes with an event has been looked at
+            confidence, self.cut = np.minimum(confidence, UNSEARCHED), True
         self._fit(explanation, prior)
         ambiguous = confidence < CERTAIN
         if self.block.resolution is not None:

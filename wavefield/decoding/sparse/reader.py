@@ -21,11 +21,13 @@ from wavefield.decoding.events import Events, joined
 from wavefield.decoding.inverse.classes import LARGEST_MATRIX
 from wavefield.decoding.inverse.problem import InverseProblem, flattened
 from wavefield.decoding.noise import UNDETERMINED
+from wavefield.decoding.parameters import NAMES, Family
 from wavefield.decoding.request import Request
 from wavefield.decoding.sparse.first_guess import ALL_COLUMNS
-from wavefield.decoding.sparse.misfit import SIGNIFICANT, portmanteau
+from wavefield.decoding.sparse.misfit import SIGNIFICANT, combined, portmanteau, score_test
 from wavefield.decoding.sparse.posterior import Beside, Prior
 from wavefield.decoding.sparse.problem import Problem
+from wavefield.operators.design import Design, design
 
 _ROUNDS = 8  # of supports for given noise and amplitudes, and the other way round
 _ROUNDED = 10  # a residual of less than ten times the least noise is one of rounding
@@ -44,8 +46,7 @@ class SparseReader:
     """Reads the fewest events that explain a snapshot."""
 
     problem: InverseProblem
-    positive: bool
-    positions: tuple  # (N,) or (Ny, Nx)
+    request: Request
     progress: Callable = unshown  # wraps what may take long: progress(items, text)
     largest_matrix: int = LARGEST_MATRIX  # entries up to which a matrix is written out
     most_columns: int = ALL_COLUMNS  # number up to which all enter the first guess at once
@@ -54,26 +55,24 @@ class SparseReader:
     def of(cls, request: Request, progress=unshown, *, largest_matrix=LARGEST_MATRIX, most_columns=ALL_COLUMNS):
         """Work out the design of a request."""
         problem = InverseProblem.of(request, signed=not request.nonnegative, largest_matrix=largest_matrix)
-        return cls(problem, request.nonnegative, request.shape, progress, largest_matrix, most_columns)
+        return cls(problem, request, progress, largest_matrix, most_columns)
 
     def read(self, now, before, noise) -> Events:
         """Return the events of one snapshot, levels (rings, N), given its noise if that is known."""
         snapshot = flattened(now, before)
-        blocks = self.problem.blocks
-        problems = [Problem(block, snapshot[rows], inputs, self.positive) for block, rows, inputs in blocks]
-        reached = np.concatenate([np.zeros(0, int), *(rows for _, rows, _ in blocks)])
-        beside = np.delete(snapshot, reached)  # rings that no input enters
-        events = self._events(problems, beside, float(np.linalg.norm(snapshot)), noise)
+        events = self._events(self.solve(snapshot, noise)) if snapshot.any() else _nothing(noise)
         facts = {"method": "sparse"} | self.problem.facts | events.facts
         return replace(events, facts=facts, warnings=self.problem.warnings + events.warnings)
 
-    def _events(self, problems, beside, scale, given) -> Events:
-        """Return the events of all blocks; `scale` is the norm of the snapshot."""
-        if scale == 0:
-            return joined([], {"noise": float(given or 0), "noise_error": 0.0, "residual": 0.0}, [])
-        state = _State(problems, beside, given, FLOOR * scale, self.positive)
+    def solve(self, snapshot, noise) -> Solution:
+        """Find the support of all blocks that explains a snapshot (R,), not zero, best."""
+        blocks, scale = self.problem.blocks, float(np.linalg.norm(snapshot))
+        problems = [Problem(block, snapshot[rows], inputs, self.request.nonnegative) for block, rows, inputs in blocks]
+        reached = np.concatenate([np.zeros(0, int), *(rows for _, rows, _ in blocks)])
+        beside = np.delete(snapshot, reached)  # rings that no input enters
+        state = Solution(snapshot, problems, beside, noise, FLOOR * scale, self.request.nonnegative)
         for problem in self.progress(problems, "first guess"):
-            problem.start(given, state.least, self.largest_matrix, self.most_columns)
+            problem.start(noise, state.least, self.largest_matrix, self.most_columns)
         before, thorough = None, False
         for _ in range(_ROUNDS):
             prior = state.prior()
@@ -83,11 +82,16 @@ class SparseReader:
             if same and thorough:
                 break
             thorough |= same  # moves of two events take long: they come in when those of one lead no further
-        prior = state.prior()
+        return state
+
+    def _events(self, state: Solution) -> Events:
+        """Return the events of all blocks, with their confidences."""
+        prior, problems = state.prior(), state.problems
         tables = [problem.events(prior, state.beside_of(problem), self.progress) for problem in problems]
         noise, error = state.noise_and_error()
         residual, misfit = state.residual(), self._misfit(state)
-        doubts = [UNDETERMINED] if np.isinf(error) else _doubts(given, residual, state.least, misfit, self.positive)
+        positive = self.request.nonnegative
+        doubts = [UNDETERMINED] if np.isinf(error) else _doubts(state.given, residual, state.least, misfit, positive)
         if np.isinf(error):
             tables = [replace(t, confidence=np.minimum(t.confidence, _UNDETERMINED_CONFIDENCE)) for t in tables]
         if any(problem.cut for problem in problems):
@@ -95,21 +99,54 @@ class SparseReader:
         facts = {"noise": noise, "noise_error": error, "residual": residual, "misfit": misfit}
         return joined(tables, facts, doubts)
 
-    def _misfit(self, state) -> float:
-        """Return p of the residual as white noise; NaN where it is but rounding."""
+    def _misfit(self, state: Solution) -> float:
+        """Return p of the residual as white noise that does not depend on the operator; NaN if it is but rounding."""
         if state.residual() < _ROUNDED * state.least:
             return float("nan")
         left = np.zeros(state.values)  # zero outside of a mask, and on rings that no input enters
         rows = [rows for _, rows, _ in self.problem.blocks]
         for where, problem in zip(rows, state.problems, strict=True):
             left[where] = problem.residual()
-        return portmanteau(left.reshape(-1, *self.positions), sum(where.size for where in rows))
+        together = portmanteau(left.reshape(-1, *self.request.shape), sum(where.size for where in rows))
+        return combined(together, self._score(state))
+
+    def _score(self, state):
+        """Return p of the score test of speed and damping; NaN where the operator has neither, or it takes long."""
+        onset, which, amplitude = state.explained()
+        family = Family.of(self.request.operator)
+        written = all(block.columns is not None for block, _, _ in self.problem.blocks)
+        if family is None or not onset.size or not written:
+            return float("nan")
+        steps = self.request.steps - int(onset.min())
+        drive = np.zeros((steps, self.request.encoder.shape[2]))
+        np.add.at(drive, (onset - onset.min(), which), amplitude)
+        changes = []
+        for name in NAMES:
+            low, high = family.around(name)
+            one, other = (forward_map(self.request, family.at(**{name: at}), steps) for at in (low, high))
+            changes.append((other.forward(drive) - one.forward(drive)) / (high - low))
+        here = forward_map(self.request, self.request.operator, steps)
+        traces = here.columns((onset - onset.min()) * drive.shape[1] + which)
+        noise = None if state.given is None else max(state.given, state.least)
+        return score_test(state.snapshot - here.forward(drive), np.transpose(changes), traces, noise)
+
+
+def forward_map(request: Request, operator, steps: int) -> Design:
+    """Return the forward map of a request with another operator, looking so many steps back."""
+    source = "pulse" if request.pulse else "force"
+    size = request.encoder.shape[1]
+    return design(operator, size, steps, encoder=request.encoder, source=source, previous=request.both)
+
+
+def _nothing(noise):
+    return joined([], {"noise": float(noise or 0), "noise_error": 0.0, "residual": 0.0}, [])
 
 
 @dataclass(frozen=True)
-class _State:
+class Solution:
     """How far all blocks together have come, and what follows for the noise and the amplitudes they share."""
 
+    snapshot: np.ndarray  # (R,)
     problems: list
     beside: np.ndarray  # values that no input reaches
     given: float | None
@@ -125,6 +162,13 @@ class _State:
         """Root mean square of what is not explained, over the values that remain free."""
         unexplained = sum((p.residual() ** 2).sum() for p in self.problems) + (self.beside**2).sum()
         return float(np.sqrt(unexplained / (self.values if free is None else free)))
+
+    def explained(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Onsets, inputs and amplitudes of all blocks, one for each class of traces that are alike."""
+        parts = [problem.explained() for problem in self.problems]
+        empty = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+        onset, which, amplitude = (np.concatenate(part) for part in zip(empty, *parts, strict=True))
+        return onset, which, amplitude
 
     def noise_and_error(self) -> tuple[float, float]:
         """The noise and its standard deviation, infinite where events leave too few values to estimate it from."""
@@ -150,7 +194,7 @@ class _State:
         noise = max(self.noise_and_error()[0], self.least)
         found = np.concatenate([p.amplitudes for p in self.problems])
         if not found.any():
-            found = np.array([max(p.largest_amplitude() for p in self.problems)])
+            found = np.array([max(self.least, *(p.largest_amplitude() for p in self.problems))])
         mean = float(found.mean()) if self.positive else 0.0
         typical = mean if self.positive else np.sqrt((found**2).mean())
         spread = np.sqrt((((found - mean) ** 2).sum() + typical**2) / (found.size + 1))

@@ -15,16 +15,17 @@ _NEGLIGIBLE = -12.0  # explanations e⁻¹² as likely as the best are left out 
 _SEARCHED = -4.0  # those within e⁻⁴ of the best are searched around in turn,
 _MOST_SEARCHES = 20  # so many of them at most
 _LEAST_GAIN = 1e-6  # of the log posterior, for a support to be better than another
+_MOST_DOUBLE_MOVES = 20  # rounds of moves of two events
 _CORRELATED = 0.1  # least correlation of events whose onsets are judged together,
 _MOST_CORRELATED = 3  # so many besides the event itself at most
 _MOST_RIVALS = 40  # columns of which pairs are tried in the place of correlated events
 
 
-def climb(posterior: Posterior, starts: list, *, thorough=True, most_moves: int = 200) -> Explanation:
+def climb(posterior: Posterior, starts: list, *, thorough=True, most_moves: int = 100) -> Explanation:
     """Improve the supports `starts` by moves of one event, and if `thorough` what is best then by those of two."""
     ends = [_climbed(Explanation(posterior, start), [_single_proposals], most_moves) for start in starts]
     best = max(ends, key=lambda e: e.score)
-    return _climbed(best, [_single_proposals, _double_proposals], most_moves) if thorough else best
+    return _climbed(best, [_single_proposals, _double_proposals], _MOST_DOUBLE_MOVES) if thorough else best
 
 
 def converge(explanation: Explanation, progress, rounds: int = 5) -> tuple[Explanation, np.ndarray]:
@@ -77,6 +78,8 @@ def correlated(explanation: Explanation, event: int) -> list:
 
 def _climbed(explanation, proposals, most_moves):
     for _ in range(most_moves):
+        if explanation.posterior.effort.exhausted:
+            break
         better = _improved(explanation, proposals)
         if better is None:
             break
@@ -123,10 +126,17 @@ def _moved(explanation, moves):
 
 
 def _double_proposals(explanation) -> list:
-    """The best support with up to two events exchanged for up to two others, if it should be better."""
+    """As `_single_proposals`, with up to two events exchanged for up to two others."""
+    here = frozenset(explanation.support)
     found = _neighbours(explanation, explanation.support)
-    best = max(found, key=found.__getitem__, default=None)
-    return [best] if best is not None and found[best] > explanation.score + _LEAST_GAIN else []
+    moves = [
+        (score - explanation.score, tuple(here - support), tuple(support - here))
+        for support, score in found.items()
+        if score > explanation.score + _LEAST_GAIN
+    ]
+    moves.sort(key=lambda move: (-move[0], move[1:]))
+    best = moves[: 4 * len(here) + 1]
+    return [_moved(explanation, best), _moved(explanation, best[:1])] if best else []
 
 
 # ---- around an explanation ----------------------------------------------------------------------------------------
@@ -145,6 +155,8 @@ def _around(event, explanation, known):
     fixed = frozenset(explanation.support) - free
     scores, searched = {frozenset(explanation.support): explanation.score}, set()
     for _ in range(_MOST_SEARCHES):
+        if explanation.posterior.effort.exhausted:
+            break
         best = max(scores.values())
         remaining = [s for s, score in scores.items() if s not in searched and score > best + _SEARCHED]
         if not remaining:

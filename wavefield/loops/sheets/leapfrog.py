@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from wavefield.loops.sheets.order import carry_out, plan
-from wavefield.loops.sheets.planes import geometry, planes
-from wavefield.loops.sheets.rim import filters, make_rim, rim_cells
-from wavefield.loops.sheets.rows import Medium
+from wavefield.loops.sheets.planes import Cells, Faces, geometry, planes
+from wavefield.loops.sheets.rim import filters, rim_cells
 from wavefield.loops.sheets.source import prepare_keeping, prepare_source
-from wavefield.loops.sheets.twoway import Physics, advance
+from wavefield.loops.sheets.twoway import Layers, Physics, advance
 
 
 def sheet_leapfrog(
@@ -83,29 +82,27 @@ def sheet_leapfrog(
             f"and {before.dtype} {before.shape}"
         )
     batch, channels, ny, nx = now.shape
-    rim, fields = _rim(rim, rim_fields, boundary, now.shape, dtype)
-    half, medium = _coefficients(taps, faces, scale, middle, q, (channels, ny, nx), dtype)
-    own_q = np.zeros(channels, dtype) if taps is None else _per_channel(q, channels, ()).astype(dtype)
-    if not (rim.y.width or rim.x.width):
-        stretched = np.zeros((1, 2, 2), dtype)
-    elif min(half.shape[1:]) < 2:
-        raise ValueError(f"a rim needs taps at least 3 wide, got {half.shape}")
-    else:
-        stretched = np.array([[[0, 1], [1, 0]]] * channels, dtype) if taps is None else half
+    if (taps is None) == (faces is None):
+        raise ValueError("give either taps or faces")
+    second_difference = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])  # all that a rim asks of the taps of a medium
+    half = _half(second_difference if taps is None else taps, channels, dtype)
     sheet = geometry(ny, nx, tuple(2 * reach - 1 for reach in half.shape[1:]), boundary, dtype)
+    if taps is not None:
+        swept, own_q, medium = _five_point(half), _per_channel(q, channels, ()).astype(dtype), ()
+    else:
+        swept, own_q, medium = _medium(faces, q, scale, middle, channels, sheet, dtype)
+    layers = _layers(rim, rim_fields, boundary, now.shape, half, dtype)
     mask = _mask(mask, ny, nx)
-    physics = Physics(
-        half, own_q, medium, _five_point(half, taps), mask, _inside(mask, sheet, dtype), rim, filters(stretched), fields
-    )
+    physics = Physics(half, own_q, medium, swept, mask, _inside(mask, sheet, dtype), layers)
     source = prepare_source(drive, encoder, now.shape, steps, dtype)
     keeping = prepare_keeping(every, out, 2, now.shape, steps, dtype)
     if steps == 0:
         keeping.ended[:] = (now.reshape(-1, ny, nx), before.reshape(-1, ny, nx))
     if steps == 1:
         keeping.ended[1] = now.reshape(keeping.ended[1].shape)
-    count, parts = batch * channels, 2 if taps is not None else 7 if medium.q[0].size > 1 else 4
-    parts += mask.size > 0  # that are read for a cell
-    order = plan(sheet, count, steps, parts * now.itemsize, rim=rim.y.width)
+    count, parts = batch * channels, 2 + (mask.size > 0)  # that are read for a cell
+    parts += medium.coefficients.shape[1] if medium else 0
+    order = plan(sheet, count, steps, parts * now.itemsize, rim=layers.rim.y.width if layers else 0)
     levels = now.reshape(count, ny, nx), before.reshape(count, ny, nx)
 
     def move(buffers, first, last, done, until, phase):
@@ -113,14 +110,16 @@ def sheet_leapfrog(
 
     carry_out(order, sheet, count, 2, steps, float(steps) * now.size, dtype, move)
     ended = tuple(level.reshape(now.shape) for level in keeping.ended)
-    return (*ended, fields.reshape(batch, channels, -1)) if rim.y.width + rim.x.width else ended
+    return (*ended, layers.fields.reshape(batch, channels, -1)) if layers else ended
 
 
-def _rim(rim, fields, boundary, shape, dtype):
-    """Return the rim, of no width where there is none, and its fields (planes, cells), which are copied."""
+def _layers(rim, fields, boundary, shape, half, dtype):
+    """Return the rim with its fields, which are copied, or () where there is none."""
     batch, channels, ny, nx = shape
-    if rim is None:
-        return make_rim((ny, nx), (0, 0), (0.0, 0.0), dtype), np.empty((batch * channels, 0), dtype)
+    if rim is None or not (rim.y.width or rim.x.width):
+        return ()
+    if min(half.shape[1:]) < 2:
+        raise ValueError(f"a rim needs taps at least 3 wide, got {half.shape}")
     for axis, profile, side, size in zip("yx", rim, boundary, (ny, nx), strict=True):
         if profile.width and (side != "absorbing" or profile.cell_a.size != size or profile.cell_a.dtype != dtype):
             raise ValueError(
@@ -132,35 +131,44 @@ def _rim(rim, fields, boundary, shape, dtype):
         fields = np.zeros(expected, dtype)
     if np.shape(fields) != expected:
         raise ValueError(f"rim_fields must have shape {expected}, got {np.shape(fields)}")
-    return rim, np.array(fields, dtype, order="C").reshape(batch * channels, -1)
+    fields = np.array(fields, dtype, order="C").reshape(batch * channels, -1)
+    return Layers(rim, filters(half), fields)
 
 
-def _coefficients(taps, faces, scale, middle, q, shape, dtype):
-    """Return taps from the centre outwards and the medium, of which one is void."""
-    channels, ny, nx = shape
-    nothing = np.empty((0, 0, 0), dtype)
-    if (taps is None) == (faces is None):
-        raise ValueError("give either taps or faces")
-    if taps is not None:
-        taps = np.asarray(taps, dtype=np.float64)
-        if taps.ndim not in (2, 3) or not all(width % 2 for width in taps.shape[-2:]):
-            raise ValueError(f"taps must have shape (Ky, Kx) or (C, Ky, Kx), odd, got {taps.shape}")
-        if not (np.array_equal(taps, taps[..., ::-1]) and np.array_equal(taps, taps[..., ::-1, :])):
-            raise ValueError("taps must be symmetric along each axis")
-        taps = _per_channel(taps, channels, taps.shape[-2:])
-        half = taps[:, taps.shape[1] // 2 :, taps.shape[2] // 2 :]
-        return np.array(half, dtype, order="C"), Medium(nothing, nothing, *[np.empty((1, 1, 1), dtype)] * 3)
-    faces = [np.require(face, dtype, "CW") for face in faces]
-    for name, face, expected in zip("yx", faces, ((ny + 1, nx), (ny, nx + 1)), strict=True):
+def _half(taps, channels, dtype):
+    """Taps (C, Ky, Kx) from the centre outwards."""
+    taps = np.asarray(taps, dtype=np.float64)
+    if taps.ndim not in (2, 3) or not all(width % 2 for width in taps.shape[-2:]):
+        raise ValueError(f"taps must have shape (Ky, Kx) or (C, Ky, Kx), odd, got {taps.shape}")
+    if not (np.array_equal(taps, taps[..., ::-1]) and np.array_equal(taps, taps[..., ::-1, :])):
+        raise ValueError("taps must be symmetric along each axis")
+    taps = _per_channel(taps, channels, taps.shape[-2:])
+    return np.array(taps[:, taps.shape[1] // 2 :, taps.shape[2] // 2 :], dtype, order="C")
+
+
+def _medium(faces, q, scale, middle, channels, sheet, dtype):
+    """Return scale and middle of each channel, (C, 3), its q and the medium that varies."""
+    cells = sheet.ny, sheet.nx
+    faces = [np.asarray(face) for face in faces]
+    for name, face, expected in zip("yx", faces, ((cells[0] + 1, cells[1]), (cells[0], cells[1] + 1)), strict=True):
         if face.ndim != 3 or face.shape[0] not in (1, channels) or face.shape[1:] != expected:
             raise ValueError(f"faces along {name} must have shape {(channels, *expected)}, got {face.shape}")
-    parts = [q, (1 + np.asarray(q)) / 2 if scale is None else scale, middle]
+    parts = [(1 + np.asarray(q)) / 2 if scale is None else scale, middle, q]
     parts = [_uniform(part) for part in parts]  # what is the same everywhere is not read for every cell
     varies = any(np.ndim(part) == 3 for part in parts)
-    q, scale, middle = (_per_cell(part, channels, (ny, nx) if varies else (1, 1), dtype) for part in parts)
-    faces = [np.broadcast_to(face, (max(part.shape[0] for part in faces), *face.shape[1:])) for face in faces]
-    faces = [np.require(face, dtype, "CW") for face in faces]
-    return np.zeros((channels, 2, 2), dtype), Medium(*faces, scale, middle, q)
+    parts = [_per_cell(part, channels, cells if varies else (1, 1)) for part in parts]
+    count = channels if varies else max(len(face) for face in faces)
+    laid = planes(count, 5 if varies else 2, sheet._replace(rows=sheet.ny + 1), dtype)
+    laid[:] = 0
+    columns = slice(sheet.origin, sheet.origin + sheet.nx + 1)
+    laid[:, 0, :, columns][..., : sheet.nx] = faces[0]
+    laid[:, 1, : sheet.ny, columns] = faces[1]
+    if not varies:
+        constants = np.stack([part[:, 0, 0] for part in parts], axis=1)
+        return np.array(constants, dtype, order="C"), constants[:, 2].astype(dtype), Faces(laid)
+    for k, part in enumerate(parts):
+        laid[:, 2 + k, : sheet.ny, columns][..., : sheet.nx] = part
+    return np.zeros((channels, 3), dtype), np.zeros(channels, dtype), Cells(laid)
 
 
 def _per_channel(value, channels, shape):
@@ -173,12 +181,12 @@ def _per_channel(value, channels, shape):
         ) from None
 
 
-def _per_cell(value, channels, shape, dtype):
+def _per_cell(value, channels, shape):
     """Values (C, Ny, Nx) or (C, 1, 1) of values (), (C,) or (C, Ny, Nx)."""
     value = np.asarray(value)
     value = value[:, None, None] if value.ndim == 1 else value
     try:
-        return np.require(np.broadcast_to(value, (channels, *shape)), dtype, "CW")
+        return np.broadcast_to(value, (channels, *shape))
     except ValueError:
         raise ValueError(
             f"one value for all, one for each of {channels} channels or one for each cell is needed, got {value.shape}"
@@ -199,9 +207,9 @@ def _mask(mask, ny, nx):
     return np.require(mask, bool, "CW")
 
 
-def _five_point(half, taps):
+def _five_point(half):
     """a₀, a_x and a_y of each channel, of none where the stencil is another."""
-    five = taps is not None and half.shape[1:] == (2, 2) and not half[:, 1, 1].any()
+    five = half.shape[1:] == (2, 2) and not half[:, 1, 1].any()
     return np.ascontiguousarray(half.reshape(len(half), -1)[:, :3]) if five else np.empty((0, 3), half.dtype)
 
 

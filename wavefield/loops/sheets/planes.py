@@ -23,6 +23,21 @@ from wavefield.operators.step_matrix import reflect
 BOUNDARIES = {"periodic": w.PERIODIC, "fixed": w.FIXED, "free": w.FREE, "absorbing": w.ZERO, "open": w.ZERO}
 
 
+class Faces(NamedTuple):
+    """A medium whose conductances alone vary, laid out as planes (C or 1, 2, Ny + 1, stride).
+
+    Those are the faces above every cell and left of every cell; the last face of a row or a column stands one further.
+    """
+
+    coefficients: np.ndarray
+
+
+class Cells(NamedTuple):
+    """A medium of which all varies: beside the faces scale, middle and q, (C, 5, Ny + 1, stride)."""
+
+    coefficients: np.ndarray
+
+
 class Geometry(NamedTuple):
     """A sheet of ny × nx cells and a stencil that reaches `reach_y` rows and `reach_x` cells to either side."""
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
 from wavefield.loops.sheets.compilation import compiled
 
@@ -116,7 +118,7 @@ def filters(half: np.ndarray) -> Filters:
 
 
 @compiled
-def absorb_row(current, new, row, channel, rim, fields, filters, medium, scratch, sheet):
+def absorb_row(current, new, row, channel, rim, fields, filters, medium, taps, scratch, sheet):
     """Move the fields of the layers at a row by one step and add what they add to its new level.
 
     Rows come in order within a step, as the face above a row was moved with the row before it. `fields` are those of
@@ -147,17 +149,17 @@ def absorb_row(current, new, row, channel, rim, fields, filters, medium, scratch
                 added, zeta[row - shift - bottom],
                 psi[row - shift], psi[row + 1 - shift], above, here, below, rim.y.cell_a[row], rim.y.cell_b[row],
             )  # fmt: skip
-        _add_local(target, added, medium.faces_y, row, channel, 0, medium)
+        _add_local(target, added, row, channel, sheet.origin, 0, medium, taps)
     wide = rim.x.width
     if wide:
         taken = (4 * rim.y.width + 2) * nx if rim.y.width else 0
         line = fields[taken + row * (4 * wide + 2) : taken + (row + 1) * (4 * wide + 2)]
         for side in range(2):
-            _absorb_side(target, current, row, channel, side, line, rim.x, filters, medium, scratch, sheet)
+            _absorb_side(target, current, row, channel, side, line, rim.x, filters, medium, taps, scratch, sheet)
 
 
 @compiled
-def _absorb_side(target, current, row, channel, side, line, layer, filters, medium, scratch, sheet):
+def _absorb_side(target, current, row, channel, side, line, layer, filters, medium, taps, scratch, sheet):
     """The layer at the left or the right of a row."""
     wide, first = layer.width, sheet.nx - layer.width if side else 0  # of its cells and faces
     psi, zeta = line[side * (wide + 1) : (side + 1) * (wide + 1)], line[(2 + side) * wide + 2 : (3 + side) * wide + 2]
@@ -172,7 +174,14 @@ def _absorb_side(target, current, row, channel, side, line, layer, filters, medi
         zeta[i] = b * zeta[i] + a * ((cells[i] - cells[i + 1]) + (cells[i + 2] - cells[i + 1]) + steep)
         added[i + side] = steep + zeta[i]
     _add_local(
-        target[first - side : first - side + wide + 1], added, medium.faces_x, row, channel, first - side, medium
+        target[first - side : first - side + wide + 1],
+        added,
+        row,
+        channel,
+        sheet.origin + first - side,
+        1,
+        medium,
+        taps,
     )
 
 
@@ -184,25 +193,28 @@ def _bend(added, zeta, entering, leaving, above, here, below, a, b):
         added[i] = steep + zeta[i]
 
 
-@compiled
-def _add_local(target, added, faces, row, channel, first, medium):
+def _add_local(target, added, row, channel, first, along_x, medium, taps):
     """Add to cells from `first` on; in a medium that varies, times its local gain, the mean of both faces."""
-    if faces.size == 0:
+
+
+@overload(_add_local)
+def _add_local_by_type(target, added, row, channel, first, along_x, medium, taps):
+    if isinstance(medium, types.BaseNamedTuple):
+        return _add_in_medium
+
+    def add_as_it_is(target, added, row, channel, first, along_x, medium, taps):
         for i in range(added.size):
             target[i] += added[i]
-        return
-    face, own = faces[channel % faces.shape[0]], channel % medium.scale.shape[0]
-    over, down = (1, 0) if faces.shape[2] > medium_columns(medium) else (0, 1)
-    varies = medium.scale.shape[1] * medium.scale.shape[2] > 1
+
+    return add_as_it_is
+
+
+def _add_in_medium(target, added, row, channel, first, along_x, medium, taps):
+    parts = medium.coefficients[channel % medium.coefficients.shape[0]]
+    near, far = parts[along_x, row, first:], parts[along_x, row + 1 - along_x, first + along_x :]
     for i in range(added.size):
-        x = first + i
-        scale = medium.scale[own, row, x] if varies else medium.scale[own, 0, 0]
-        target[i] += scale * (face[row, x] + face[row + down, x + over]) / 2 * added[i]
-
-
-@compiled
-def medium_columns(medium):
-    return medium.faces_y.shape[2]
+        scale = parts[2, row, first + i] if parts.shape[0] > 2 else taps[0]
+        target[i] += scale * (near[i] + far[i]) / 2 * added[i]
 
 
 @compiled

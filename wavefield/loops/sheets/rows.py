@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
-
-import numpy as np
 
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.stencil import fma
 
 NONLINEARITIES = {"identity": 0, "relu": 1, "tanh": 2}
 RELU, TANH = NONLINEARITIES["relu"], NONLINEARITIES["tanh"]
-
-
-class Medium(NamedTuple):
-    """A medium that varies: conductances at the faces between rows and between columns, and factors of a cell.
-
-    First axis: channels, or 1 where all are equal. `scale`, `middle` and `q` are (C, 1, 1) where they do not vary.
-    """
-
-    faces_y: np.ndarray  # (C, Ny + 1, Nx), or empty where the medium is uniform
-    faces_x: np.ndarray  # (C, Ny, Nx + 1)
-    scale: np.ndarray
-    middle: np.ndarray
-    q: np.ndarray
 
 
 @compiled
@@ -56,31 +40,6 @@ def _add_pair(target, one, other, a):
     if a != 0:
         for i in range(target.size):
             target[i] = fma(a, one[i] + other[i], target[i])
-
-
-@compiled
-def step_row_in_medium(current, previous, row, channel, medium, sheet):
-    """The same in a medium that varies."""
-    o, n = sheet.origin, sheet.nx
-    old, here = previous[row, o : o + n], current[row]
-    centre, left, right = here[o : o + n], here[o - 1 : o - 1 + n], here[o + 1 : o + 1 + n]
-    above, below = current[sheet.where[row], o : o + n], current[sheet.where[row + 2], o : o + n]
-    own = channel % medium.faces_y.shape[0]
-    g_above, g_below = medium.faces_y[own, row], medium.faces_y[own, row + 1]
-    g_left, g_right = medium.faces_x[own, row, :n], medium.faces_x[own, row, 1:]
-    own = channel % medium.q.shape[0]
-    if medium.q.shape[1] * medium.q.shape[2] == 1:
-        scale, middle, q = medium.scale[own, 0, 0], medium.middle[own, 0, 0], medium.q[own, 0, 0]
-        for i in range(n):
-            flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])
-            flow += g_below[i] * (below[i] - centre[i]) - g_above[i] * (centre[i] - above[i])
-            old[i] = fma(scale, middle * centre[i] + flow, -q * old[i])
-        return
-    scales, middles, qs = medium.scale[own, row], medium.middle[own, row], medium.q[own, row]
-    for i in range(n):
-        flow = g_right[i] * (right[i] - centre[i]) - g_left[i] * (centre[i] - left[i])
-        flow += g_below[i] * (below[i] - centre[i]) - g_above[i] * (centre[i] - above[i])
-        old[i] = fma(scales[i], middles[i] * centre[i] + flow, -qs[i] * old[i])
 
 
 @compiled

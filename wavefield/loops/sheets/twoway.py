@@ -1,19 +1,33 @@
-"""The compiled part of `leapfrog`: regions of a plane moved as wavefronts, see `order`."""
+"""The compiled part of `leapfrog`: regions of a plane moved as wavefronts, see `order`.
+
+A medium that varies and layers that absorb are types of their own, absent where they are the empty tuple: what is not
+asked for is not compiled.
+"""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload, register_jitable
 
 from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import steps_at
-from wavefield.loops.sheets.planes import extend_row, load_row, reflect_rows, store_row
+from wavefield.loops.sheets.planes import Cells, Faces, extend_row, load_row, reflect_rows, store_row
 from wavefield.loops.sheets.rim import Filters, Rim, absorb_row
-from wavefield.loops.sheets.rows import Medium, clamp, step_row, step_row_in_medium
+from wavefield.loops.sheets.rows import clamp, step_row
 from wavefield.loops.sheets.source import enters, inject
-from wavefield.loops.sheets.vectors import FUSED, sweep
+from wavefield.loops.sheets.vectors import FUSED, sweep, sweep_between_faces, sweep_in_medium
+
+
+class Layers(NamedTuple):
+    """The rim of a sheet: its profile, how it fits the stencil, and its fields (planes, cells), moved in place."""
+
+    rim: Rim
+    filters: Filters
+    fields: np.ndarray
 
 
 class Physics(NamedTuple):
@@ -21,13 +35,11 @@ class Physics(NamedTuple):
 
     taps: np.ndarray  # (C, reach_y + 1, reach_x + 1) from the centre outwards
     q: np.ndarray  # (C,)
-    medium: Medium
-    five: np.ndarray  # (C, 3) taps a₀, a_x, a_y of a five-point stencil, or (0, 3) where it is another
+    medium: Faces | Cells | tuple[()]
+    five: np.ndarray  # (C, 3) a₀, a_x, a_y of a five-point stencil, in a medium scale, middle, 0; else (0, 3)
     mask: np.ndarray  # (Ny, Nx) bool, or (0, 0) where there is none
     inside: np.ndarray  # the same as bits of the field's dtype, laid out as a plane
-    rim: Rim
-    filters: Filters
-    fields: np.ndarray  # (planes, cells of the rim), moved in place
+    layers: Layers | tuple[()]
 
 
 @compiled
@@ -57,7 +69,7 @@ def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, s
     even, odd, where, inside = levels[0], levels[1], sheet.where, physics.inside
     swept = physics.five.size > 0
     taps, q = physics.five[channel if swept else 0], physics.q[channel]
-    rimmed, driven = physics.fields.shape[1] > 0, source.drive.size + source.movie.size > 0
+    rimmed, driven = len(physics.layers) > 0, source.drive.size + source.movie.size > 0
     keeps = keeping.every > 0 or done + depth >= keeping.steps - 1
     rows, scratch = np.empty(FUSED + 2, np.int64), np.empty((4, sheet.stride), levels.dtype)
     loaded = lo
@@ -78,12 +90,13 @@ def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, s
                     beside = row + 1 - k
                     rows[k] = beside % ny if periodic else where[beside + 1]
                 if step % 2 == 0:
-                    sweep(even, odd, inside, rows, count, taps, q, sheet.origin, sheet.nx)
+                    _sweep(even, odd, inside, rows, count, taps, q, channel, physics.medium, sheet.origin, sheet.nx)
                 else:
-                    sweep(odd, even, inside, rows, count, taps, q, sheet.origin, sheet.nx)
+                    _sweep(odd, even, inside, rows, count, taps, q, channel, physics.medium, sheet.origin, sheet.nx)
             else:
                 current, previous = (even, odd) if step % 2 == 0 else (odd, even)
-                _step_row(current, previous, row % ny, channel, sheet, physics)
+                reflect_rows(current, row % ny, sheet)
+                step_row(current, previous, row % ny, physics.taps[channel], q, sheet)
             for f in range(count):
                 at, level = (row - f) % ny, even if (step + f) % 2 else odd
                 if count == 1 and (driven or rimmed or (inside.size and not swept)):
@@ -115,24 +128,53 @@ def _quiet(source, trial, channel, step, row, ny):
     return quiet
 
 
-@compiled
-def _step_row(current, previous, row, channel, sheet, physics):
-    """The next level of a row, by any stencil."""
-    reflect_rows(current, row, sheet)
-    if physics.medium.faces_y.size:
-        step_row_in_medium(current, previous, row, channel, physics.medium, sheet)
-    else:
-        step_row(current, previous, row, physics.taps[channel], physics.q[channel], sheet)
+def _sweep(current, previous, inside, rows, count, taps, q, channel, medium, origin, cells):
+    """Move `count` rows, in a medium or without."""
+
+
+@overload(_sweep)
+def _sweep_by_type(current, previous, inside, rows, count, taps, q, channel, medium, origin, cells):
+    if not isinstance(medium, types.BaseNamedTuple):
+        return lambda current, previous, inside, rows, count, taps, q, channel, medium, origin, cells: sweep(
+            current, previous, inside, rows, count, taps, q, inside, origin, cells
+        )
+    form = register_jitable(sweep_between_faces if medium.instance_class is Faces else sweep_in_medium)
+
+    def within(current, previous, inside, rows, count, taps, q, channel, medium, origin, cells):
+        own = medium.coefficients[channel % medium.coefficients.shape[0]]
+        form(current, previous, inside, rows, count, taps, q, own, origin, cells)
+
+    return within
+
+
+def _absorb_row(current, level, row, plane, channel, layers, medium, taps, scratch, sheet):
+    """What the layers of a rim add to a row."""
+
+
+@overload(_absorb_row)
+def _absorb_row_by_type(current, level, row, plane, channel, layers, medium, taps, scratch, sheet):
+    if isinstance(layers, types.BaseNamedTuple):
+        return lambda current, level, row, plane, channel, layers, medium, taps, scratch, sheet: absorb_row(
+            current, level, row, channel, layers.rim, layers.fields[plane], layers.filters, medium, taps, scratch, sheet
+        )
+    return lambda current, level, row, plane, channel, layers, medium, taps, scratch, sheet: None
 
 
 @compiled
 def _add_to_row(current, level, row, plane, trial, channel, step, sheet, physics, source, scratch):
     """What a stencil leaves out: layers, inputs and, after them, the mask."""
-    if physics.fields.shape[1]:
-        absorb_row(
-            current, level, row, channel, physics.rim, physics.fields[plane], physics.filters, physics.medium,
-            scratch, sheet,
-        )  # fmt: skip
+    _absorb_row(
+        current,
+        level,
+        row,
+        plane,
+        channel,
+        physics.layers,
+        physics.medium,
+        physics.five[channel if physics.five.size else 0],
+        scratch,
+        sheet,
+    )
     cells = level[row, sheet.origin : sheet.origin + sheet.nx]
     inject(cells, source, trial, channel, step, row)
     if physics.mask.size:

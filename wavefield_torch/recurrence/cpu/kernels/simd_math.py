@@ -16,13 +16,14 @@ def apply_tanh(typing, block, target, count):
         e = emitter(builder, signature)
         with e.loop(count) as column:
             place = builder.add(target, builder.mul(column.index, e.index(e.bytes)))
-            e.store(_tanh(e, e.load(place)), place)
+            e.store(tanh(e, e.load(place)), place)
         return context.get_dummy_value()
 
     return addresses(block, 2), codegen
 
 
-def _tanh(e, x):
+def tanh(e, x):
+    """Emit the tangent of a vector."""
     builder = e.builder
     mantissa, exponent_bias, terms, limit = (52, 1023, 14, 40.0) if e.item == 8 else (23, 127, 8, 20.0)
     integers = ir.VectorType(ir.IntType(8 * e.item), e.lanes)

@@ -7,8 +7,12 @@ multiplications and additions of the recurrence, 6·N·C² per sample and step, 
 weight gradient, and once more for the forward part where states are recomputed. Dense networks of more than 1000 units
 are left out unless asked for by name (--way): their weights alone make them hundreds of times as costly.
 
-The last case is a `TravellingMemory` with an attention end whose states are known. Its ways give the same numbers: one
-step after the other, as any end is stepped or with keys and values that are kept, or all steps at once.
+The case "memory 64" is a `TravellingMemory` with an attention end whose states are known. Its ways give the same
+numbers: one step after the other, as any end is stepped or with keys and values that are kept, or all steps at once.
+
+The last cases are sheets of N × N with C channels, of whose states 51 weighted sums over time are read out:
+`sheet_scan` beside the loop of the published model (`conv2d` on a padded sheet, tanh, states stacked, then `linear`),
+and the linear sheet, which has no loop.
 """
 
 from __future__ import annotations
@@ -29,14 +33,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from experiments import idioms
+from experiments.benches import idioms
 from experiments.runs.folder import commit, device_name, peak_memory, write_csv
 from wavefield.cli import tell
 from wavefield_torch import (
     AttentionEnd,
+    LinearSheet,
     TravellingMemory,
     WaveRNN,
     linear_readout,
+    sheet_scan,
     wave_scan,
     wave_scan_cross_entropy,
 )
@@ -56,8 +62,15 @@ class Case:
     every_step: bool = False  # readout at every step
 
     @property
+    def sheet(self) -> bool:
+        """Whether it is a sheet of N × N, of whose states `classes` weighted sums over time are read out."""
+        return self.name.startswith("sheet")
+
+    @property
     def gigaflop(self) -> float:
-        """Of the recurrence forward."""
+        """Of the recurrence forward, of a sheet with its readout."""
+        if self.sheet:
+            return 2e-9 * self.N**2 * self.C * (9 * self.C + self.classes) * self.T * self.B
         return 6e-9 * self.N * self.C**2 * self.T * self.B
 
 
@@ -69,9 +82,13 @@ CASES = (
     Case("sMNIST", 256, 16, 784, 128, 1, 10),
     Case("nsCIFAR10", 256, 16, 1000, 256, 96, 10),
     Case("memory 64", 64, 8, 200, 16, 8, 8, every_step=True),
+    Case("sheet 64", 64, 2, 100, 16, 0, 51),
+    Case("sheet 32", 32, 16, 100, 16, 0, 51),
 )
 MEMORY_WAYS = ("step by step", "steps with a cache", "all steps at once")
-WAYS = ("fused", "fused, recomputed", "reference", "reference, CUDA graphs", "nn.RNN", "nn.LSTM", *MEMORY_WAYS)
+SHEET_WAYS = ("fused", "reference", "linear, no loop")
+WAYS = ("fused", "fused, recomputed", "reference", "reference, CUDA graphs", "nn.RNN", "nn.LSTM")
+WAYS = (*WAYS, *MEMORY_WAYS, "linear, no loop")
 HEADS = 8  # of the attention end, each of the size of a state
 
 
@@ -113,8 +130,10 @@ def main(options: argparse.Namespace) -> int:
 def _ways(case, device):
     if case.name.startswith("memory"):
         return MEMORY_WAYS
+    if case.sheet:
+        return SHEET_WAYS
     dense, graphs = case.N * case.C <= 1000, device.type == "cuda"
-    ways = (way for way in WAYS if way not in MEMORY_WAYS)
+    ways = (way for way in WAYS if way not in (*MEMORY_WAYS, "linear, no loop"))
     return [way for way in ways if (dense or not way.startswith("nn.")) and (graphs or not way.endswith("graphs"))]
 
 
@@ -146,6 +165,8 @@ def _measure(case, way, device, repeats):
 
 
 def _step_of(case, way, device):
+    if case.sheet:
+        return _SheetStep(case, way, device)
     return _MemoryStep(case, way, device) if way in MEMORY_WAYS else _Step(case, way, device)
 
 
@@ -237,6 +258,48 @@ class _MemoryStep:
         self.optimizer.zero_grad()
         self.forward().backward()
         self.optimizer.step()
+
+
+class _SheetStep:
+    """One training step of a sheet with a linear readout over time; the given gradient stands for what reads it."""
+
+    def __init__(self, case, way, device):
+        torch.manual_seed(0)
+        self.case, self.way = case, way
+        shape = (case.B, case.C, case.N, case.N)
+        self.y0 = torch.tanh(torch.randn(shape)).to(device).requires_grad_()
+        self.rates = [torch.rand(shape).to(device).requires_grad_() for _ in range(2)]  # stiffness and damping
+        self.sheet = LinearSheet(case.C, coupled=True).to(device)
+        if way == "linear, no loop":
+            self.sheet = LinearSheet(case.C).to(device)
+        self.readout = torch.randn(case.classes, case.T).to(device).requires_grad_()
+        given = (*shape, case.classes) if way == "reference" else (case.classes, *shape)
+        self.given = torch.randn(given).to(device)
+
+    def forward(self):
+        if self.way == "reference":
+            return self._stepping()
+        options = dict(steps=self.case.T, readout=self.readout)
+        if self.way == "linear, no loop":
+            return self.sheet(self.y0, **options)[0]
+        return sheet_scan(self.y0, None, self.sheet.kernel, *self.rates, dt=self.sheet.dt, **options)[0]
+
+    def _stepping(self):
+        """The published model's loop: a call for every part of every step, the states stacked, then read out."""
+        y, z, states, dt = self.y0, torch.zeros_like(self.y0), [], self.sheet.dt
+        stiffness, damping = self.rates
+        for _ in range(self.case.T):
+            padded = nn.functional.pad(y, (1, 1, 1, 1), mode="circular")
+            force = torch.tanh(nn.functional.conv2d(padded, self.sheet.kernel))
+            z = z + dt * (force - stiffness * y - damping * z)
+            y = y + dt * z
+            states.append(y)
+        return nn.functional.linear(torch.stack(states, -1), self.readout)
+
+    def run(self):
+        leaves = [self.y0, self.sheet.kernel, self.readout]
+        leaves += list(self.sheet.parameters())[1:] if self.way == "linear, no loop" else self.rates
+        torch.autograd.grad(self.forward(), leaves, self.given)
 
 
 def _graph_of(call):

@@ -1,0 +1,37 @@
+"""The waves in trained states: a page and a row per channel."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from experiments.__main__ import main
+from experiments.reports.waves import diagnosed
+from wavefield import recording, save_recording
+
+
+def test_a_run_has_a_page_and_a_row_for_each_channel(tmp_path, capsys):
+    time, channel, _, x = np.ogrid[:32, :2, :8, :8]
+    noise = np.random.default_rng(0).normal(size=(32, 2, 8, 8))
+    moving = (channel == 0) * np.cos(2 * np.pi * (time / 8 - x / 4)) + 0.5 * noise  # the second channel is noise
+    states = recording(moving[None], dims=("trial", "time", "channel", "y", "x"), position_order="sheet")
+    (tmp_path / "run").mkdir()
+    save_recording(states, tmp_path / "run" / "hidden.nc")
+    assert main(["waves", str(tmp_path / "run"), "-o", str(tmp_path / "out"), "--draws", "199"]) == 0
+    with (tmp_path / "out" / "waves.csv").open() as file:
+        moving, still = csv.DictReader(file)
+    assert (moving["run"], moving["channel"], moving["verdict"]) == ("run", "0", "travelling")
+    assert float(moving["p_value"]) <= 0.01 < float(still["p_value"])
+    assert (tmp_path / "out" / "run-channel1.png").stat().st_size > 10_000
+    assert "channel 0: travelling" in capsys.readouterr().out
+
+
+def test_states_without_space_or_time_hold_no_wave_to_look_for(tmp_path):
+    for place, (states, order) in enumerate([(np.zeros((1, 1, 8, 8)), "sheet"), (np.zeros((9, 1, 8, 8)), "none")]):
+        (tmp_path / f"run{place}").mkdir()
+        rec = recording(states, dims=("time", "channel", "y", "x"), position_order=order)
+        save_recording(rec, tmp_path / f"run{place}" / "hidden.nc")
+        with pytest.raises(ValueError, match="without states in space and time"):
+            diagnosed(tmp_path / f"run{place}")
+    with pytest.raises(FileNotFoundError, match=r"holds no hidden\.nc"):
+        diagnosed(tmp_path)

@@ -1,0 +1,125 @@
+"""What a rim throws back, by width and by angle, and that it holds still."""
+
+import numpy as np
+import pytest
+
+from wavefield.loops.sheets.leapfrog import sheet_leapfrog
+from wavefield.loops.sheets.rim import make_rim, rim_profile
+
+EIGHTH = np.array([-1 / 560, 8 / 315, -1 / 5, 8 / 5, -205 / 72, 8 / 5, -1 / 5, 8 / 315, -1 / 560])
+CROSS_8 = np.zeros((9, 9))
+CROSS_8[4] += EIGHTH
+CROSS_8[:, 4] += EIGHTH
+STENCILS = {
+    "five-point": (np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]]), 0.7),
+    "nine-point": (np.array([[1, 4, 1], [4, -20, 4], [1, 4, 1]]) / 6, 0.86),
+    "order 8": (CROSS_8, 0.55),
+}
+
+
+def taps_of(stencil):
+    laplacian, courant = STENCILS[stencil]
+    taps = courant**2 * laplacian
+    taps[taps.shape[0] // 2, taps.shape[1] // 2] += 2
+    return taps, courant
+
+
+def reflection(width, wavelength, angle, courant):
+    """|R| of a plane wave on the layer at the end of a line, from the discrete equations in the frequency domain.
+
+    With h = z^t e^{−i k_x x} v(y) the five-point scheme is a recursion for v from cell to cell, and each stretched
+    derivative is divided by s = 1/(1 + a/(1 − b/z)): v is followed from the zero beyond the layer to its inner edge.
+    """
+    k_y, k_x = 2 * np.pi / wavelength * np.array([np.cos(angle), np.sin(angle)])
+    share = 4 * np.sin(k_y / 2) ** 2  # of the discrete Laplacian along y
+    omega = 2 * np.arcsin(courant * np.sqrt(np.sin(k_y / 2) ** 2 + np.sin(k_x / 2) ** 2))
+    profile = rim_profile(2 * width + 1, width, courant)
+    cell, face = (
+        1 + a / (1 - b * np.exp(-1j * omega))
+        for a, b in ((profile.cell_a, profile.cell_b), (profile.face_a, profile.face_b))
+    )
+    ratio = 0.0  # v of a cell over v of the next one inside
+    for i in range(width):
+        ratio = cell[i] * face[i + 1] / (cell[i] * (face[i] * (1 - ratio) + face[i + 1]) - share)
+    phase = np.exp(-1j * k_y)
+    return abs((phase - ratio) / (ratio - 1 / phase))
+
+
+def test_reflection_by_width_and_angle(measured):
+    wavelengths = np.array([10, 12, 16, 24, 40])
+    for width, target in ((8, 1e-3), (10, 2e-4), (20, 1e-5), (40, 1e-6)):
+        for degrees in (0, 30, 45, 60):
+            worst = max(reflection(width, l, np.radians(degrees), c) for l in wavelengths for c in (0.3, 0.7))
+            measured(f"largest reflection, {width} cells, {degrees}°", worst, f"≤ {target}")
+            assert worst <= target
+    assert reflection(20, 20, np.radians(75), 0.5) <= 1e-3
+
+
+@pytest.mark.parametrize("stencil", STENCILS)
+def test_a_source_in_a_corner_radiates_as_on_a_sheet_without_edges(stencil):
+    taps, courant = taps_of(stencil)
+    inner, width, more, wavelength = 36, 20, 70, 16
+    steps = int(100 / courant)
+    t = np.arange(steps)
+    pulse = (np.pi * courant / wavelength * (t - 1.2 * wavelength / courant)) ** 2
+    pulse = (1 - 2 * pulse) * np.exp(-pulse)
+
+    def run(around, **edges):
+        size = inner + 2 * around
+        y, x = np.indices((size, size)) - around
+        spot = np.exp(-((y - 5) ** 2 + (x - 24) ** 2) / 8)
+        rest, out = np.zeros((1, 1, size, size)), np.empty((steps // 4, 1, 1, size, size))
+        sheet_leapfrog(
+            rest, rest, q=1.0, taps=taps, steps=steps, drive=pulse[None, :steps, None],
+            encoder=spot[None, :, :, None], every=4, out=out, **edges,
+        )  # fmt: skip
+        return out[..., around:-around, around:-around]
+
+    size = inner + 2 * width
+    rim = make_rim((size, size), (width, width), (courant, courant))
+    found = run(width, boundary=("absorbing",) * 2, rim=rim)
+    expected = run(more, boundary=("fixed",) * 2)
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("stencil", STENCILS)
+def test_what_has_left_does_not_come_back(stencil, draws):
+    taps, courant = taps_of(stencil)
+    steps = draws(3_000, 100_000)
+    rim = make_rim((28, 30), (10, 12), (courant, courant))
+    y, x = np.indices((28, 30))
+    pulse = np.exp(-((y - 13) ** 2 + (x - 16) ** 2) / 18)[None, None]
+    levels, fields, largest = (pulse, pulse), None, []
+    for _ in range(10):
+        *levels, fields = sheet_leapfrog(
+            *levels, q=1.0, taps=taps, boundary=("absorbing",) * 2, rim=rim, rim_fields=fields, steps=steps // 10
+        )
+        largest.append(max(np.abs(levels[0]).max(), np.abs(fields).max()))
+    assert largest[0] < 0.01
+    assert max(largest[5:]) < largest[0] / 2
+
+
+def test_a_medium_without_variation_has_the_rim_of_its_taps():
+    taps, courant = taps_of("five-point")
+    rng = np.random.default_rng(3)
+    now, before = rng.standard_normal((2, 2, 2, 25, 26))
+    rim = make_rim((25, 26), (6, 7), (courant, courant))
+    given = {"boundary": ("absorbing",) * 2, "rim": rim, "steps": 30, "q": 1.0}
+    by_taps = sheet_leapfrog(now, before, taps=taps, **given)
+    faces = [np.full((1, *size), courant**2) for size in ((26, 26), (25, 27))]
+    scale = np.ones((2, 25, 26))
+    scale[:, 12, 12] = 1 + 1e-15
+    for medium in ({"faces": faces}, {"faces": faces, "scale": scale}):
+        *levels, fields = sheet_leapfrog(now, before, **medium, **given)
+        levels.append(courant**2 * fields)  # in a medium the gain is taken last
+        for one, two in zip(levels, by_taps, strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-10)
+
+
+def test_layers_that_meet_are_refused():
+    with pytest.raises(ValueError, match="narrower than half"):
+        rim_profile(10, 5, 0.5)
+    field, rim = np.zeros((1, 1, 20, 20)), make_rim((20, 20), (3, 3), (0.5, 0.5))
+    given = {"taps": np.ones((5, 5)), "boundary": ("absorbing",) * 2, "rim": rim, "steps": 1}
+    with pytest.raises(ValueError, match="cross or 3 × 3"):
+        sheet_leapfrog(field, field, q=1, **given)

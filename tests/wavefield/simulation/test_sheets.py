@@ -1,0 +1,154 @@
+"""Sheets in `simulate`: images, movies, velocities, rims, files and continuations; and reading known sites."""
+
+import numpy as np
+import pytest
+
+import wavefield as wf
+
+SHEET = wf.wave(0.5, 0.01, dims=2)
+SIZE = (11, 14)
+
+
+def stepped_by_numpy(movie, start=None, velocity=None):
+    """Leapfrog with np.roll alone; a movie is added as a force."""
+    zero = np.zeros(SIZE)
+    c2, g = 0.25, 0.005
+
+    def moved(h):
+        return 2 * h + c2 * (sum(np.roll(h, s, a) for s in (1, -1) for a in (0, 1)) - 4 * h)
+
+    now = zero if start is None else start
+    before = (moved(now) - 2 * (zero if velocity is None else velocity) * (1 + g)) / 2  # h[1] − h[−1] = 2v
+    states = []
+    for frame in movie:
+        now, before = (moved(now) - (1 - g) * before) / (1 + g) + frame, now
+        states.append(now)
+    return np.array(states)
+
+
+def test_an_image_a_velocity_and_a_movie_move_a_sheet():
+    rng = np.random.default_rng(0)
+    movie, start, velocity = rng.standard_normal((20, *SIZE)), *rng.standard_normal((2, *SIZE))
+    # damping acts on the start: (a ⋆ h₀ − 2v)/(1 + q), with q = (1 − g)/(1 + g)
+    rec = wf.simulate(SHEET, movie, initial=start, velocity=velocity, encoder="everywhere", source="force")
+    np.testing.assert_allclose(rec.activity[:, 0], stepped_by_numpy(movie, start, velocity), atol=1e-12)
+
+
+def test_a_movie_as_a_pulse_is_taken_back_two_steps_later():
+    movie = np.random.default_rng(0).standard_normal((20, *SIZE))
+    forced = movie.copy()
+    forced[2:] -= movie[:-2]
+    rec = wf.simulate(SHEET, movie, encoder="everywhere")
+    np.testing.assert_allclose(rec.activity[:, 0], stepped_by_numpy(forced), atol=1e-12)
+
+
+def test_a_movie_mapped_from_a_file_is_continued_from_a_file(tmp_path):
+    np.save(tmp_path / "movie.npy", np.random.default_rng(0).standard_normal((20, *SIZE)))
+    movie = np.load(tmp_path / "movie.npy", mmap_mode="r")
+    whole = wf.simulate(SHEET, movie, encoder="everywhere")
+    with wf.simulate(SHEET, movie[:9], encoder="everywhere", path=tmp_path / "first.nc") as first:
+        rest = wf.simulate(SHEET, movie[9:], initial=first)
+    np.testing.assert_array_equal(rest.activity, whole.activity[9:])
+    with pytest.raises(ValueError, match="sites='anywhere'"):
+        wf.decode(whole)
+
+
+@pytest.mark.parametrize("trials", [False, True])
+def test_a_sheet_with_an_absorbing_rim_goes_on_as_if_never_cut(tmp_path, trials):
+    op = wf.wave(0.6, dims=2, boundary=("absorbing", "free"), rim=4)
+    drive = np.random.default_rng(0).standard_normal((3, 60, 1) if trials else (60, 1))
+    whole = wf.simulate(op, drive, size=(13, 11))
+    first = wf.simulate(op, drive[..., :35, :], size=(13, 11), path=tmp_path / "first.nc")
+    rest = wf.simulate(op, drive[..., 35:, :], initial=first)
+    np.testing.assert_array_equal(rest.activity, whole.activity.isel(time=slice(35, None)))
+    np.testing.assert_array_equal(rest.rim_fields, whole.rim_fields)
+    with pytest.raises(ValueError, match="fields of its absorbing rim"):
+        wf.simulate(op, steps=3, initial=first.isel(time=slice(0, 20)))
+    with pytest.raises(ValueError, match="absorbing rim"):
+        wf.decode(first)
+    first.close()
+
+
+def test_waves_leave_through_the_rim_as_from_a_larger_sheet():
+    op, far = wf.wave(0.6, dims=2, boundary="absorbing", rim=20), wf.wave(0.6, dims=2, boundary="fixed")
+    source = wf.ricker(0.05, 150)  # twelve cells a wavelength
+
+    def trace(operator, size):
+        middle = (size // 2, size // 2)
+        rec = wf.simulate(operator, source, encoder=wf.encoder_at([middle], (size, size)), source="force")
+        inner = slice(size // 2 - 9, size // 2 + 10)
+        return rec.activity[:, 0, inner, inner].values
+
+    near, free = trace(op, 61), trace(far, 151)
+    assert np.abs(near - free).max() < 2e-3 * np.abs(free).max()
+
+
+def test_a_recording_of_a_sheet_holds_its_operator(tmp_path):
+    mask = np.ones(SIZE, bool)
+    mask[:4, :5] = False
+    rng = np.random.default_rng(0)
+    operators = [
+        wf.wave(0.5, 0.01, dims=2, restoring=0.02, isotropic=True, boundary=("fixed", "periodic")),
+        wf.wave(0.3, dims=2, dx=(1.0, 0.5), dt=0.5, mask=mask, edge="free", profile=rng.uniform(0.5, 1, SIZE)),
+        wf.wave(0.5, dims=2, boundary="absorbing", rim=3),
+        wf.transport(1.0, direction=0.3, boundary=("periodic", "absorbing")),
+        wf.WaveOperator(rng.normal(size=(2, 2, 3, 5)) / 20),
+    ]
+    for op in operators:
+        rec = wf.simulate(op, wf.spikes([[(2, 1.0)]] * op.rings, steps=5), size=SIZE, path=tmp_path / "a.nc")
+        assert wf.operator_of(rec) == op.with_rings(op.rings)
+        if isinstance(op.dx, tuple):
+            assert rec.x.values[1] == 0.5
+            assert rec.y.values[1] == 1.0
+        rec.close()
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        wf.wave(0.6, dims=2, boundary=("fixed", "periodic")),
+        wf.wave(0.5, 0.01, dims=2, isotropic=True, restoring=0.01),
+        wf.transport(1.0, direction=(0, 1), boundary=("absorbing", "periodic")),
+        wf.wave(0.6, dims=2, boundary="fixed", mask=np.hypot(*(np.indices((16, 18)) - 8.0)) < 8, edge="free"),
+    ],
+    ids=["two-way", "damped", "one-way", "drum"],
+)
+def test_inputs_at_known_sites_are_read_from_a_noisy_snapshot(operator):
+    encoder = wf.encoder_at([(4, 9), (11, 5)], (16, 18))
+    rec = wf.simulate(operator, wf.spikes([[(3, 1.0)], [(6, 0.5), (11, 0.8)]], steps=14), encoder=encoder)
+    noise = np.random.default_rng(0).normal(0, 0.01, rec.activity.shape)
+    seen = rec.assign(activity=rec.activity + (noise if operator.mask is None else noise * operator.mask))
+    found = wf.decode(seen, previous=False)
+    assert list(zip(found.input.values, found.onset.values, strict=True)) == [(0, 3), (1, 6), (1, 11)]
+    np.testing.assert_allclose(found.amplitude, [1.0, 0.5, 0.8], atol=0.1)
+    assert (found.confidence > 0.9).all()
+    assert found.attrs["misfit"] > 1e-3
+
+
+@pytest.mark.parametrize("nonlinearity", ["relu", "tanh"])
+def test_a_kernel_of_ones_own_moves_coupled_sheets(nonlinearity):
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=(2, 2, 3, 5)) / 5, np.array([0.1, -0.1])
+    rec = wf.simulate(
+        wf.WaveOperator(kernel),
+        rng.normal(size=(9, 2)),
+        size=SIZE,
+        nonlinearity=nonlinearity,
+        bias=bias,
+        dtype="float64",
+    )
+    state, bend = np.zeros((2, *SIZE)), {"relu": lambda h: np.maximum(h, 0), "tanh": np.tanh}[nonlinearity]
+    for step in range(9):
+        moved = rec.encoder.values @ rec.drive.values[step] + bias[:, None, None]
+        for j, i in np.ndindex(3, 5):  # cross-correlation: tap (j, i) reads what lies j − 1 rows down
+            moved += np.einsum("oc,cyx->oyx", kernel[:, :, j, i], np.roll(state, (1 - j, 2 - i), (1, 2)))
+        state = bend(moved)
+    np.testing.assert_allclose(rec.activity[-1], state, atol=1e-14)
+
+
+def test_the_memory_of_a_sheet_counts_the_shapes_that_one_point_can_leave():
+    """On a square ring of 12 the five-point stencil has 21 frequencies of waves that are even about the input."""
+    a = np.cos(2 * np.pi * np.arange(7) / 12)
+    frequencies = np.unique(np.round(np.add.outer(a, a), 9)).size
+    held = wf.memory_capacity(wf.wave(0.6, dims=2), (12, 12), max_lag=60)
+    assert held.total.item() == pytest.approx(frequencies, abs=1e-6)
