@@ -512,7 +512,7 @@ def _training_loss(progress):
 def _pace(session):
     """How fast the run goes, and how long it goes on; nothing before its first step."""
     first, began = session.began
-    steps, seconds = session.progress.step - first, monotonic() - began
+    steps, seconds = session.progress.step - first, max(monotonic() - began, 1e-9)  # a coarse clock may not have moved
     if not steps:
         return ""
     left = (session.steps - session.progress.step) * seconds / steps
