@@ -117,7 +117,9 @@ def test_a_spent_budget_tests_what_was_reached(tmp_path):
 
 def _some_steps(config, folder, count):
     """Start or resume a run for `count` steps."""
-    clock = iter([0.0] * (count + 1) + [1e9] * 100_000)
+    clock = iter(
+        [0.0] * (2 * count + 5) + [1e9] * 100_000
+    )  # it is read at the start, in each line of the log and twice a step
     patch = pytest.MonkeyPatch()
     patch.setattr("experiments.run.monotonic", lambda: next(clock))
     try:

@@ -284,7 +284,7 @@ def test_what_a_strangers_run_says_has_no_meaning_in_a_report(tmp_path):
     assert main(["report", "--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "report")]) == 0
     text = (tmp_path / "report" / "copy.md").read_text()
     assert "<script>" not in text
-    assert r"&lt;script&gt;alert(1)&lt;/script&gt; \| \[x\](http://y) \`z\`" in text
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt; \| \[x\](http\://y) \`z\`" in text
     for name in ("copy.csv", "runs.csv"):
         with open(tmp_path / "report" / name, newline="") as file:
             assert next(csv.DictReader(file))["commit"] == "'=cmd()"
