@@ -7,7 +7,7 @@ is what running the field back gives. Seen by its displacement alone, damped or 
 left out as far as they are noise (Tikhonov); ρ, and σ where it is not known, make the snapshot most probable.
 
 Where the boundaries have fast transforms K is a number for every mode and level. Elsewhere the problem is projected on
-the Krylov space of KᵀK and Kᵀy by Golub and Kahan's bidiagonalisation (SIAM J. Numerical Anal. 2, 205, 1965), in which it
+the Krylov space of KᵀK and Kᵀy by Golub and Kahan's bidiagonalisation (J. SIAM B 2, 205, 1965), in which it
 is a small one of the same form; how many singular values of K there are about each size is estimated from another such
 space, of random signs (stochastic Lanczos quadrature; Ubaru, Chen and Saad, SIAM J. Matrix Anal. 38, 1075, 2017).
 """
