@@ -58,6 +58,7 @@ def execute(
     folder: Path, command: tuple[str, ...], *, after: float | None = None, number: int = 0
 ) -> tuple[int, float]:
     """Run a command in a fork, in `folder`; kill it after some seconds. Returns its status and how long it took."""
+    (folder / "log.txt").touch()  # the child may be killed before it has opened it
     began = time.monotonic()
     child = os.fork()
     if child == 0:

@@ -207,12 +207,17 @@ def told(main, *arguments):
 
 @pytest.fixture
 def peak():
-    """The most memory of this process in MB since the test began."""
+    """The most memory in MB that this process has taken beyond what it held when the test began."""
     switch = Path("/proc/self/clear_refs")
     if not switch.exists():
         pytest.skip("only Linux tells the peak")
     switch.write_text("5")
-    return lambda: 1.024e-3 * int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
+
+    def most():
+        return 1.024e-3 * int(re.search(r"VmHWM:\s*(\d+)", Path("/proc/self/status").read_text())[1])
+
+    before = most()
+    return lambda: most() - before
 
 
 def tried(request, few, check):

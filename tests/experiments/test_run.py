@@ -108,7 +108,8 @@ def test_a_run_in_pieces_is_the_run_in_one(name, tmp_path):
 
 def test_a_spent_budget_tests_what_was_reached(tmp_path):
     settings = PIECES["adding-irnn"]
-    paused = _some_steps(load_config("adding-irnn", settings), tmp_path / "paused", 10)
+    paused = _some_steps(load_config("adding-irnn", settings), tmp_path / "paused", 24)
+    assert paused["step"] == 10  # where it is evaluated anyway
     ended = start(load_config("adding-irnn", [*settings, f"steps={paused['step']}"]), tmp_path / "ended")
     assert paused["status"] == "paused"
     assert ended["status"] == "finished"
@@ -116,10 +117,8 @@ def test_a_spent_budget_tests_what_was_reached(tmp_path):
 
 
 def _some_steps(config, folder, count):
-    """Start or resume a run for `count` steps."""
-    clock = iter(
-        [0.0] * (2 * count + 5) + [1e9] * 100_000
-    )  # it is read at the start, in each line of the log and twice a step
+    """Start or resume a run for a budget of so many readings of the clock, about two a step."""
+    clock = iter([0.0] * (count + 1) + [1e9] * 100_000)
     patch = pytest.MonkeyPatch()
     patch.setattr("experiments.run.monotonic", lambda: next(clock))
     try:

@@ -571,7 +571,7 @@ SNAPSHOT, RIGHT = np.eye(2, 32), wf.transport(1.0)
         (
             (np.zeros((1, 2)), wf.wave(1.0, boundary="absorbing")),
             {"steps": 5},
-            "size must be at least 3, the width of the kernel, between absorbing ends",
+            "size must be at least 3 between absorbing ends",
         ),
         ((SNAPSHOT, wf.transport([1.0, 0.9, 0.8])), {"steps": 5}, "rings"),
         ((SNAPSHOT, RIGHT), {"steps": 5, "encoder": np.zeros((3, 32, 1))}, "snapshot must have 3 rings"),
