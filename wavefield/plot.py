@@ -168,7 +168,8 @@ def animate(activity: xr.DataArray, path: str | os.PathLike, *, frames_per_secon
 
     Parameters
     ----------
-    activity : DataArray, dims (time, channel, position) or (time, position), of a sheet (time, y, x)
+    activity : DataArray, dims (time, channel, position) or (time, position)
+        Of a sheet with the dims y and x in place of position.
     path : path
         The file appears when it is complete. Its ending says the format: .gif, or .mp4 where matplotlib finds ffmpeg.
     every : int

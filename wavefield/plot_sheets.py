@@ -122,8 +122,8 @@ def flow(now: xr.DataArray, before: xr.DataArray, *, ax: Axes | None = None, arr
 
     Parameters
     ----------
-    now, before : DataArray, dims (y, x)
-        Two successive levels, as `activity` at the last time and `previous` of a recording.
+    now, before : DataArray
+        Two successive levels with the dims y and x, as `activity` at the last time and `previous` of a recording.
     arrows : int
         About so many arrows along the longer axis.
     """
