@@ -27,7 +27,7 @@ from wavefield.decoding.inverse.columns import RIVAL, Columns
 from wavefield.decoding.noise import UNDETERMINED
 from wavefield.decoding.sparse.misfit import SIGNIFICANT, portmanteau
 from wavefield.decoding.sparse.posterior import Beside, Explanation, Posterior, Prior
-from wavefield.decoding.sparse.search import alternatives, climb, converge, correlated
+from wavefield.decoding.sparse.search import alternatives, climb, converge, correlated, groups
 
 CERTAIN = 0.9  # events less probable are marked as ambiguous
 FLOOR = 1e-6  # noise taken for granted, relative to the snapshot: below it sums lose the digits that decide
@@ -340,7 +340,7 @@ def _judged(explanation) -> dict:
     while (fewer := explanation.without_most_negative()) is not None:
         explanation = Explanation(explanation.posterior, fewer)
     explanation, confidence = converge(explanation, unshown)
-    group = _groups(explanation, confidence < CERTAIN)
+    group = groups(explanation, confidence < CERTAIN)
     rows = {
         j: _Row(float(amplitude), float(error), float(sure), int(number), chosen=True)
         for j, amplitude, error, sure, number in zip(
@@ -355,15 +355,3 @@ def _judged(explanation) -> dict:
                 amplitude, error = float(there.amplitudes[at]), float(there.errors[at])
                 rows[j] = _Row(amplitude, error, probability, int(group[event]), chosen=False)
     return rows
-
-
-def _groups(explanation, ambiguous):
-    """Number the ambiguous events from 1, those correlated with each other alike; 0 for the others."""
-    numbers = np.zeros(len(explanation.support), np.int64)
-    at = np.flatnonzero(ambiguous)
-    if at.size:
-        place = {k: n for n, k in enumerate(at)}
-        pairs = [(place[i], place[k]) for i in at for k in correlated(explanation, i) if k in place]
-        linked = csr_array((np.ones(len(pairs)), tuple(np.transpose(pairs))), shape=(at.size, at.size))
-        numbers[at] = connected_components(linked, directed=False)[1] + 1
-    return numbers

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.linalg import qr
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 from scipy.special import betaln, gammaln
 
 from wavefield.decoding.events import Events, joined
@@ -14,7 +12,7 @@ from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import RATE_PRIOR
 from wavefield.decoding.sparse.first_guess import solve_unwritten, solve_written
 from wavefield.decoding.sparse.posterior import Effort, Explanation, Posterior
-from wavefield.decoding.sparse.search import climb, converge, correlated
+from wavefield.decoding.sparse.search import climb, converge, groups
 
 CERTAIN = 0.9  # events less probable are marked as ambiguous
 _SMALL = 0.05  # amplitudes of a first guess that are left out, relative to the largest
@@ -127,20 +125,8 @@ class Problem:
         if self.block.resolution is not None:
             ambiguous |= self.block.resolution[self.support] < 0.5
         classes = self.support if self.chosen is None else self.chosen[self.support]
-        groups = _groups(explanation, ambiguous)
-        return self.block.rows(self.inputs, classes, self.amplitudes, explanation.errors, confidence, groups)
-
-
-def _groups(explanation, ambiguous):
-    """Number the ambiguous events from 1, those correlated with each other alike; 0 for the others."""
-    numbers = np.zeros(len(explanation.support), np.int64)
-    at = np.flatnonzero(ambiguous)
-    if at.size:
-        place = {k: n for n, k in enumerate(at)}
-        pairs = [(place[i], place[k]) for i in at for k in correlated(explanation, i) if k in place]
-        linked = csr_array((np.ones(len(pairs)), tuple(np.transpose(pairs))), shape=(at.size, at.size))
-        numbers[at] = connected_components(linked, directed=False)[1] + 1
-    return numbers
+        number = groups(explanation, ambiguous)
+        return self.block.rows(self.inputs, classes, self.amplitudes, explanation.errors, confidence, number)
 
 
 def _ridge(matrix, snapshot, prior):

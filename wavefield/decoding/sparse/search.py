@@ -7,6 +7,8 @@ up to two others, which is what it takes to distinguish neighbouring onsets whos
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from wavefield.decoding.inverse.columns import RIVAL
 from wavefield.decoding.sparse.posterior import Explanation, Posterior
@@ -71,6 +73,18 @@ def correlated(explanation: Explanation, event: int) -> list:
     strength[event] = np.inf
     order = np.argsort(-strength, kind="stable")[: 1 + _MOST_CORRELATED]
     return [int(k) for k in order if strength[k] > _CORRELATED]
+
+
+def groups(explanation: Explanation, ambiguous: np.ndarray) -> np.ndarray:
+    """Number the ambiguous events from 1, those correlated with each other alike; 0 for the others."""
+    numbers = np.zeros(len(explanation.support), np.int64)
+    at = np.flatnonzero(ambiguous)
+    if at.size:
+        place = {k: n for n, k in enumerate(at)}
+        pairs = [(place[i], place[k]) for i in at for k in correlated(explanation, i) if k in place]
+        linked = csr_array((np.ones(len(pairs)), tuple(np.transpose(pairs))), shape=(at.size, at.size))
+        numbers[at] = connected_components(linked, directed=False)[1] + 1
+    return numbers
 
 
 # ---- to the best explanation --------------------------------------------------------------------------------------
