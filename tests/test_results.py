@@ -230,6 +230,6 @@ def test_segmentation():
     foreground, false = (
         float(run[f"best_test.{key}"]) for key in ("foreground_accuracy", "background_false_positives")
     )
-    told = f"{int(run['step']):,} of {int(run['asked']):,} steps: {foreground:.2f} of the foreground of 500 test images"
+    told = f"{int(run['step']):,} of {int(run['asked']):,} steps: {foreground:.3f} of the foreground of 500 test images"
     assert told in PAGES["docs/results.md"]
     assert f"{false:.4f} of the background" in PAGES["docs/results.md"]
