@@ -179,7 +179,12 @@ def _mask(path):
     """A mask read from an NPY file."""
     import numpy as np
 
-    return None if path is None else np.load(path, allow_pickle=False)
+    if path is None:
+        return None
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"--mask: {path} is not an NPY file of 0 and 1") from error
 
 
 def _simulate(options):

@@ -195,6 +195,8 @@ def test_modes_of_a_drum_are_listed_and_drawn(tmp_path, capsys):
         (["wave", "--size", "16", "--at", "3,4"], "--at is for sheets"),
         (["wave", "--size", "16,16", "--direction", "30"], "no such setting"),
         (["wave"], "--size N"),
+        (["wave", "--mask", __file__], "not an NPY file"),
+        (["wave", "--speed", "0.5", "--size", "16,16", "--at", "99,3"], "(0, 0)…(15, 15)"),
         (["transport", "--size", "16,16", "--direction", "30", "--speed", "2"], "largest stable dt"),
     ],
 )

@@ -46,8 +46,9 @@ def encoder_at(positions: ArrayLike, size: int | tuple[int, ...]) -> np.ndarray:
         raise TypeError(f"positions must be a sequence of {what}, got {positions.dtype} of shape {positions.shape}")
     cells = positions.reshape(len(positions), dims)
     if (cells < 0).any() or (cells >= shape).any():
-        largest = "…".join(("0", ", ".join(str(n - 1) for n in shape)))
-        raise ValueError(f"positions must lie in {largest}, got {positions.tolist()}")
+        last = tuple(n - 1 for n in shape)
+        accepted = f"0…{last[0]}" if dims == 1 else f"(0, 0)…{last}"
+        raise ValueError(f"positions must lie in {accepted}, got {positions.tolist()}")
     encoder = np.zeros((1, *shape, len(cells)))
     encoder[(0, *cells.T, np.arange(len(cells)))] = 1.0
     return encoder
