@@ -81,7 +81,7 @@ def groups(explanation: Explanation, ambiguous: np.ndarray) -> np.ndarray:
     at = np.flatnonzero(ambiguous)
     if at.size:
         place = {k: n for n, k in enumerate(at)}
-        pairs = [(place[i], place[k]) for i in at for k in correlated(explanation, i) if k in place]
+        pairs = [(place[i], place[k]) for i in at for k in correlated(explanation, int(i)) if k in place]
         linked = csr_array((np.ones(len(pairs)), tuple(np.transpose(pairs))), shape=(at.size, at.size))
         numbers[at] = connected_components(linked, directed=False)[1] + 1
     return numbers
