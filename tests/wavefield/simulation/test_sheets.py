@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import wavefield as wf
 
@@ -51,6 +52,32 @@ def test_a_movie_mapped_from_a_file_is_continued_from_a_file(tmp_path):
     np.testing.assert_array_equal(rest.activity, whole.activity[9:])
     with pytest.raises(ValueError, match="sites='anywhere'"):
         wf.decode(whole)
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 3}])
+def test_a_movie_in_a_netcdf_file_is_read_frame_by_frame(tmp_path, monkeypatch, chunks):
+    frames = np.random.default_rng(0).integers(0, 255, (20, *SIZE)).astype(np.uint8)
+    xr.Dataset({"light": (("time", "y", "x"), frames)}).to_netcdf(tmp_path / "movie.nc", engine="h5netcdf")
+    expected = wf.simulate(SHEET, frames.astype(float), encoder="everywhere")
+    monkeypatch.setattr("wavefield.simulation.run._BLOCK_BYTES", 5 * 8 * frames[0].size)
+    with xr.open_dataset(tmp_path / "movie.nc", engine="h5netcdf", chunks=chunks) as file:
+        in_memory = wf.simulate(SHEET, file.light, encoder="everywhere")
+        assert in_memory.drive.chunks is not None  # still in its file
+        with wf.simulate(SHEET, file.light, encoder="everywhere", path=tmp_path / "run.nc") as rec:
+            for found in (in_memory, rec):
+                np.testing.assert_array_equal(found.activity, expected.activity)
+                np.testing.assert_array_equal(found.drive, expected.drive)
+
+
+def test_a_frame_of_a_file_that_is_not_finite_is_named(tmp_path):
+    frames = np.ones((20, *SIZE))
+    frames[12, 3, 4] = np.nan
+    xr.Dataset({"light": (("time", "y", "x"), frames)}).to_netcdf(tmp_path / "movie.nc", engine="h5netcdf")
+    with (
+        xr.open_dataset(tmp_path / "movie.nc", engine="h5netcdf") as file,
+        pytest.raises(ValueError, match="drive must be finite, it holds NaN or infinity at step 12"),
+    ):
+        wf.simulate(SHEET, file.light, encoder="everywhere")
 
 
 @pytest.mark.parametrize("trials", [False, True])
