@@ -179,3 +179,35 @@ def test_the_memory_of_a_sheet_counts_the_shapes_that_one_point_can_leave():
     frequencies = np.unique(np.round(np.add.outer(a, a), 9)).size
     held = wf.memory_capacity(wf.wave(0.6, dims=2), (12, 12), max_lag=60)
     assert held.total.item() == pytest.approx(frequencies, abs=1e-6)
+
+
+BEYOND = {  # what NumPy puts beyond an edge; fixed ones are odd about a zero one cell out
+    "periodic": lambda h, reach, axis: np.take(h, np.arange(-reach, h.shape[axis] + reach) % h.shape[axis], axis),
+    "free": lambda h, reach, axis: np.pad(h, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], "reflect"),
+    "fixed": lambda h, reach, axis: odd(h, reach, axis),
+}
+
+
+def odd(h, reach, axis):
+    """Continued beyond both edges by its negative mirror about the zeros at −1 and N."""
+    zero = np.zeros_like(np.take(h, [0], axis))
+    turn = np.concatenate([h, zero, -np.flip(h, axis), zero], axis)
+    return np.take(turn, np.arange(-reach, h.shape[axis] + reach) % turn.shape[axis], axis)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (2, 2), (3, 1), (2, 4)], ids=str)
+@pytest.mark.parametrize("boundary", [("periodic", "periodic"), ("fixed", "periodic"), ("free", "fixed")], ids=str)
+def test_a_sheet_smaller_than_its_kernel_is_read_around_and_beyond_its_edges(boundary, size):
+    rng, second = np.random.default_rng(1), np.array([-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12])
+    start, before = rng.standard_normal((2, *size))
+    rec = wf.simulate(
+        wf.wave(0.5, dims=2, order=4, boundary=boundary), initial=start[None], previous=before[None], steps=9
+    )
+    now = start
+    for _ in range(9):
+        bend = np.zeros(size)
+        for axis in (0, 1):
+            around = BEYOND[boundary[axis]](now, 2, axis)
+            bend += sum(w * np.take(around, np.arange(k, k + size[axis]), axis) for k, w in enumerate(second))
+        now, before = 2 * now - before + 0.25 * bend, now
+    np.testing.assert_allclose(rec.activity[-1, 0], now, atol=1e-12)
