@@ -23,7 +23,7 @@ OURS = ("wavefield", "wavefield_torch", "analysis", "experiments")
 OTHERS = ("numpy", "scipy", "xarray", "torch", "matplotlib", "pandas", "dask", "pathlib", "functools")
 AMBIGUOUS = {"recording", "spectrum", "task", "energy", "plane", "line", "ring"}  # as often a parameter or a word
 COMMANDS = {
-    "wavefield": ("simulate", "decode", "plot", "figure", "bench"),
+    "wavefield": ("simulate", "decode", "plot", "modes", "figure", "memory", "bench"),
     "analysis": ("import", "diagnose", "compare"),
     "experiments": ("run", "resume", "sweep", "reproduce", "report", "export", "memory", "waves", "demo", "bench"),
 }

@@ -46,10 +46,17 @@ def pytest_sessionfinish(session):
         ["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
     for module in sorted({row[0] for row in MEASURED}):
-        with open(folder / f"{module}.csv", "w", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["study", "quantity", "value", "target", "commit", "python", "machine"])
-            for row in MEASURED:
-                if row[0] == module:
-                    value = f"{row[3]:.6g}" if isinstance(row[3], float) else row[3]
-                    table.writerow([*row[1:3], value, row[4], commit, platform.python_version(), platform.machine()])
+        found = [row[1:] for row in MEASURED if row[0] == module]
+        table = folder / f"{module}.csv"
+        kept = []  # what earlier runs measured in studies that this one left out
+        if table.exists():
+            with open(table, newline="") as file:
+                kept = [row for row in list(csv.reader(file))[1:] if row[0] not in {name for name, *_ in found}]
+        where = [platform.python_version(), platform.machine()]
+        with open(table, "w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["study", "quantity", "value", "target", "commit", "python", "machine"])
+            rows.writerows(kept)
+            for name, quantity, value, target in found:
+                value = f"{value:.6g}" if isinstance(value, float) else value
+                rows.writerow([name, quantity, value, target, commit, *where])

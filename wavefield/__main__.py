@@ -1,4 +1,4 @@
-"""Command line: ``python -m wavefield simulate | decode | plot | modes | figure | bench``.
+"""Command line: ``python -m wavefield simulate | decode | plot | modes | figure | memory | bench``.
 
 Once installed, ``wavefield`` does the same.
 """
@@ -148,6 +148,15 @@ def _parser():
     command.add_argument("-o", "--output", required=True)
     command.add_argument("--seed", type=int, default=0, help="of the noise in the digit's snapshot")
     command.set_defaults(run=_figure)
+
+    command = add(
+        "memory",
+        "what a sheet remembers: capacity by lag, and how many events in how much noise are read exactly",
+        "memory -o results/sheets\nmemory -o results/sheets --draws 50",
+    )
+    command.add_argument("-o", "--output", required=True, help="folder for memory.csv, readout.csv and memory.png")
+    command.add_argument("--draws", type=int, default=10, help="snapshots for each number of events and noise")
+    command.set_defaults(run=_memory)
 
     command = add(
         "bench",
@@ -377,6 +386,21 @@ def _figure(options):
         figure = (drawn | {"sheet": figures.sheet, "drums": figures.drums})[options.name]()
     plot.save_figure(figure, options.output)
     cli.tell(options, f"wrote {options.output}", {"figure": options.output})
+
+
+def _memory(options):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from wavefield import figures, plot
+    from wavefield.capacity.sheets import tabulate
+
+    folder = Path(options.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = tabulate(folder, options.draws)
+    plot.save_figure(figures.memory_of_sheets(tables), folder / "memory.png")
+    written = {name: str(folder / name) for name in ("memory.csv", "readout.csv", "memory.png")}
+    cli.tell(options, "\n".join(f"wrote {path}" for path in written.values()), written)
 
 
 def _bench(options):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from importlib.util import find_spec
 from time import perf_counter
 from typing import NamedTuple
 
@@ -250,6 +251,27 @@ def sheets(effort: Effort) -> Iterator[Row]:
             yield correlation
 
 
+def sheets_beside_devito(effort: Effort) -> Iterator[Row]:
+    """The same beside Devito (M. Louboutin et al., Geosci. Model Dev. 12, 1165, 2019), where it is installed."""
+    if not find_spec("devito"):
+        return
+    for dtype in (np.float64, np.float32):
+        for batch, side in _sheets(effort):
+            if batch > 1:  # Devito moves one field at a time
+                continue
+            now, before = _sheet_levels(1, side, dtype)
+            steps = _steps(effort.updates / 4, now.size, at_least=16)
+            move = devito_sheet(now[0, 0], before[0, 0])
+            looped, rival = fastest(
+                effort.repeats,
+                lambda: sheet_leapfrog(now, before, taps=_FIVE_POINT, q=1.0, boundary=("fixed",) * 2, steps=steps),  # noqa: B023
+                lambda: move(steps),  # noqa: B023
+            )
+            other = _sheet_row("sheet between fixed edges, Devito", now, steps, rival)
+            yield compared(_sheet_row("sheet between fixed edges", now, steps, looped), other)
+            yield other
+
+
 def sheets_saved(effort: Effort) -> Iterator[Row]:
     """Every step of a sheet saved, against copying the same bytes into a fresh array."""
     for dtype in (np.float64, np.float32):
@@ -331,6 +353,7 @@ CASES: tuple[Callable[[Effort], Iterator[Row]], ...] = (
     one_level,
     saving,
     sheets,
+    sheets_beside_devito,
     sheets_saved,
     growth,
     jumping,
@@ -392,6 +415,32 @@ def scipy_correlate(now, before, steps: int):
     for _ in range(steps):
         now, before = ndimage.correlate(now, taps, mode="wrap") - before, now
     return now, before
+
+
+def devito_sheet(now, before) -> Callable[[int], np.ndarray]:
+    """Leapfrog between fixed edges as Devito generates and compiles it: a function of the steps to make.
+
+    Each call goes on from where the one before ended, and returns the last level.
+    """
+    import devito
+
+    devito.configuration["log-level"] = "WARNING"
+    devito.configuration["language"] = "openmp"
+    ny, nx = now.shape
+    grid = devito.Grid(shape=(ny, nx), extent=(ny - 1.0, nx - 1.0), dtype=now.dtype.type)
+    field = devito.TimeFunction(name="h", grid=grid, time_order=2, space_order=2)
+    update = devito.Eq(field.forward, 2 * field - field.backward + _SHEET_COURANT2 * field.laplace)
+    operator = devito.Operator([update])
+    field.data[0], field.data[1] = before, now
+    made = 0
+
+    def move(steps):
+        nonlocal made
+        operator.apply(time_m=made + 1, time_M=made + steps)
+        made += steps
+        return np.asarray(field.data[(made + 1) % 3])
+
+    return move
 
 
 # ---- measuring ------------------------------------------------------------------------------------------------------

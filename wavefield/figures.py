@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
@@ -9,6 +11,7 @@ from matplotlib.figure import Figure
 
 from wavefield import plot, plot_sheets
 from wavefield.capacity.memory_capacity import memory_capacity
+from wavefield.capacity.sheets import BASE, VARIED
 from wavefield.decoding.decode import decode
 from wavefield.drums.modes import modes
 from wavefield.drums.shapes import isospectral_drums
@@ -170,4 +173,37 @@ def drums() -> Figure:
         ax.set(xlabel="", ylabel="", xticks=[], yticks=[], title=f"drum {number + 1}, the same input")
     left.set(xlabel="mode", ylabel="frequency (cycles per step)", title="one spectrum")
     left.legend(frameon=False)
+    return figure
+
+
+def memory_of_sheets(tables: Mapping[str, list[dict]]) -> Figure:
+    """Capacity by lag against size, damping and noise, and the phase diagram of exact readout, from their tables."""
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.3), layout="constrained")
+    rows = [{name: float(value) for name, value in row.items()} for row in tables["memory"]]
+    for ax, (varied, values) in zip(axes, VARIED.items(), strict=False):
+        held = {name: value for name, value in BASE.items() if name != varied}
+        for number, value in enumerate(values):
+            curve = [r for r in rows if r[varied] == value and all(r[name] == v for name, v in held.items())]
+            ax.plot(
+                [r["lag"] for r in curve],
+                [r["capacity"] for r in curve],
+                color=plot.colour_of(number),
+                label=f"{value:g} ({curve[0]['total']:.0f})",
+            )
+        ax.set(xlabel="steps since the input arrived", ylim=(-0.03, 1.05))
+        ax.set_title(", ".join(f"{name} {value:g}" for name, value in held.items()), fontsize="small", loc="left")
+        ax.legend(frameon=False, fontsize="small", title=f"{varied} (total)", title_fontsize="small")
+    axes[0].set_ylabel("memory capacity")
+    exact = [{name: float(value) for name, value in row.items()} for row in tables["readout"]]
+    counts, noises = (sorted({row[name] for row in exact}) for name in ("events", "noise"))
+    share = {(row["events"], row["noise"]): row["exact"] for row in exact}
+    about = {
+        name: {"units": "1", "long_name": text} for name, text in (("events", "number of events"), ("noise", "noise"))
+    }
+    values = np.array([[share[count, noise] for noise in noises] for count in counts])
+    limits = xr.Dataset(
+        {"exact": (("events", "noise"), values, {"units": "1", "long_name": "share of snapshots read exactly"})},
+        coords={name: (name, of, about[name]) for name, of in (("events", counts), ("noise", noises))},
+    )
+    plot.exact_readout(limits, ax=axes[3])
     return figure

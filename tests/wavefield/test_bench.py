@@ -58,3 +58,12 @@ def test_a_path_that_cannot_be_written_is_refused_before_anything_is_measured(tm
     with pytest.raises(OSError, match="cannot be written"):
         bench.bench(tmp_path / "no such folder" / "bench.csv")
     assert not list(tmp_path.iterdir())
+
+
+def test_devito_computes_the_same_sheet():
+    pytest.importorskip("devito")
+    now, before = np.random.default_rng(3).standard_normal((2, 1, 1, 11, 14))
+    move = bench.devito_sheet(now[0, 0], before[0, 0])
+    move(7)
+    ended = sheet_leapfrog(now, before, taps=bench._FIVE_POINT, q=1.0, boundary=("fixed", "fixed"), steps=13)
+    np.testing.assert_allclose(move(6), ended[0][0, 0], atol=1e-12)

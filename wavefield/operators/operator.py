@@ -406,15 +406,13 @@ class WaveOperator:
         return one_step_matrix(self, shape)
 
     def check_size(self, size: int | tuple[int, ...]) -> None:
-        """Refuse a size other than that of a profile, a mask or the boundary row, or too small for its ends or a sheet.
+        """Refuse a size other than that of a profile, a mask or the boundary row, or too small for its ends.
 
         A kernel may be wider than a ring, around which it then reaches several times, and than a line, whose ends say
-        what it reads beyond them.
+        what it reads beyond them; so along each axis of a sheet.
         """
         shape, width = grid_shape(size, "size", self.dims), self.kernel.shape[2:]
         size = shape[0] if self.dims == 1 else shape
-        if self.dims == 2 and any(n < k for n, k in zip(shape, width, strict=True)):
-            raise ValueError(f"size must be at least {width}, the width of the kernel, got {size}")
         least = max(3, width[0])  # absorbing ends step with the next cell, which has a neighbour
         if self.dims == 1 and self.boundary == "absorbing" and self.levels == 2 and shape[0] < least:
             raise ValueError(f"size must be at least {least} between absorbing ends of a two-way field, got {size}")

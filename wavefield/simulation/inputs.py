@@ -11,10 +11,12 @@ from tqdm import tqdm
 
 from wavefield.checks import positive_int
 
+_FRAME_BYTES = 16_000_000  # of a movie that are read at a time
+
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs x[t] of a run, an array (B, T, I).
+    """Inputs x[t] of a run, an array (B, T, I), or of a movie that is read as it is needed a dask array.
 
     `earlier` holds the two inputs (B, 2, I) before the first, which the pulse source needs where a run is
     continued.
@@ -33,7 +35,16 @@ class Inputs:
         drive = self._rows(start, stop)
         if pulse:
             drive = drive - self._rows(start - 2, stop - 2)
-        return np.ascontiguousarray(drive, dtype)
+        entering = np.ascontiguousarray(drive, dtype)
+        if self.lazy and not np.isfinite(entering).all():
+            step = start + int(np.argwhere(~np.isfinite(entering))[0][1])
+            raise ValueError(f"drive must be finite, it holds NaN or infinity at step {step} or just before")
+        return entering
+
+    @property
+    def lazy(self) -> bool:
+        """Whether the inputs are read from a file as they are needed."""
+        return hasattr(self.values, "dask")
 
     def _rows(self, start, stop):
         before = range(start, min(stop, 0))
@@ -59,8 +70,9 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
         return Inputs(drive if drive.ndim == 3 else drive[None], trials, steps, drive.shape[-1], earlier)
     if isinstance(drive, xr.DataArray):
         drive = _in_order(drive)
+    lazy = hasattr(drive, "dask")
     try:
-        values = np.asarray(drive)
+        values = drive if lazy else np.asarray(drive)
         values = values if np.iscomplexobj(values) else values.astype(float, copy=False)
     except (TypeError, ValueError):
         raise TypeError(f"drive must be an array of numbers or a callable, got {type(drive).__name__}") from None
@@ -72,7 +84,7 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
         )
     if values.ndim == 1:  # one input
         values = values[:, None]
-    if not np.isfinite(values).all():
+    if not lazy and not np.isfinite(values).all():
         bad = np.argwhere(~np.isfinite(values))[0].tolist()
         raise ValueError(f"drive must be finite, it holds {values[tuple(bad)]} at index {bad}")
     if steps not in (None, values.shape[-2]):
@@ -88,14 +100,21 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
 
 
 def flattened_movie(drive, operator):
-    """A movie (steps, Ny, Nx) or (trial, steps, Ny, Nx) as a drive of one input for each cell, and its (Ny, Nx)."""
+    """A movie (steps, Ny, Nx) or (trial, steps, Ny, Nx) as a drive of one input for each cell, and its (Ny, Nx).
+
+    One that xarray has opened from a file, or chunked, stays there, and its frames are read when they are needed.
+    """
     if operator.dims != 2 or operator.rings != 1:
         raise ValueError(f"encoder='everywhere' needs a single sheet, got {operator!r}")
     if drive is None or callable(drive):
         raise TypeError(f"drive must be a movie (steps, Ny, Nx), an array, got {type(drive).__name__}")
     if isinstance(drive, xr.DataArray):
-        drive = drive.transpose(..., "y", "x", missing_dims="ignore").values
-    movie = np.asarray(drive)
+        drive = drive.transpose(..., "y", "x", missing_dims="ignore")
+        if drive.ndim in (3, 4) and (drive.chunks is not None or "source" in drive.encoding):
+            frames = max(1, _FRAME_BYTES // (8 * drive.shape[-2] * drive.shape[-1]))
+            drive = drive.chunk({dim: frames if k == drive.ndim - 3 else -1 for k, dim in enumerate(drive.dims)})
+        drive = drive.data
+    movie = drive if hasattr(drive, "dask") else np.asarray(drive)
     if movie.ndim not in (3, 4):
         raise ValueError(f"drive must be a movie (steps, Ny, Nx) or (trial, steps, Ny, Nx), got shape {movie.shape}")
     return movie.reshape(*movie.shape[:-2], -1), movie.shape[-2:]

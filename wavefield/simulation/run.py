@@ -93,7 +93,7 @@ class Run:
             dims=("trial",) * (self.trials is not None) + ("time", "channel", *space_dims(self.law.operator.dims)),
             coords=coords,
             units=self._units(len(levels)),
-            drive=None if inputs.values is None else self._by_trial(inputs.values),
+            drive=self._drive(),
             earlier_drive=self._by_trial(inputs.earlier) if self.law.pulse and inputs.earlier is not None else None,
             previous=self._by_trial(levels[1]) if len(levels) > 1 else None,
             rim_fields=self._rim_fields(levels),
@@ -103,6 +103,13 @@ class Run:
             start="rest" if self.from_rest else "state",
             **self.law.described(),
         )
+
+    def _drive(self):
+        """The inputs of every trial; those that are read from a file stay there."""
+        if self.inputs.values is None or not self.inputs.lazy:
+            return None if self.inputs.values is None else self._by_trial(self.inputs.values)
+        rows = self._by_trial(self.inputs.values)
+        return xr.DataArray(rows, dims=("trial", "step", "input")[-rows.ndim :])
 
     def _units(self, levels):
         """Units of all that a recording of this run holds."""
@@ -156,6 +163,8 @@ def _blocks(run: Run, states: np.ndarray | None = None) -> Iterator[tuple]:
     limit = max(1, _BLOCK_UPDATES // levels[0].size)
     if states is None:
         limit = min(limit, max(1, _BLOCK_BYTES // levels[0].nbytes) * run.every)
+    if isinstance(law.encoder, str):  # a movie: what enters takes as much room as the states
+        limit = min(limit, max(1, _BLOCK_BYTES // levels[0].nbytes))
     with tqdm(total=run.last_step, unit="step", unit_scale=True, disable=None, delay=2, desc="simulate") as progress:
         for count, saves in _segments(run, limit):
             if states is None:

@@ -56,3 +56,35 @@ def test_bad_arguments_are_named(given, text):
     arguments = {"operator": wf.wave(0.5, dims=2), "size": (9, 9), "steps": 4} | given
     with pytest.raises(ValueError, match=text):
         wf.exact_readout(arguments.pop("operator"), arguments.pop("size"), arguments.pop("steps"), **arguments)
+
+
+def test_tables_of_a_sheets_memory_go_on_where_they_broke_off(tmp_path, monkeypatch):
+    from wavefield import figures
+    from wavefield.capacity import sheets
+
+    monkeypatch.setattr(sheets, "READOUT_SIZE", 12)
+    monkeypatch.setattr(sheets, "READOUT_STEPS", 6)
+    few = {
+        name: tuple(value // 2 if name == "size" else value for value in values[:2])
+        for name, values in sheets.VARIED.items()
+    }
+    base = sheets.BASE | {"size": 6, "noise": 0.01, "damping": 0.0}
+    for module in (sheets, figures):
+        monkeypatch.setattr(module, "VARIED", few)
+        monkeypatch.setattr(module, "BASE", base)
+    first = sheets.tabulate(tmp_path, 2, events=[1], noises=[0.01, 2.0])
+    before = (tmp_path / "memory.csv").read_bytes()
+    tables = sheets.tabulate(tmp_path, 2, events=[1, 2], noises=[0.01, 2.0])
+    assert (tmp_path / "memory.csv").read_bytes() == before
+    assert tables["readout"][:2] == first["readout"]
+    assert [float(row["exact"]) for row in tables["readout"]] == [1, 0, 1, 0]
+    one = wf.memory_capacity(
+        wf.wave(0.7, dims=2, boundary="fixed"), (6, 6), max_lag=150, noise=0.01, encoder=wf.encoder_at([(2, 1)], (6, 6))
+    )
+    row = next(
+        r for r in tables["memory"] if (r["size"], r["damping"], r["noise"], r["lag"]) == ("6", "0.0", "0.01", "5")
+    )
+    assert float(row["capacity"]) == pytest.approx(float(one.capacity[0, 5]), rel=1e-5)
+    figure = figures.memory_of_sheets(tables)
+    assert len(figure.axes) == 5
+    plt.close(figure)

@@ -296,7 +296,7 @@ def test_a_large_sheet_is_read_in_seconds(draws, measured):
         ({"encoder": "own"}, "leave out `encoder`"),
         ({"method": "tikhonov"}, "must be 'auto' or 'sparse'"),
         ({"operator": wf.transport(0.5, direction=0.0)}, "reads two-way fields"),
-        ({"snapshot": np.zeros((2, 2))}, "size must be at least"),
+        ({"operator": wf.wave(0.5, dims=2, mask=np.ones((9, 9), bool))}, "size must be"),
         ({"snapshot": np.zeros((1, 1, 1, 8, 8))}, "must have shape"),
         ({"operator": wf.wave([0.5, 0.5], dims=2)}, "must have 2 rings"),
         ({"steps": None}, "steps must be given"),

@@ -335,6 +335,7 @@ def test_growth_is_the_rate_at_which_the_worst_mode_grows():
         ),
         (lambda: wf.absorbing_layer(30, 16), ValueError, "cells must be at most half the size"),
         (lambda: wf.absorbing_layer(50, reflection=1.5), ValueError, "reflection must lie below 1"),
+        (lambda: wf.absorbing_layer(50, damping=-0.1), ValueError, "damping must be a finite number, not negative"),
     ],
 )
 def test_impossible_operators_are_refused_with_what_came_and_what_is_accepted(make, error, text):

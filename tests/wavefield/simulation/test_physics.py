@@ -238,9 +238,10 @@ def test_no_mode_of_a_line_with_layers_grows(boundary):
     """The matching force is negative where a layer begins; with the damping around it nothing grows."""
     for courant in (0.3, 0.8, 1.0):
         for size, cells, reflection in ((41, 20, 1e-3), (60, 10, 1e-3), (30, 4, 0.1), (100, 40, 1e-4)):
-            layer = wf.absorbing_layer(size, cells, speed=courant, reflection=reflection)
-            op = wf.wave(courant, boundary=boundary, **layer)
-            assert np.abs(np.linalg.eigvals(op.matrix(size).toarray())).max() <= 1 + 1e-10
+            for gamma in (0.0, 0.1):
+                layer = wf.absorbing_layer(size, cells, speed=courant, damping=gamma, reflection=reflection)
+                op = wf.wave(courant, gamma, boundary=boundary, **layer)
+                assert np.abs(np.linalg.eigvals(op.matrix(size).toarray())).max() <= 1 + 1e-10
 
 
 @pytest.mark.parametrize("courant", [1.0, 0.9, 0.5])
@@ -252,6 +253,20 @@ def test_twenty_cells_of_matched_layer_send_back_less_than_a_thousandth(courant,
         return wf.wave(courant, boundary="absorbing", **wf.absorbing_layer(size, 20, speed=courant))
 
     assert reflected(line, cells, courant) <= most
+
+
+@pytest.mark.parametrize(("gamma", "share", "unmatched"), [(0.003, 0.0025, 0.015), (0.01, 0.0175, 0.039)])
+def test_a_layer_in_a_damped_line_is_matched_to_the_damping(gamma, share, unmatched):
+    """A hump at rest comes back from the layer no more than from the end, if the layer knows of γ."""
+    start, wide = gaussian(400, 200, 8 / 2**0.5), gaussian(4000, 2000, 8 / 2**0.5)
+    far = run(wf.wave(1.0, gamma), wide[None], 500)[:, 0, 1800:2200]
+    found = []
+    for damping in (gamma, 0.0):
+        layer = wf.absorbing_layer(400, 20, damping=damping)
+        near = run(wf.wave(1.0, gamma, boundary="absorbing", **layer), start[None], 500)[:, 0]
+        found.append(np.abs(near - far)[:, 20:-20].max() / np.abs(far[:, 20]).max())
+    assert found[0] <= share
+    assert found[1] > unmatched
 
 
 def test_damping_alone_is_no_match_for_long_waves():

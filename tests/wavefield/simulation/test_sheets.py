@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import wavefield as wf
 
@@ -51,6 +52,32 @@ def test_a_movie_mapped_from_a_file_is_continued_from_a_file(tmp_path):
     np.testing.assert_array_equal(rest.activity, whole.activity[9:])
     with pytest.raises(ValueError, match="sites='anywhere'"):
         wf.decode(whole)
+
+
+@pytest.mark.parametrize("chunks", [None, {"time": 3}])
+def test_a_movie_in_a_netcdf_file_is_read_frame_by_frame(tmp_path, monkeypatch, chunks):
+    frames = np.random.default_rng(0).integers(0, 255, (20, *SIZE)).astype(np.uint8)
+    xr.Dataset({"light": (("time", "y", "x"), frames)}).to_netcdf(tmp_path / "movie.nc", engine="h5netcdf")
+    expected = wf.simulate(SHEET, frames.astype(float), encoder="everywhere")
+    monkeypatch.setattr("wavefield.simulation.run._BLOCK_BYTES", 5 * 8 * frames[0].size)
+    with xr.open_dataset(tmp_path / "movie.nc", engine="h5netcdf", chunks=chunks) as file:
+        in_memory = wf.simulate(SHEET, file.light, encoder="everywhere")
+        assert in_memory.drive.chunks is not None  # still in its file
+        with wf.simulate(SHEET, file.light, encoder="everywhere", path=tmp_path / "run.nc") as rec:
+            for found in (in_memory, rec):
+                np.testing.assert_array_equal(found.activity, expected.activity)
+                np.testing.assert_array_equal(found.drive, expected.drive)
+
+
+def test_a_frame_of_a_file_that_is_not_finite_is_named(tmp_path):
+    frames = np.ones((20, *SIZE))
+    frames[12, 3, 4] = np.nan
+    xr.Dataset({"light": (("time", "y", "x"), frames)}).to_netcdf(tmp_path / "movie.nc", engine="h5netcdf")
+    with (
+        xr.open_dataset(tmp_path / "movie.nc", engine="h5netcdf") as file,
+        pytest.raises(ValueError, match="drive must be finite, it holds NaN or infinity at step 12"),
+    ):
+        wf.simulate(SHEET, file.light, encoder="everywhere")
 
 
 @pytest.mark.parametrize("trials", [False, True])
@@ -152,3 +179,35 @@ def test_the_memory_of_a_sheet_counts_the_shapes_that_one_point_can_leave():
     frequencies = np.unique(np.round(np.add.outer(a, a), 9)).size
     held = wf.memory_capacity(wf.wave(0.6, dims=2), (12, 12), max_lag=60)
     assert held.total.item() == pytest.approx(frequencies, abs=1e-6)
+
+
+BEYOND = {  # what NumPy puts beyond an edge; fixed ones are odd about a zero one cell out
+    "periodic": lambda h, reach, axis: np.take(h, np.arange(-reach, h.shape[axis] + reach) % h.shape[axis], axis),
+    "free": lambda h, reach, axis: np.pad(h, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], "reflect"),
+    "fixed": lambda h, reach, axis: odd(h, reach, axis),
+}
+
+
+def odd(h, reach, axis):
+    """Continued beyond both edges by its negative mirror about the zeros at −1 and N."""
+    zero = np.zeros_like(np.take(h, [0], axis))
+    turn = np.concatenate([h, zero, -np.flip(h, axis), zero], axis)
+    return np.take(turn, np.arange(-reach, h.shape[axis] + reach) % turn.shape[axis], axis)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 6), (2, 2), (3, 1), (2, 4)], ids=str)
+@pytest.mark.parametrize("boundary", [("periodic", "periodic"), ("fixed", "periodic"), ("free", "fixed")], ids=str)
+def test_a_sheet_smaller_than_its_kernel_is_read_around_and_beyond_its_edges(boundary, size):
+    rng, second = np.random.default_rng(1), np.array([-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12])
+    start, before = rng.standard_normal((2, *size))
+    rec = wf.simulate(
+        wf.wave(0.5, dims=2, order=4, boundary=boundary), initial=start[None], previous=before[None], steps=9
+    )
+    now = start
+    for _ in range(9):
+        bend = np.zeros(size)
+        for axis in (0, 1):
+            around = BEYOND[boundary[axis]](now, 2, axis)
+            bend += sum(w * np.take(around, np.arange(k, k + size[axis]), axis) for k, w in enumerate(second))
+        now, before = 2 * now - before + 0.25 * bend, now
+    np.testing.assert_allclose(rec.activity[-1, 0], now, atol=1e-12)

@@ -7,7 +7,7 @@ squares with a small penalty (λ Σ|x|)², which the same routine solves with ev
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import nnls
+from scipy.optimize import lsq_linear, nnls
 
 from wavefield.decoding.inverse.columns import RIVAL
 
@@ -51,18 +51,24 @@ def _solve(matrix, snapshot, positive):
     if len(unit) > 4 * norms.size:  # nnls goes over all rows for every column: they are made few first
         triangle = np.linalg.qr(np.column_stack([unit, snapshot]), mode="r")
         unit, snapshot = triangle[:, :-1], triangle[:, -1]
-    try:
-        if positive:
-            return nnls(unit, snapshot, maxiter=max(10 * norms.size, 100))[0] / norms
-        penalty = np.full((1, 2 * norms.size), 1e-2)
-        both = np.vstack([np.hstack([unit, -unit]), penalty])
-        x = nnls(both, np.append(snapshot, 0.0), maxiter=max(20 * norms.size, 100))[0]
-    except RuntimeError as error:
-        raise ValueError(
-            f"snapshot: non-negative least squares over {norms.size} columns did not converge ({error}); "
-            "look back over fewer steps (`horizon`)"
-        ) from None
+    if positive:
+        return _nonnegative(unit, snapshot) / norms
+    penalty = np.full((1, 2 * norms.size), 1e-2)
+    x = _nonnegative(np.vstack([np.hstack([unit, -unit]), penalty]), np.append(snapshot, 0.0))
     return (x[: norms.size] - x[norms.size :]) / norms
+
+
+def _nonnegative(matrix, target):
+    """Non-negative least squares.
+
+    Where columns nearly coincide rounding can make the active sets of `nnls` turn in a circle. There the interior
+    method of `lsq_linear` answers, which ends at whatever rounding allows: what follows improves on the first guess.
+    """
+    try:
+        return nnls(matrix, target, maxiter=max(10 * matrix.shape[1], 100))[0]
+    except RuntimeError:
+        x = lsq_linear(matrix, target, bounds=(0, np.inf)).x
+        return np.where(x > _FADED * x.max(initial=0), x, 0)
 
 
 class _Written:

@@ -15,9 +15,9 @@ import numpy as np
 from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import carry_out, plan, steps_at
-from wavefield.loops.sheets.planes import extend_row, geometry, load_row, reflect_rows, store_row
+from wavefield.loops.sheets.planes import extend_row, geometry, load_row, reflect_rows
 from wavefield.loops.sheets.rows import NONLINEARITIES, add, bend, clamp, correlate_row
-from wavefield.loops.sheets.source import inject, prepare_keeping, prepare_source
+from wavefield.loops.sheets.source import inject, keep_row, prepare_keeping, prepare_source
 
 
 class Terms(NamedTuple):
@@ -160,7 +160,4 @@ def _finish_row(level, row, trial, channel, step, sheet, rule, source, keeping):
         clamp(cells, rule.mask[row])
     extend_row(level, row, sheet.origin, sheet.nx, sheet.reach_x, sheet.sides)
     plane = trial * (rule.terms.start.size - 1) + channel
-    if keeping.every and step % keeping.every == 0:
-        store_row(level, row, keeping.saved[step // keeping.every - 1, plane, row], sheet.origin)
-    if step == keeping.steps:
-        store_row(level, row, keeping.ended[0, plane, row], sheet.origin)
+    keep_row(level, row, plane, step, keeping, keeping.saved, keeping.ended, sheet)

@@ -114,14 +114,6 @@ def load_row(level, row, cells, sheet):
 
 
 @compiled
-def store_row(level, row, cells, origin):
-    """Copy the cells of a row out of a plane."""
-    source = level[row, origin : origin + cells.size]
-    for i in range(cells.size):
-        cells[i] = source[i]
-
-
-@compiled
 def reflect_rows(level, row, sheet):
     """Write the negative rows beyond fixed edges that a stencil at `row` reads."""
     for place in range(row, row + 2 * sheet.reach_y + 1):

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from wavefield.loops.sheets.compilation import compiled
+from wavefield.loops.sheets.streaming import copy
+
+_STREAMED = 2**25  # bytes that are saved from which no cache holds them until they are read
 
 
 class Entries(NamedTuple):
@@ -33,6 +36,7 @@ class Keeping(NamedTuple):
     saved: np.ndarray
     steps: int
     ended: np.ndarray  # (levels, planes, Ny, Nx), the newest first
+    streams: bool  # whether `saved` is so large that it is written past the caches
 
 
 def sheet_entries(encoder, dtype) -> Entries:
@@ -86,11 +90,12 @@ def prepare_keeping(every, out, levels, shape, steps, dtype) -> Keeping:
     batch, channels, ny, nx = shape
     ended = np.empty((levels, batch * channels, ny, nx), dtype)
     if not every or out is None:
-        return Keeping(0, np.empty((0, batch * channels, ny, nx), dtype), steps, ended)
+        return Keeping(0, np.empty((0, batch * channels, ny, nx), dtype), steps, ended, False)
     expected = (steps // every, *shape)
     if out.shape != expected or out.dtype != dtype or not out.flags.c_contiguous:
         raise ValueError(f"out must be a contiguous {dtype} array of shape {expected}, got {out.dtype} {out.shape}")
-    return Keeping(int(every), out.reshape(expected[0], batch * channels, ny, nx), steps, ended)
+    saved = out.reshape(expected[0], batch * channels, ny, nx)
+    return Keeping(int(every), saved, steps, ended, out.nbytes > _STREAMED)
 
 
 @compiled
@@ -117,3 +122,15 @@ def inject(target, source, trial, channel, step, row):
         frame = source.movie[trial, step, channel, row]
         for i in range(frame.size):
             target[i] += frame[i]
+
+
+@compiled
+def keep_row(level, row, plane, step, keeping, saved, ended, sheet):
+    """Copy a row to where it is saved after a step, or is returned; `saved` and `ended` are those of `keeping`."""
+    begin, place = row * sheet.stride + sheet.origin, plane * sheet.ny + row
+    count = saved.shape[1] * sheet.ny
+    if keeping.every and step % keeping.every == 0:
+        save = step // keeping.every - 1
+        copy(saved, (save * count + place) * sheet.nx, level, begin, sheet.nx, keeping.streams)
+    if step > keeping.steps - len(ended):
+        copy(ended, ((keeping.steps - step) * count + place) * sheet.nx, level, begin, sheet.nx, False)

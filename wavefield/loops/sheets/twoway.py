@@ -15,10 +15,10 @@ from numba.extending import overload, register_jitable
 from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import steps_at
-from wavefield.loops.sheets.planes import Cells, Faces, extend_row, load_row, reflect_rows, store_row
+from wavefield.loops.sheets.planes import Cells, Faces, extend_row, load_row, reflect_rows
 from wavefield.loops.sheets.rim import Filters, Rim, absorb_row
 from wavefield.loops.sheets.rows import clamp, step_row
-from wavefield.loops.sheets.source import enters, inject
+from wavefield.loops.sheets.source import enters, inject, keep_row
 from wavefield.loops.sheets.vectors import FUSED, sweep, sweep_between_faces, sweep_in_medium
 
 
@@ -71,6 +71,7 @@ def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, s
     taps, q = physics.five[channel if swept else 0], physics.q[channel]
     rimmed, driven = len(physics.layers) > 0, source.drive.size + source.movie.size > 0
     keeps = keeping.every > 0 or done + depth >= keeping.steps - 1
+    saved, ended = keeping.saved, keeping.ended
     rows, scratch = np.empty(FUSED + 2, np.int64), np.empty((4, sheet.stride), levels.dtype)
     loaded = lo
     for place in range(lo - reach, hi + 2 * depth * reach):
@@ -115,7 +116,7 @@ def _advance(levels, plane, region, done, depth, phase, given, sheet, physics, s
                     )
                 extend_row(level, at, sheet.origin, sheet.nx, sheet.reach_x, sheet.sides)
                 if keeps:
-                    _keep_row(level, at, plane, step + f + 1, keeping, sheet.origin)
+                    keep_row(level, at, plane, step + f + 1, keeping, saved, ended, sheet)
             s += count
 
 
@@ -179,12 +180,3 @@ def _add_to_row(current, level, row, plane, trial, channel, step, sheet, physics
     inject(cells, source, trial, channel, step, row)
     if physics.mask.size:
         clamp(cells, physics.mask[row])
-
-
-@compiled
-def _keep_row(level, row, plane, step, keeping, origin):
-    """Copy a row to where it is saved after a step, or is returned."""
-    if keeping.every and step % keeping.every == 0:
-        store_row(level, row, keeping.saved[step // keeping.every - 1, plane, row], origin)
-    if step >= keeping.steps - 1:
-        store_row(level, row, keeping.ended[keeping.steps - step, plane, row], origin)

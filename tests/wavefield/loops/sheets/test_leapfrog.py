@@ -272,3 +272,15 @@ def test_bad_input_is_named(wrong, message):
     field = np.zeros((1, 1, 8, 9))
     with pytest.raises(ValueError, match=message):
         sheet_leapfrog(field, field, **({"taps": C2 * FIVE + MIDDLE, "q": 1.0, "steps": 3} | wrong))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("shift", [0, 1, 5])
+def test_what_is_written_past_the_caches_is_what_is_written_into_them(monkeypatch, dtype, shift):
+    now, before = np.random.default_rng(7).standard_normal((2, 2, 1, 9, 37)).astype(dtype)
+    given = {"q": 0.9, "taps": np.array([[0, 0.2, 0], [0.2, 1.2, 0.2], [0, 0.2, 0]]), "steps": 12, "every": 2}
+    into, past = (np.full(6 * now.size + shift, np.nan, dtype)[shift:].reshape(6, *now.shape) for _ in range(2))
+    sheet_leapfrog(now, before, **given, out=into)
+    monkeypatch.setattr("wavefield.loops.sheets.source._STREAMED", 0)
+    sheet_leapfrog(now, before, **given, out=past)
+    np.testing.assert_array_equal(past, into)

@@ -46,17 +46,19 @@ def reflection(width, wavelength, angle, courant):
 
 
 def test_reflection_by_width_and_angle(measured):
-    wavelengths = np.array([10, 12, 16, 24, 40])
+    """By width, angle and cells per wave, the larger of those at Courant numbers 0.3 and 0.7."""
     for width, target in ((8, 1e-3), (10, 2e-4), (20, 1e-5), (40, 1e-6)):
-        for degrees in (0, 30, 45, 60):
-            worst = max(reflection(width, l, np.radians(degrees), c) for l in wavelengths for c in (0.3, 0.7))
-            measured(f"largest reflection, {width} cells, {degrees}°", worst, f"≤ {target}")
-            assert worst <= target
+        for degrees in (0, 15, 30, 45, 60, 75):
+            for wavelength in (10, 12, 16, 24, 40):
+                found = max(reflection(width, wavelength, np.radians(degrees), c) for c in (0.3, 0.7))
+                goal = f"at most {target}" if degrees <= 60 else ""
+                measured(f"reflection, {width} cells, {degrees}°, {wavelength} cells a wave", float(found), goal)
+                assert degrees > 60 or found <= target
     assert reflection(20, 20, np.radians(75), 0.5) <= 1e-3
 
 
 @pytest.mark.parametrize("stencil", STENCILS)
-def test_a_source_in_a_corner_radiates_as_on_a_sheet_without_edges(stencil):
+def test_a_source_in_a_corner_radiates_as_on_a_sheet_without_edges(stencil, measured):
     taps, courant = taps_of(stencil)
     inner, width, more, wavelength = 36, 20, 70, 16
     steps = int(100 / courant)
@@ -79,11 +81,13 @@ def test_a_source_in_a_corner_radiates_as_on_a_sheet_without_edges(stencil):
     rim = make_rim((size, size), (width, width), (courant, courant))
     found = run(width, boundary=("absorbing",) * 2, rim=rim)
     expected = run(more, boundary=("fixed",) * 2)
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    error = np.abs(found - expected).max() / np.abs(expected).max()
+    measured("largest error beside a larger sheet, rim of 20 cells, corners included", float(error), "at most 1e-5")
+    assert error <= 1e-5
 
 
 @pytest.mark.parametrize("stencil", STENCILS)
-def test_what_has_left_does_not_come_back(stencil, draws):
+def test_what_has_left_does_not_come_back(stencil, draws, measured):
     taps, courant = taps_of(stencil)
     steps = draws(3_000, 100_000)
     rim = make_rim((28, 30), (10, 12), (courant, courant))
@@ -95,6 +99,7 @@ def test_what_has_left_does_not_come_back(stencil, draws):
             *levels, q=1.0, taps=taps, boundary=("absorbing",) * 2, rim=rim, rim_fields=fields, steps=steps // 10
         )
         largest.append(max(np.abs(levels[0]).max(), np.abs(fields).max()))
+    measured(f"largest of the second half of {steps} steps, over a pulse of 1", float(max(largest[5:])), "no growth")
     assert largest[0] < 0.01
     assert max(largest[5:]) < largest[0] / 2
 
