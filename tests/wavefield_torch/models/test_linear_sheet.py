@@ -21,7 +21,7 @@ def sheet_and_state(coupled, scheme, dtype, *, C=2, H=7, W=6):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=["float64", "float32"])
-@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit"])
+@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit", "centred"])
 @pytest.mark.parametrize("coupled", [False, True], ids=["apart", "coupled"])
 def test_all_steps_at_once_are_the_steps_one_by_one(coupled, scheme, dtype):
     sheet, y0, z0 = sheet_and_state(coupled, scheme, dtype)
@@ -52,7 +52,7 @@ def test_all_steps_at_once_are_the_steps_one_by_one(coupled, scheme, dtype):
 
 
 @pytest.mark.parametrize("coupled", [False, True], ids=["apart", "coupled"])
-@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit"])
+@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit", "centred"])
 def test_no_parameters_let_the_sheet_grow(coupled, scheme):
     """The largest eigenvalue of every mode's step has modulus 1 at most, wherever an optimiser may have gone."""
     from wavefield_torch.recurrence.sheet import linear

@@ -21,7 +21,8 @@ from wavefield_torch.recurrence.cpu.memory_pool import address, allocate
 from wavefield_torch.recurrence.cpu.threads import parallel_map
 from wavefield_torch.recurrence.sheet.kernels import steps as kernels
 from wavefield_torch.recurrence.sheet.kernels.blocks import CURVES
-from wavefield_torch.recurrence.sheet.kernels.steps import Edges, Geometry, Memory, Mix, Sample, Step
+from wavefield_torch.recurrence.sheet.kernels.steps import SCHEMES, Edges, Geometry, Memory, Mix, Sample, Step
+from wavefield_torch.recurrence.sheet.reference import kept_and_gain
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +139,8 @@ def _invertible(problem, every):
     if problem.y0.numel() == 0:
         return False
     low, high = (float(a) for a in problem.damping.aminmax())
-    fading = 1 - problem.dt * high if problem.scheme == "semi-implicit" else 1 / (1 + problem.dt * high)
-    growth = math.inf if fading <= 0 or low < 0 else fading ** -min(every, problem.steps)
+    kept, _ = kept_and_gain(high, problem.dt, problem.scheme)
+    growth = math.inf if kept <= 0 or low < 0 else kept ** -min(every, problem.steps)
     exact = growth <= _GROWTH[problem.y0.dtype]
     way = "by the inverse of the step" if exact else "from their beginnings"
     logger.debug(
@@ -226,8 +227,8 @@ def _planned(channels, height, width, taps, dtype, vector, dt, boundary, nonline
         end=origin + cells + edge,
         lanes=lanes,
     )
-    implicit = scheme == "damping-implicit"
-    step = Step(dt, 0.0 if implicit else dt, dt if implicit else 0.0, implicit, CURVES.index(nonlinearity))
+    gain, gain_kept = {"semi-implicit": (dt, 0.0), "damping-implicit": (0.0, dt), "centred": (dt / 2, dt / 2)}[scheme]
+    step = Step(dt, gain, gain_kept, SCHEMES.index(scheme), CURVES.index(nonlinearity))
     return _Plan(
         Block(item, lanes, 1, *shape, taps if taps == 3 else 0),
         Block(item, lanes, 1, *mix, 1),
@@ -316,8 +317,7 @@ class _Given:
     """Inputs in the form that kernels read, held while they do."""
 
     def __init__(self, plan, problem):
-        fading = problem.dt * problem.damping
-        kept = 1 / (1 + fading) if problem.scheme == "damping-implicit" else 1 - fading
+        kept, _ = kept_and_gain(problem.damping, problem.dt, problem.scheme)
         tensors = (problem.y0, problem.z0, problem.stiffness, kept)
         self.tensors = [t.contiguous() for t in tensors]
         self.drive = None if problem.drive is None else problem.drive.contiguous()

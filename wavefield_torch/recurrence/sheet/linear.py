@@ -1,8 +1,8 @@
 """The linear sheet without a loop over time.
 
 With σ the identity, periodic edges, and ω and α the same in all places, the Fourier modes of the sheet do not know of
-each other. With ŷ, ẑ the transforms, A = diag(ω) − Ŵ(k), κ what a step keeps of ẑ (1 − dt α, or 1/(1 + dt α) with the
-damping implicit) and g = dt (or dt κ),
+each other. With ŷ, ẑ the transforms, A = diag(ω) − Ŵ(k), κ what a step keeps of ẑ and g with
+which forces enter it (`reference.kept_and_gain`),
 
     s[t+1] = M s[t] + N x̂[t],    s = (ŷ, ẑ),    M = [ 1 − dt g A   dt κ ]    N = [ dt g ]
                                                     [    − g A        κ ]        [  g   ]
@@ -21,6 +21,7 @@ from __future__ import annotations
 import torch
 
 from wavefield_torch.recurrence.parallel import prefix
+from wavefield_torch.recurrence.sheet.reference import kept_and_gain
 
 
 def symbol(kernel, height, width):
@@ -41,8 +42,7 @@ def step_of(pull, damping, dt, scheme):
 
     Of numbers for channels that do not mix, (…, C) and (C,), it takes A as (…, C, 1, 1) and α as (C, 1).
     """
-    kept = 1 / (1 + dt * damping) if scheme == "damping-implicit" else 1 - dt * damping
-    gain = dt * kept if scheme == "damping-implicit" else torch.full_like(kept, dt)
+    kept, gain = kept_and_gain(damping, dt, scheme)
     pulled = gain[..., None] * pull
     one, kept, gain = (torch.diag_embed(d).expand(pull.shape) for d in (torch.ones_like(kept), kept, gain))
     upper = torch.cat([one - dt * pulled, (dt * kept).to(pulled.dtype)], -1)

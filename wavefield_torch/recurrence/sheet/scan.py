@@ -28,7 +28,7 @@ from wavefield_torch.recurrence.sheet import linear, reference
 logger = logging.getLogger(__name__)
 
 BOUNDARIES = ("periodic", "fixed", "free")
-SCHEMES = ("semi-implicit", "damping-implicit")
+SCHEMES = ("semi-implicit", "damping-implicit", "centred")
 READOUTS = ("last", "mean", "max")
 BACKENDS = ("auto", "reference", "cpu")
 _FEW_STEPS, _FEW_PRODUCTS = 4, 100_000  # up to so many steps, of so many products each, the reference is run
@@ -59,6 +59,7 @@ def sheet_scan(
 
         z[t+1] = z[t] + dt ( σ(W ⋆ y[t]) − ω ⊙ y[t] − α ⊙ z[t] + x[t] )          semi-implicit
         z[t+1] = ( z[t] + dt ( σ(W ⋆ y[t]) − ω ⊙ y[t] + x[t] ) ) / (1 + dt α)    damping-implicit
+        z[t+1] = z[t] + dt ( σ(W ⋆ y[t]) − ω ⊙ y[t] − α ⊙ (z[t] + z[t+1])/2 + x[t] )    centred
         y[t+1] = y[t] + dt z[t+1],
 
     where ⋆ is cross-correlation, as in ``torch.nn.Conv2d``.
@@ -81,9 +82,10 @@ def sheet_scan(
         Beyond an edge lie the cells of the other side, zeros, or the sheet mirrored about its outermost cells.
     nonlinearity : {"tanh", "relu", "identity"}
         σ.
-    scheme : {"semi-implicit", "damping-implicit"}
+    scheme : {"semi-implicit", "damping-implicit", "centred"}
         Without σ the first is stable for 0 ≤ α ≤ 2/dt and 0 ≤ A ≤ (4 − 2 dt α)/dt², the second for 0 ≤ α and
-        0 ≤ A ≤ (4 + 2 dt α)/dt², where A is ω less the eigenvalue of W of a mode.
+        0 ≤ A ≤ (4 + 2 dt α)/dt², the third for 0 ≤ α and 0 ≤ A ≤ 4/dt², where A is ω less the eigenvalue of W of a
+        mode. The third is the leapfrog of `wavefield.wave`, of second order in dt.
     readout : Tensor (F, T) or {"last", "mean", "max"}, optional
         What is returned in place of the sequence: F weighted sums over time, shared by all cells, or y[T], the mean or
         the largest of y[1..T].
