@@ -245,6 +245,25 @@ class WaveSheet(nn.Module):
             profiles["damping_profile"] = (damping - least[:, None]).reshape(self.size)
         return WaveOperator(op.kernel, levels=2, **described, **profiles)
 
+    @torch.no_grad()
+    def averaged(self) -> WaveSheet:
+        """Return the sheet whose ω and α are their means over all places, the medium as a dispersion surface has it."""
+        mean = WaveSheet(
+            self.channels,
+            kernel_size=self.kernel.shape[-1],
+            dt=self.dt,
+            boundary=self.boundary,
+            nonlinearity=self.nonlinearity,
+            scheme=self.scheme,
+            backend=self.backend,
+            device=self.kernel.device,
+            dtype=self.kernel.dtype,
+        )
+        mean.dx = self.dx
+        for parameter, value in zip(mean.parameters(), self.parameters(), strict=True):
+            parameter.copy_(value if value.dim() == 4 else value.reshape(self.channels, -1).mean(1))
+        return mean
+
     def _levels(self, kernel, stiffness, kept, gain):
         """The kernel of (h[t], h[t−1]) of every channel, and how many levels it has."""
         channels, taps = len(kernel), kernel.shape[-1]
