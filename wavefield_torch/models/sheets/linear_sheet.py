@@ -162,7 +162,7 @@ class LinearSheet(nn.Module):
             if not self.coupled:
                 pull, damping = pull[..., None, None], damping[:, None]
             matrix, entry = linear.step_of(pull, damping, self.dt, self.scheme)
-            output, y, z = linear.scan(y0, z0, matrix, entry, input, steps, readout, return_sequence)
+            output, y, z = linear.scan(y0, z0, matrix, entry, input, steps, readout, return_sequence, self.dt)
         return output, (y, z)
 
 
