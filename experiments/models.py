@@ -74,6 +74,8 @@ class _Rings(_Model):
     start: Start = "shift"
     encoder: Encoder = "sparse"
     frozen: bool = False  # encoder and recurrence: only the readout is trained
+    leak: float = Field(default=1.0, gt=0, le=1)  # share of a step that is new
+    noise: float = Field(default=0.0, ge=0)  # of the state, in training: standard deviation before the nonlinearity
 
     def _options(self, generator):
         return {
@@ -83,6 +85,8 @@ class _Rings(_Model):
             "encoder": self.encoder,
             "freeze_encoder": self.frozen,
             "freeze_recurrence": self.frozen,
+            "leak": self.leak,
+            "noise": self.noise,
             "generator": generator,
         }
 

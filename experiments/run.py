@@ -16,7 +16,7 @@ import signal
 import statistics
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from time import monotonic, perf_counter
 from typing import Any
@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from experiments.config import Config, Training, to_toml
 from experiments.runs.folder import RunFolder, device_name, peak_memory, write_text
-from experiments.tasks.generators import WEIGHTS, generator_for
+from experiments.tasks.generators import WEIGHTS, generator_for, seeded
 from experiments.tasks.problem import Problem, load_problem
 from wavefield_torch import (
     CheckpointError,
@@ -373,7 +373,9 @@ def _step(session):
     before = perf_counter()
     x, target = problem.batch(progress.step)
     progress.data_seconds += perf_counter() - before
-    loss, _ = training_step(session.optimizer, problem.loss(session.model, x, target), clip=session.training.clip)
+    noisy = getattr(session.config.model, "noise", 0)
+    with seeded(session.training.seed, progress.step, session.device) if noisy else nullcontext():
+        loss, _ = training_step(session.optimizer, problem.loss(session.model, x, target), clip=session.training.clip)
     progress.step += 1
     progress.loss_sum += loss
     progress.loss_count += 1

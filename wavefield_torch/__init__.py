@@ -7,7 +7,6 @@ from wavefield_torch.inspection.linearise import NotLinearisableError, input_jac
 from wavefield_torch.inspection.record import record
 from wavefield_torch.models.baselines import GRU, LSTM, IdentityRNN, LocallyConnectedRNN, Tape
 from wavefield_torch.models.history_rnn import elman, from_theory, open_line
-from wavefield_torch.models.linear_sheet import LinearSheet
 from wavefield_torch.models.medium_rnn import MediumRNN
 from wavefield_torch.models.published import count_parameters, from_reference, to_reference
 from wavefield_torch.models.readout import SequenceModel, linear_readout, mlp_readout
@@ -18,6 +17,8 @@ from wavefield_torch.models.segmentation.linear_wave_machine import LinearWaveMa
 from wavefield_torch.models.segmentation.neural_wave_machine import NeuralWaveMachine
 from wavefield_torch.models.segmentation.segmenter import Segmenter
 from wavefield_torch.models.segmentation.time_readout import TimeReadout
+from wavefield_torch.models.sheets.linear_sheet import LinearSheet
+from wavefield_torch.models.sheets.wave_sheet import WaveSheet
 from wavefield_torch.models.travelling_memory import AttentionEnd, LinearEnd, MLPEnd, TravellingMemory
 from wavefield_torch.models.wave_rnn import WaveRNN, WaveRNNCell
 from wavefield_torch.recurrence.cpu.memory_pool import free_memory, memory_limit
@@ -54,6 +55,7 @@ __all__ = [
     "UNet",
     "WaveRNN",
     "WaveRNNCell",
+    "WaveSheet",
     "__version__",
     "count_parameters",
     "elman",

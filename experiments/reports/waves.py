@@ -1,4 +1,7 @@
-"""The waves in the states of trained networks, by `analysis.diagnose`: a page per run and channel, and a table."""
+"""The waves in the states of trained networks, by `analysis.diagnose`: a page per run and channel, and a table.
+
+Of a Neural Wave Machine a second page per channel shows the medium that an image made, with its modes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import matplotlib
 import xarray as xr
 
 import analysis
+from experiments.reports.media import medium_figure
 from experiments.runs.folder import RunFolder, make_folder, write_csv
 from wavefield import open_recording
 from wavefield.cli import tell
@@ -61,12 +65,18 @@ def main(options: argparse.Namespace) -> int:
     rows, told = [], []
     for path in folders:
         activity, result = diagnosed(path, draws=options.draws)
+        with open_recording(RunFolder(path) / "hidden.nc") as recording:
+            states = recording.isel(trial=0).load() if "coupling" in recording else None
         for row in rows_of(path.name, result):
             channel = row["channel"]
             page = analysis.plot.summary(activity.isel(trial=0, channel=channel), result.isel(channel=channel))
             page.suptitle(f"{path.name}, channel {channel}", fontsize=9)
             save_figure(page, options.output / f"{path.name}-channel{channel}.png")
             pyplot.close(page)
+            if states is not None:
+                page = medium_figure(states, channel)
+                save_figure(page, options.output / f"{path.name}-channel{channel}-medium.png")
+                pyplot.close(page)
             told.append(f"{path.name}, channel {channel}: {row['verdict']}, p = {row['p_value']}, q = {row['q_value']}")
             rows.append(row)
     write_csv(options.output / "waves.csv", rows)

@@ -304,6 +304,50 @@ def test_nonlinearity_bias_readout_and_size_are_as_asked():
     assert model("copy-wrnn", "hidden_size=20", "channels=3")[0].recurrence.output_size == 60
 
 
+@pytest.mark.parametrize("name", ["copy-wrnn", "smnist-local"])
+def test_the_leak_is_the_share_of_a_step_that_is_new(name):
+    """The first step from rest is α times what it is without a leak."""
+    nets = [
+        load_config(name, [f"leak={leak}"]).model.recurrence(1, torch.Generator().manual_seed(0)) for leak in (1, 0.25)
+    ]
+    x = torch.rand(1, 2, 1, generator=torch.Generator().manual_seed(1))
+    (whole, _), (part, _) = (net(x) for net in nets)
+    torch.testing.assert_close(part, 0.25 * whole)
+    assert whole.any()
+
+
+@pytest.mark.parametrize("name", ["copy-wrnn", "smnist-local"])
+def test_noise_of_the_state_is_of_the_size_asked_for_and_of_training_only(name):
+    net = load_config(name, ["noise=0.5"]).model.recurrence(1, torch.Generator().manual_seed(0))
+    for key, parameter in net.named_parameters():
+        if "bias" in key:
+            parameter.data.zero_()
+    x = torch.zeros(1, 40, 1)
+    (quiet, _), (drawn, _) = net.eval()(x), net.train()(x)
+    # what ReLU passes of a Gaussian of σ = 0.5 has the mean σ/√(2π)
+    assert (drawn - quiet).mean().item() == pytest.approx(0.5 / math.sqrt(2 * math.pi), rel=0.05)
+    assert torch.equal(net.eval()(x)[0], quiet)
+
+
+def test_noise_of_a_step_follows_the_step_and_disturbs_no_other_draw(tmp_path):
+    session = prepared(tmp_path, "noise=0.5")
+
+    def loss(step):
+        session.progress.step, session.progress.loss_sum = step, 0.0
+        for parameter in session.model.parameters():
+            parameter.data.view(-1)[:] = torch.linspace(-0.3, 0.3, parameter.numel())  # whatever was learned before
+        loop._step(session)
+        return session.progress.loss_sum
+
+    torch.manual_seed(7)
+    first, second = loss(0), loss(1)
+    drawn = torch.rand(1)
+    torch.manual_seed(8)
+    assert loss(1) == second != first  # as after an interruption
+    torch.manual_seed(7)
+    assert torch.equal(torch.rand(1), drawn)  # the caller's generator is where it was
+
+
 def test_weights_follow_the_seed():
     one, same, other = (model("copy-irnn", f"seed={seed}")[0].recurrence.weight_ih_l0 for seed in (0, 0, 1))
     assert torch.equal(one, same)

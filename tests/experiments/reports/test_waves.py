@@ -4,10 +4,14 @@ import csv
 
 import numpy as np
 import pytest
+import torch
+from matplotlib import pyplot
 
 from experiments.__main__ import main
+from experiments.reports.media import medium_figure, medium_of
 from experiments.reports.waves import diagnosed
 from wavefield import recording, save_recording
+from wavefield_torch import NeuralWaveMachine, record
 
 
 def test_a_run_has_a_page_and_a_row_for_each_channel(tmp_path, capsys):
@@ -35,3 +39,21 @@ def test_states_without_space_or_time_hold_no_wave_to_look_for(tmp_path):
             diagnosed(tmp_path / f"run{place}")
     with pytest.raises(FileNotFoundError, match=r"holds no hidden\.nc"):
         diagnosed(tmp_path)
+
+
+def test_the_medium_of_a_recorded_image_is_the_model_s_and_its_waves_lie_on_its_branches():
+    generator = torch.Generator().manual_seed(0)
+    model = NeuralWaveMachine(1, 2, generator=generator)
+    image = torch.rand(1, 1, 16, 16, generator=generator)
+    scene = record(model, image).isel(trial=0)
+    for ours, theirs in zip(medium_of(scene).parameters(), model.medium(image[0]).parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    page = medium_figure(scene, channel=1)
+    measured, *_ = [ax for ax in page.axes if ax.get_xlabel() == "wavenumber along x"]
+    power = measured.collections[0].get_array()  # (frequency, wavenumber) in dB
+    branches = np.nanmax([line.get_ydata() for line in measured.lines], axis=0)  # at the wavenumbers of the mesh
+    step = 1 / (100 * 0.1)
+    loudest = power.argmax(axis=0) * step
+    middle = np.abs(np.arange(16) - 8) > 2  # the longest waves have not gone once round in this time
+    assert np.abs(loudest - branches)[middle].max() <= 2 * step
+    pyplot.close(page)

@@ -21,7 +21,7 @@ def sheet_and_state(coupled, scheme, dtype, *, C=2, H=7, W=6):
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=["float64", "float32"])
-@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit"])
+@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit", "centred"])
 @pytest.mark.parametrize("coupled", [False, True], ids=["apart", "coupled"])
 def test_all_steps_at_once_are_the_steps_one_by_one(coupled, scheme, dtype):
     sheet, y0, z0 = sheet_and_state(coupled, scheme, dtype)
@@ -52,7 +52,7 @@ def test_all_steps_at_once_are_the_steps_one_by_one(coupled, scheme, dtype):
 
 
 @pytest.mark.parametrize("coupled", [False, True], ids=["apart", "coupled"])
-@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit"])
+@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit", "centred"])
 def test_no_parameters_let_the_sheet_grow(coupled, scheme):
     """The largest eigenvalue of every mode's step has modulus 1 at most, wherever an optimiser may have gone."""
     from wavefield_torch.recurrence.sheet import linear
@@ -71,6 +71,40 @@ def test_no_parameters_let_the_sheet_grow(coupled, scheme):
         assert y.abs().max() < 2000 * y0.abs().max()
         y.square().sum().backward()
         assert all(parameter.grad.isfinite().all() for parameter in sheet.parameters())
+
+
+@pytest.mark.parametrize("damping", [0.0, 1.0, 9.0])
+@pytest.mark.parametrize("scheme", ["semi-implicit", "centred"])
+def test_readouts_interpolated_from_nodes_are_those_of_all_modes(scheme, damping, monkeypatch):
+    from wavefield_torch.recurrence.sheet import linear
+
+    generator = torch.Generator().manual_seed(0)
+    found, steps = {}, 300
+    sheet = LinearSheet(2, scheme=scheme, dtype=torch.float64)
+    with torch.no_grad():
+        sheet.kernel += 0.1 * torch.randn(sheet.kernel.shape, generator=generator, dtype=torch.float64)
+        sheet.stiffness += torch.tensor([0.0, 0.3])
+        sheet.damping += damping
+    sheet.float()
+    y0 = torch.randn(1, 2, 24, 26, generator=generator)
+    readout = torch.randn(3, steps, generator=generator) / steps**0.5
+    given = torch.randn(3, 1, 2, 24, 26, generator=generator)
+    interpolated = linear.responses_by_nodes
+    for way in ("nodes", "float32", "float64"):
+        used = []
+        monkeypatch.setattr(
+            linear,
+            "responses_by_nodes",
+            lambda *a: used.append(rows := interpolated(*a) if way == "nodes" else None) or rows,  # noqa: B023
+        )
+        sheet.to(torch.float64 if way == "float64" else torch.float32)
+        leaves = [t.to(sheet.kernel).requires_grad_() for t in (y0.clone(), readout.clone())]
+        output, _ = sheet(leaves[0], steps=steps, readout=leaves[1])
+        found[way] = [output.detach(), *torch.autograd.grad(output, [*leaves, *sheet.parameters()], given.to(output))]
+        assert (used[0] is not None) == (way == "nodes")
+    for ours, direct, exact in zip(*found.values(), strict=True):
+        most = max(float((direct - exact).abs().max()), 1e-6 * float(exact.abs().max()))
+        assert (ours - exact).abs().max() <= 5 * most
 
 
 def test_gradients_by_finite_differences_also_where_eigenvalues_coincide_or_are_clipped():

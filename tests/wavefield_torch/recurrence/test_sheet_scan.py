@@ -71,6 +71,8 @@ AGREEMENT = [
     (12, 2, 2, 33, 4, dict(damping=9.0), dict(nonlinearity="identity", readout="max")),
     (12, 2, 2, 3, 4, dict(damping=3.0), dict(readout="mean", scheme="damping-implicit", checkpoint_every=4)),
     (12, 2, 2, 3, 4, {}, dict(readout="last", boundary="fixed")),
+    (12, 2, 2, 3, 4, dict(damping=9.0, driven=True, features=3), dict(scheme="centred", checkpoint_every=5)),
+    (12, 2, 2, 3, 4, dict(damping=99.0), dict(scheme="centred", boundary="free")),
     (6, 2, 2, 3, 4, {}, dict(return_sequence=False, checkpoint_every=100)),
 ]
 
@@ -109,7 +111,7 @@ def test_the_reference_is_the_published_recurrence():
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
-@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit"])
+@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit", "centred"])
 def test_a_mode_of_the_torus_oscillates_as_its_two_by_two_matrix_says(backend, scheme):
     """y'' = (λ − ω) y − α y' for an eigenvector of W: the one-step matrices of the literature, powers of them."""
     kernel = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]], dtype=torch.float64)[None, None]
@@ -120,6 +122,9 @@ def test_a_mode_of_the_torus_oscillates_as_its_two_by_two_matrix_says(backend, s
     step = torch.tensor([[1 - h * G, -h * A], [h * (1 - h * G), 1 - h * h * A]], dtype=torch.float64)
     if scheme == "damping-implicit":
         step = torch.tensor([[1, -h * A], [h, 1 + h * G - h * h * A]], dtype=torch.float64) / (1 + h * G)
+    if scheme == "centred":  # of (z, y), where z is half a step behind: a = hG/2
+        a = h * G / 2
+        step = torch.tensor([[1 - a, -h * A], [h * (1 - a), 1 + a - h * h * A]], dtype=torch.float64) / (1 + a)
     z, y = torch.linalg.matrix_power(step, 50) @ torch.tensor([0.0, 1.0], dtype=torch.float64)
     options = dict(steps=50, dt=h, nonlinearity="identity", scheme=scheme, backend=backend)
     _, (last_y, last_z) = sheet_scan(mode, None, kernel, 0.5, 0.3, return_sequence=False, **options)
@@ -171,7 +176,7 @@ def test_second_derivatives_run_the_reference_or_are_refused():
         penalty("cpu")
 
 
-@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit"])
+@pytest.mark.parametrize("scheme", ["semi-implicit", "damping-implicit", "centred"])
 def test_segments_found_by_the_inverse_of_the_step_are_those_computed_forward(scheme, caplog):
     tensors = problem(100, 2, 2, 16, 16, features=3, dtype=torch.float32, damping=3.0)
     with caplog.at_level(logging.DEBUG, "wavefield_torch"):

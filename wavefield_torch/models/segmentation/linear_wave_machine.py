@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from wavefield.checks import positive_int
-from wavefield_torch.models.linear_sheet import LinearSheet
 from wavefield_torch.models.segmentation.layers import checked_image, encoder
+from wavefield_torch.models.sheets.linear_sheet import LinearSheet
 
 
 class LinearWaveMachine(nn.Module):

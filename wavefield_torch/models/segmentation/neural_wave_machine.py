@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from wavefield.checks import positive, positive_int
 from wavefield_torch.models.segmentation.layers import checked_image, encoder
+from wavefield_torch.models.sheets.wave_sheet import LAPLACIAN, WaveSheet
 from wavefield_torch.recurrence.sheet.scan import sheet_scan
-
-_LAPLACIAN = ((0.0, 1.0, 0.0), (1.0, -4.0, 1.0), (0.0, 1.0, 0.0))
 
 
 class NeuralWaveMachine(nn.Module):
@@ -95,7 +94,7 @@ class NeuralWaveMachine(nn.Module):
         self.initial = encoder(*sizes, layers=4, last=nn.Tanh, generator=generator)
         kernel = torch.zeros(channels, channels, 3, 3)
         if coupled:
-            kernel[range(channels), range(channels)] = torch.tensor(_LAPLACIAN)
+            kernel[range(channels), range(channels)] = torch.tensor(LAPLACIAN)
             self.kernel = nn.Parameter(kernel)
         else:
             self.register_buffer("kernel", kernel)
@@ -125,6 +124,39 @@ class NeuralWaveMachine(nn.Module):
         )
         assert output is not None
         return output
+
+    @torch.no_grad()
+    def medium(self, image: Tensor) -> WaveSheet:
+        """Return the sheet that one image (I, H, W) makes, with the ω and α of every place.
+
+        Its `to_operator` gives the dispersion surface of W, its `drum` the modes of what the image became.
+
+        Examples
+        --------
+        >>> import wavefield as wf
+        >>> model = NeuralWaveMachine(in_channels=1, channels=2)
+        >>> drum = model.medium(torch.rand(1, 16, 16)).drum(channel=0)
+        >>> wf.modes(drum, count=3).frequency.shape
+        (3,)
+        """
+        if image.dim() != 3:
+            raise ValueError(f"image must be one, (I, H, W), got shape {tuple(image.shape)}")
+        _, stiffness, damping = (part[0] for part in self.encode(image[None]))
+        sheet = WaveSheet(
+            self.channels,
+            (image.shape[1], image.shape[2]),
+            kernel_size=self.kernel.shape[-1],
+            dt=self.dt,
+            boundary=self.boundary,
+            nonlinearity=self.nonlinearity,
+            scheme=self.scheme,
+            backend=self.backend,
+            device=self.kernel.device,
+            dtype=self.kernel.dtype,
+        )
+        for parameter, value in zip(sheet.parameters(), (self.kernel, stiffness, damping), strict=True):
+            parameter.copy_(value)
+        return sheet
 
     def extra_repr(self) -> str:
         """The settings of the sheet."""

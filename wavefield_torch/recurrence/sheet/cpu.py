@@ -6,7 +6,6 @@ The functions of a backend (see `sheet.scan`). `kernels.steps` explains the layo
 from __future__ import annotations
 
 import functools
-import logging
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,13 +20,11 @@ from wavefield_torch.recurrence.cpu.memory_pool import address, allocate
 from wavefield_torch.recurrence.cpu.threads import parallel_map
 from wavefield_torch.recurrence.sheet.kernels import steps as kernels
 from wavefield_torch.recurrence.sheet.kernels.blocks import CURVES
-from wavefield_torch.recurrence.sheet.kernels.steps import Edges, Geometry, Memory, Mix, Sample, Step
-
-logger = logging.getLogger(__name__)
+from wavefield_torch.recurrence.sheet.kernels.steps import SCHEMES, Edges, Geometry, Memory, Mix, Sample, Step
+from wavefield_torch.recurrence.sheet.reference import kept_and_gain
+from wavefield_torch.recurrence.sheet.segments import gains, invertible
 
 _READ_TOGETHER = 25  # states that wait for the readout in the forward pass
-# How much an error of rounding may grow while a segment is computed from its end: float32 then agrees to 1e-5.
-_GROWTH = {torch.float32: 40.0, torch.float64: 1e4}
 
 
 def forward(problem, return_sequence, every):
@@ -70,7 +67,7 @@ def backward(grad_output, grad_y, grad_z, saved, problem, return_sequence, every
     y0, steps = problem.y0, problem.steps
     plan = _plan(problem)
     given = _Given(plan, problem)
-    reversed_exactly = _invertible(problem, every)
+    reversed_exactly = invertible(problem, every)
     features = problem.weights is not None and grad_output is not None
     mix = _mix(plan, problem if features else problem._replace(weights=None), every)
     kernel = problem.kernel
@@ -131,22 +128,6 @@ def backward(grad_output, grad_y, grad_z, saved, problem, return_sequence, every
         if features:
             readout_gradient = torch.from_numpy(products.sum(0)).to(y0.dtype)
     return found_y, found_z, kernel_gradient, rates, damped, force, readout_gradient
-
-
-def _invertible(problem, every):
-    """Whether segments of `every` steps are computed from their ends, by the inverse of the step."""
-    if problem.y0.numel() == 0:
-        return False
-    low, high = (float(a) for a in problem.damping.aminmax())
-    fading = 1 - problem.dt * high if problem.scheme == "semi-implicit" else 1 / (1 + problem.dt * high)
-    growth = math.inf if fading <= 0 or low < 0 else fading ** -min(every, problem.steps)
-    exact = growth <= _GROWTH[problem.y0.dtype]
-    way = "by the inverse of the step" if exact else "from their beginnings"
-    logger.debug(
-        "sheet_scan: damping up to %.3g; segments of %d steps are computed again %s (rounding grows by %.3g)",
-        high, every, way, growth,
-    )  # fmt: skip
-    return exact
 
 
 # ---------------------------------------------------------------------------------------------- layout
@@ -226,8 +207,7 @@ def _planned(channels, height, width, taps, dtype, vector, dt, boundary, nonline
         end=origin + cells + edge,
         lanes=lanes,
     )
-    implicit = scheme == "damping-implicit"
-    step = Step(dt, 0.0 if implicit else dt, dt if implicit else 0.0, implicit, CURVES.index(nonlinearity))
+    step = Step(dt, *gains(dt, scheme), SCHEMES.index(scheme), CURVES.index(nonlinearity))
     return _Plan(
         Block(item, lanes, 1, *shape, taps if taps == 3 else 0),
         Block(item, lanes, 1, *mix, 1),
@@ -316,8 +296,7 @@ class _Given:
     """Inputs in the form that kernels read, held while they do."""
 
     def __init__(self, plan, problem):
-        fading = problem.dt * problem.damping
-        kept = 1 / (1 + fading) if problem.scheme == "damping-implicit" else 1 - fading
+        kept, _ = kept_and_gain(problem.damping, problem.dt, problem.scheme)
         tensors = (problem.y0, problem.z0, problem.stiffness, kept)
         self.tensors = [t.contiguous() for t in tensors]
         self.drive = None if problem.drive is None else problem.drive.contiguous()

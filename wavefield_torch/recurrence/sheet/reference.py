@@ -2,7 +2,10 @@
 
     z[t+1] = z[t] + dt ( σ(W ⋆ y[t]) − ω ⊙ y[t] − α ⊙ z[t] + x[t] )          semi-implicit
     z[t+1] = ( z[t] + dt ( σ(W ⋆ y[t]) − ω ⊙ y[t] + x[t] ) ) / (1 + dt α)    damping-implicit
+    z[t+1] = z[t] + dt ( σ(W ⋆ y[t]) − ω ⊙ y[t] − α ⊙ (z[t] + z[t+1])/2 + x[t] )    centred
     y[t+1] = y[t] + dt z[t+1]
+
+In all of them z[t+1] = κ z[t] + g (σ(W ⋆ y[t]) − ω ⊙ y[t] + x[t]) with κ and g of `kept_and_gain`.
 
 Every other backend is tested against this one.
 """
@@ -35,14 +38,30 @@ def _cells(size, reach, boundary, device):
     return (size - 1 - (place % turn - (size - 1)).abs()) % size
 
 
+def kept_and_gain(damping, dt, scheme):
+    """κ, what a step keeps of the velocity, and g, with which forces enter it."""
+    fading = dt * damping
+    if scheme == "damping-implicit":
+        kept = 1 / (1 + fading)
+        return kept, dt * kept
+    if scheme == "centred":
+        return (1 - fading / 2) / (1 + fading / 2), dt / (1 + fading / 2)
+    return 1 - fading, dt + 0 * fading
+
+
 def step(y, z, kernel, stiffness, damping, force, dt, boundary, nonlinearity, scheme):
     """(y, z) one step later; `force` is the input of this step or None."""
     moved = functional.conv2d(extended(y, kernel.shape[-1] // 2, boundary), kernel)
     pull = NONLINEARITIES[nonlinearity](moved) - stiffness * y
     if force is not None:
         pull = pull + force
-    implicit = scheme == "damping-implicit"
-    z = (z + dt * pull) / (1 + dt * damping) if implicit else z + dt * (pull - damping * z)
+    if scheme == "semi-implicit":
+        z = z + dt * (pull - damping * z)
+    elif scheme == "damping-implicit":
+        z = (z + dt * pull) / (1 + dt * damping)
+    else:
+        half = dt * damping / 2
+        z = ((1 - half) * z + dt * pull) / (1 + half)
     return y + dt * z, z
 
 

@@ -28,9 +28,9 @@ from wavefield_torch.recurrence.sheet import linear, reference
 logger = logging.getLogger(__name__)
 
 BOUNDARIES = ("periodic", "fixed", "free")
-SCHEMES = ("semi-implicit", "damping-implicit")
+SCHEMES = ("semi-implicit", "damping-implicit", "centred")
 READOUTS = ("last", "mean", "max")
-BACKENDS = ("auto", "reference", "cpu")
+BACKENDS = ("auto", "reference", "cpu", "triton")
 _FEW_STEPS, _FEW_PRODUCTS = 4, 100_000  # up to so many steps, of so many products each, the reference is run
 
 
@@ -59,6 +59,7 @@ def sheet_scan(
 
         z[t+1] = z[t] + dt ( σ(W ⋆ y[t]) − ω ⊙ y[t] − α ⊙ z[t] + x[t] )          semi-implicit
         z[t+1] = ( z[t] + dt ( σ(W ⋆ y[t]) − ω ⊙ y[t] + x[t] ) ) / (1 + dt α)    damping-implicit
+        z[t+1] = z[t] + dt ( σ(W ⋆ y[t]) − ω ⊙ y[t] − α ⊙ (z[t] + z[t+1])/2 + x[t] )    centred
         y[t+1] = y[t] + dt z[t+1],
 
     where ⋆ is cross-correlation, as in ``torch.nn.Conv2d``.
@@ -81,17 +82,19 @@ def sheet_scan(
         Beyond an edge lie the cells of the other side, zeros, or the sheet mirrored about its outermost cells.
     nonlinearity : {"tanh", "relu", "identity"}
         σ.
-    scheme : {"semi-implicit", "damping-implicit"}
+    scheme : {"semi-implicit", "damping-implicit", "centred"}
         Without σ the first is stable for 0 ≤ α ≤ 2/dt and 0 ≤ A ≤ (4 − 2 dt α)/dt², the second for 0 ≤ α and
-        0 ≤ A ≤ (4 + 2 dt α)/dt², where A is ω less the eigenvalue of W of a mode.
+        0 ≤ A ≤ (4 + 2 dt α)/dt², the third for 0 ≤ α and 0 ≤ A ≤ 4/dt², where A is ω less the eigenvalue of W of a
+        mode. The third is the leapfrog of `wavefield.wave`, of second order in dt.
     readout : Tensor (F, T) or {"last", "mean", "max"}, optional
         What is returned in place of the sequence: F weighted sums over time, shared by all cells, or y[T], the mean or
         the largest of y[1..T].
     return_sequence : bool
         Without a readout: whether all states are returned.
-    backend : {"auto", "reference", "cpu"}
+    backend : {"auto", "reference", "cpu", "triton"}
         `reference` is plain PyTorch, on any device and differentiable any number of times; `cpu` is fused over time and
-        differentiable once, in reverse. `auto` takes the fused one where it applies, and the reference elsewhere and
+        `triton`, on a GPU, over the parts of a step, both differentiable once, in reverse. `auto` takes the one of the
+        device where it applies, and the reference elsewhere and
         inside `torch.func` transforms, for second derivatives, and for so little work that preparing costs more.
     checkpoint_every : int, optional
         Keep every k-th state for the backward pass, by default about every 2√T-th, and compute those between again:
@@ -286,41 +289,48 @@ def _check_like(name, tensor, y0):
 
 def _choose(backend, y0, kernel, steps):
     """The backend to run: the requested one if it can, or the fused one of the device."""
+    taps, fused = int(kernel.shape[-1]), {"cpu": "cpu", "cuda": "triton", "meta": "cpu"}.get(y0.device.type)
     if backend == "auto":
-        if y0.device.type not in ("cpu", "meta") or transformed():
+        if fused is None or transformed():
             return "reference"
         compiling = torch.compiler.is_compiling()  # a compiled graph must not depend on sizes
-        if not compiling and steps <= _FEW_STEPS and y0.numel() * kernel[0].numel() <= _FEW_PRODUCTS:
+        if fused == "cpu" and not compiling and steps <= _FEW_STEPS and y0.numel() * kernel[0].numel() <= _FEW_PRODUCTS:
             return "reference"
-    if backend in ("auto", "cpu"):
-        obstacle = _obstacle(y0.device.type)
-        if obstacle is None:
-            return "cpu"
-        if backend == "cpu":
-            raise ValueError(f"backend 'cpu' cannot run here: {obstacle}")
-        say_once(f"sheet_scan: backend cpu cannot run here ({obstacle}); running the reference instead")
+    if backend == "reference":
+        return backend
+    chosen = fused if backend == "auto" else backend
+    obstacle = _obstacle(chosen, y0.device.type, taps)
+    if obstacle is None:
+        return chosen
+    if backend != "auto":
+        raise ValueError(f"backend {backend!r} cannot run here: {obstacle}")
+    say_once(f"sheet_scan: backend {chosen} cannot run here ({obstacle}); running the reference instead")
     return "reference"
 
 
 @constant
-def _obstacle(device):
-    """Why the CPU backend cannot run, or None."""
-    if device not in ("cpu", "meta"):
+def _obstacle(backend, device, taps):
+    """Why a fused backend cannot run, or None."""
+    if backend == "cpu" and device not in ("cpu", "meta"):
         return f"it takes tensors on the CPU; y0 is on {device}"
     if transformed():
         return "torch.func and forward-mode differentiation need the reference"
     try:
-        _module("cpu")
+        module = _module(backend)
     except ImportError as error:
         return str(error)
-    return None
+    return module.refusal(device, taps) if backend == "triton" else None
 
 
 def _module(backend):
-    """The functions of a backend, loaded when first used: Numba's compiler takes a second to import."""
-    from wavefield_torch.recurrence.sheet import cpu
+    """The functions of a backend, loaded when first used: the compilers of Numba and Triton take a second to import."""
+    if backend == "cpu":
+        from wavefield_torch.recurrence.sheet import cpu
 
-    return {"cpu": cpu}[backend]
+        return cpu
+    from wavefield_torch.recurrence.triton import sheet_backend
+
+    return sheet_backend
 
 
 # ---------------------------------------------------------------------------------------------- the operator

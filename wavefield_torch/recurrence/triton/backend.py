@@ -143,7 +143,7 @@ def _states(x, h0, *, encoder, kernel, bias, nonlinearity, precision, keep):
         into = states[start:] if keep else torch.empty_like(states)
         turn = len(piece) if keep else slots
         strides = (piece.stride(0) // (channels * size), min(piece.stride(1), 1)) if projected else (0, 0)
-        _launch(
+        launch(
             forward_kernel, (batch,), piece, by_input, bias, kernel, previous, into,
             len(piece), batch, turn, *strides,
             PROJECTED=projected, NONLINEARITY=nonlinearity, PRECISION=precision, **sizes,
@@ -160,7 +160,7 @@ def _gradients(grad, grad_last, states, x, h0, *, encoder, kernel, needs, nonlin
         return [torch.zeros_like(a) if n else None for a, n in zip(like, needs, strict=True)]
     x, kernel, h0, states = x.contiguous(), kernel.contiguous(), h0.contiguous(), states.contiguous()
     delta, grad_h0 = torch.empty_like(states), torch.empty_like(h0)
-    _launch(
+    launch(
         adjoint_kernel, (batch,), states,
         states if grad is None else grad.contiguous(), h0 if grad_last is None else grad_last.contiguous(),
         kernel, delta, grad_h0, steps, batch,
@@ -182,7 +182,7 @@ def _weight_gradients(x, h0, states, delta, kernel, precision):
     parts = math.ceil(rows / per_program)
     by_tap = x.new_empty(parts * tiles, kernel.shape[2], channels, channels)
     by_input = x.new_empty(parts if blocks["INPUTS"] else 0, inputs + 1, channels, size)
-    _launch(
+    launch(
         weight_kernel, (tiles, parts), x, h0, states, delta, by_tap, by_input, rows, batch, per_program,
         I=inputs, C=channels, N=size, K=kernel.shape[2], PRECISION=precision, **blocks,
     )  # fmt: skip
@@ -241,7 +241,7 @@ def _input_products(x, delta):
     return total.view(-1, *delta.shape[2:])
 
 
-def _launch(kernel, grid, *arguments, num_warps, **constants):
+def launch(kernel, grid, *arguments, num_warps, **constants):
     # Contracting a·b + c to one rounding is asked for by name, as Triton is about to change its default.
     device = arguments[0].device
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():

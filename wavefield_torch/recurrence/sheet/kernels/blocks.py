@@ -153,18 +153,19 @@ def revert(typing, block, gain, gain_kept, curve, count, pull, y, later_z, stiff
 
 @intrinsic
 def reverse(
-    typing, block, dt, gain, gain_kept, curve, count, grad_y, grad_z, given, bent, y, z, stiffness, kept, delta,
-    grad_stiffness, grad_damping, grad_force,
+    typing, block, dt, gain, gain_kept, curve, count, grad_y, grad_z, given, bent, y, z, other_z, stiffness, kept,
+    delta, grad_stiffness, grad_damping, grad_force,
 ):  # fmt: skip
     """Pointwise part of a step back. With p = ∂L/∂z' + dt ∂L/∂y' and q = g p:
 
         delta = q σ',   ∂L/∂y = ∂L/∂y' − ω q,   ∂L/∂z = kept p,   ∂ω −= q y,   ∂α −= q z,   ∂force = q
 
-    where ∂L/∂y' has `given` added to it first, if there. The last three are left out where absent.
+    where ∂L/∂y' has `given` added to it first, if there, and z is its mean with `other_z`, if there. The last three are
+    left out where absent.
     """
 
     def codegen(context, builder, signature, args):
-        (_, dt, gain, gain_kept, curve, count, grad_y, grad_z, given, bent, y, z, stiffness, kept, delta,
+        (_, dt, gain, gain_kept, curve, count, grad_y, grad_z, given, bent, y, z, other_z, stiffness, kept, delta,
          grad_stiffness, grad_damping, grad_force) = args  # fmt: skip
         e = emitter(builder, signature)
         dt, gain, gain_kept = _constants(e, dt, gain, gain_kept)
@@ -178,17 +179,22 @@ def reverse(
             e.store(e.fma(builder.fneg(load(stiffness)), q, position), builder.add(grad_y, here))
             e.store(builder.fmul(keep, p), builder.add(grad_z, here))
             less = builder.fneg(q)
-            for target, factor in ((grad_stiffness, y), (grad_damping, z)):
-                with builder.if_then(cgutils.is_not_null(builder, target)):
-                    place = builder.add(target, here)
-                    e.store(e.fma(less, load(factor), e.load(place)), place)
+            with builder.if_then(cgutils.is_not_null(builder, grad_stiffness)):
+                place = builder.add(grad_stiffness, here)
+                e.store(e.fma(less, load(y), e.load(place)), place)
+            with builder.if_then(cgutils.is_not_null(builder, grad_damping)):
+                place, velocity = builder.add(grad_damping, here), cgutils.alloca_once_value(builder, load(z))
+                with builder.if_then(cgutils.is_not_null(builder, other_z)):
+                    total = builder.fadd(builder.load(velocity), load(other_z))
+                    builder.store(builder.fmul(e.constant(0.5), total), velocity)
+                e.store(e.fma(less, builder.load(velocity), e.load(place)), place)
             with builder.if_then(cgutils.is_not_null(builder, grad_force)):
                 e.store(q, builder.add(grad_force, here))
 
         _in_curve(e, curve, count, body)
         return context.get_dummy_value()
 
-    return _signature(block, 3, 14), codegen
+    return _signature(block, 3, 15), codegen
 
 
 @intrinsic

@@ -24,6 +24,8 @@ from wavefield_torch.recurrence.cpu.kernels import simd
 from wavefield_torch.recurrence.sheet import kernels
 from wavefield_torch.recurrence.sheet.kernels import blocks
 
+SCHEMES = ("semi-implicit", "damping-implicit", "centred")  # numbered as `Step.scheme`
+
 _SOURCES = fingerprint(kernels, ring_kernels, loops)
 
 
@@ -62,7 +64,7 @@ class Step(NamedTuple):
     dt: float
     gain: float
     gain_kept: float
-    implicit: bool
+    scheme: int
     curve: int
 
 
@@ -347,7 +349,7 @@ def correlate(block, g, memory, y):
 
 
 @inner
-def reverse(block, g, step, memory, given, bent, y, z, rates, damped, forced):
+def reverse(block, g, step, memory, given, bent, y, z, later_z, rates, damped, forced):
     """Pointwise part of a step back."""
     for c in range(g.channels):
         here = c * g.plane + g.origin
@@ -363,7 +365,8 @@ def reverse(block, g, step, memory, given, bent, y, z, rates, damped, forced):
             place(block, memory, given + here) if given >= 0 else 0,
             place(block, memory, bent + here),
             place(block, memory, y + here),
-            place(block, memory, z + here),
+            place(block, memory, (later_z if step.scheme == 1 else z) + here),
+            place(block, memory, later_z + here) if step.scheme == 2 else 0,
             place(block, memory, memory.stiffness + here),
             place(block, memory, memory.kept + here),
             place(block, memory, memory.delta + here),
@@ -499,7 +502,7 @@ def backward(
                         block, t, g.vectors, place(block, memory, memory.features + there),
                         place(block, memory, memory.when + there), place(block, memory, memory.grad_y + there),
                     )  # fmt: skip
-            reverse(block, g, step, memory, entering, bent, y, later_z if step.implicit else z, rates, damped, forced)
+            reverse(block, g, step, memory, entering, bent, y, z, later_z, rates, damped, forced)
             convolve_back(block, g, adjoint, memory)
             fold(g, edges, memory, memory.grad_y)
             if weighted:

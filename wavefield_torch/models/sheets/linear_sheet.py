@@ -28,7 +28,8 @@ class LinearSheet(nn.Module):
     W(x) ← (W(x) + W(−x)ᵀ)/2, so that A(k) = ω − Ŵ(k) is Hermitian; then
 
         0 ≤ α ≤ 2/dt,    0 ≤ A(k) ≤ (4 − 2 dt α)/dt²      semi-implicit
-        0 ≤ α,           0 ≤ A(k) ≤ (4 + 2 dt α)/dt²      damping-implicit,
+        0 ≤ α,           0 ≤ A(k) ≤ (4 + 2 dt α)/dt²      damping-implicit
+        0 ≤ α,           0 ≤ A(k) ≤ 4/dt²                 centred,
 
     as matrices where channels mix: what of a mode lies outside is moved to the edge of the region.
 
@@ -42,7 +43,7 @@ class LinearSheet(nn.Module):
         Length of a step.
     coupled : bool
         Whether channels mix. Without it a mode is one oscillator for each channel, which is cheaper.
-    scheme : {"semi-implicit", "damping-implicit"}
+    scheme : {"semi-implicit", "damping-implicit", "centred"}
         As in `sheet_scan`.
     device, dtype
         Of the parameters.
@@ -58,7 +59,7 @@ class LinearSheet(nn.Module):
     -----
     Regions of stability: Rusch and Rus, "Oscillatory State-Space Models", ICLR 2025, for one oscillator. For matrices
     they follow from the energy ½ δᵀ(1 ∓ dt α/2 − dt² A/4)δ + ½ mᵀ(dt² A)m of the difference δ and the mean m of two
-    neighbouring states, which never grows in them.
+    neighbouring states, which never grows in them (centred: without the term of α).
 
     Examples
     --------
@@ -121,9 +122,10 @@ class LinearSheet(nn.Module):
 
     def stable(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Return A (height, width//2 + 1, C, C), or (…, C) if not `coupled`, and α (C,), projected, in float64."""
-        dt, implicit = self.dt, self.scheme == "damping-implicit"
-        damping = self.damping.double().clamp(0, None if implicit else 2 * _INSIDE / dt)
-        limit = (4 + 2 * dt * damping if implicit else 4 - 2 * dt * damping) * _INSIDE / dt**2  # (C,)
+        dt = self.dt
+        damping = self.damping.double().clamp(0, 2 * _INSIDE / dt if self.scheme == "semi-implicit" else None)
+        slope = {"semi-implicit": -2, "damping-implicit": 2, "centred": 0}[self.scheme]
+        limit = (4 + slope * dt * damping) * _INSIDE / dt**2  # (C,)
         stiffness = self.stiffness.double()
         if not self.coupled:
             kernel = (self.kernel + self.kernel.flip(-1, -2)) / 2
@@ -160,7 +162,7 @@ class LinearSheet(nn.Module):
             if not self.coupled:
                 pull, damping = pull[..., None, None], damping[:, None]
             matrix, entry = linear.step_of(pull, damping, self.dt, self.scheme)
-            output, y, z = linear.scan(y0, z0, matrix, entry, input, steps, readout, return_sequence)
+            output, y, z = linear.scan(y0, z0, matrix, entry, input, steps, readout, return_sequence, self.dt)
         return output, (y, z)
 
 
