@@ -10,9 +10,9 @@ import wavefield as wf
 from wavefield.decoding import noise as laws
 from wavefield.decoding.dense import decode_tikhonov, most_probable
 from wavefield.decoding.estimate import COVERED, _deviations, _interval, _Mode
-from wavefield.decoding.inverse.classes import prepare
 from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import Cells, judge
+from wavefield.decoding.sparse.misfit import SIGNIFICANT
 from wavefield.decoding.sparse.posterior import Beside, Explanation, Posterior, Prior
 from wavefield.decoding.sparse.reader import Solution, _doubts
 
@@ -142,7 +142,7 @@ def test_moves_change_the_score_by_what_they_say():
 
 
 def test_the_error_of_an_amplitude_grows_as_its_trace_fades():
-    rec = wf.simulate(wf.transport(1.0, gain=0.9), wf.spikes([[(30, 1.0), (10, 1.0)]], steps=40), size=64)
+    rec = wf.simulate(wf.transport(1.0, gain=0.9), wf.spikes([[(10, 1.0), (30, 1.0)]], steps=40), size=64)
     found = wf.decode(rec.isel(time=-1), noise=0.01, steps=40)
     by_onset = dict(zip(found.onset.values.tolist(), found.amplitude_error.values.tolist(), strict=True))
     assert by_onset[30] == pytest.approx(0.01 / 0.9**9)
@@ -191,8 +191,8 @@ def test_the_prior_of_amplitudes_counts_their_mean_as_one_more():
 def test_what_is_left_unexplained_is_doubted_from_half_as_much_again_as_the_noise():
     assert not _doubts(1.0, 1.49, 0.0, 0.5, True)
     assert "unexplained is 1.5" in _doubts(1.0, 1.51, 0.0, 0.5, True)[0]
-    assert "correlated" in _doubts(None, 9.0, 0.0, 1e-4, True)[0]
-    assert not _doubts(None, 9.0, 0.0, 0.5, True)
+    assert "correlated" in _doubts(None, 9.0, 0.0, 0.99 * SIGNIFICANT, True)[0]
+    assert not _doubts(None, 9.0, 0.0, SIGNIFICANT, True)
 
 
 def test_dense_amplitudes_are_those_of_ridge_regression_of_largest_evidence():
