@@ -168,7 +168,7 @@ def vector_null(pairs: Pairs, null: str, draws: int, rng: np.random.Generator) -
     "swap" exchanges the directions of blocks; "gaussian" draws the share of a block that travels one way from the
     Beta(ν, ν) law of a Gaussian field.
     """
-    shape, total = (draws, pairs.power.size), pairs.power.sum()
+    shape, total = (draws, pairs.power.size), max(pairs.power.sum(), np.finfo(float).tiny)
     if null == "swap":
         share, part = 2.0 * rng.integers(0, 2, size=shape) - 1.0, pairs.difference
     else:

@@ -1,0 +1,217 @@
+"""Small errors planted one by one in the modules that hold formulas: which of them does no test notice?
+
+`make mutants` plants, in every module of a piece, a changed number, comparison, sign, operator or function, one at a
+time, and runs the tests that pass through that line. Survivors are listed in `experiments/results/mutants/`, each with
+the reason why it may live, which the table keeps from run to run. Nothing on the disk is changed: a fork of this
+process, which has the libraries imported, loads the module with the error in it. (mutmut leaves numbers outside of
+functions alone, and here the thresholds stand there; cosmic-ray starts Python anew for each error.)
+"""
+
+import argparse
+import ast
+import csv
+import importlib
+import json
+import os
+import re
+import signal
+import sys
+import tempfile
+import time
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLES = ROOT / "experiments" / "results" / "mutants"
+LIBRARIES = ("h5netcdf", "matplotlib.pyplot", "numba", "numpy", "scipy.signal", "scipy.stats", "xarray")
+PIECES = {  # modules, and where their tests are; each fits an hour
+    "p-values": ("analysis/direction/*.py analysis/comparison/distances.py", "tests/analysis/direction "
+                 "tests/analysis/comparison/test_distances.py tests/analysis/test_pinned.py"),
+}  # fmt: skip
+SWAPPED = {
+    "<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "+": "-", "-": "+", "*": "/", "/": "*",
+    "**": "*", "//": "/", "%": "*", "&": "|", "|": "&", "and": "or", "or": "and", "min": "max", "max": "min",
+    "minimum": "maximum", "maximum": "minimum", "sin": "cos", "cos": "sin", "real": "imag", "imag": "real",
+    "any": "all", "all": "any", "argmax": "argmin", "argmin": "argmax", "floor": "ceil", "ceil": "floor",
+    "median": "mean", "mean": "median", "True": "False", "False": "True", "norm": "cauchy", "logical_or": "logical_and",
+}  # fmt: skip
+SPARED = (ast.Raise, ast.JoinedStr, ast.Assert)  # what is said, not what is computed
+SLOWEST = 20.0  # seconds: what a test may take beyond thrice its time before it counts as caught
+
+
+def mutants(source: str):
+    """Yield (line, old, new, source with the error) for every error that can be planted in `source`."""
+    lines = source.splitlines(keepends=True)
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line))
+
+    def place(line, byte):
+        return starts[line - 1] + len(lines[line - 1].encode()[:byte].decode())
+
+    def planted(start, stop, new):
+        line = source.count("\n", 0, start) + 1
+        return line, source[start:stop], new, source[:start] + new + source[stop:]
+
+    def between(left, right):  # the operator between two operands
+        start, stop = place(left.end_lineno, left.end_col_offset), place(right.lineno, right.col_offset)
+        for found in re.finditer(r"\*\*|//|<=|>=|==|!=|\band\b|\bor\b|[-+*/%&|<>]", source[start:stop]):
+            if found[0] in SWAPPED:
+                yield planted(start + found.start(), start + found.end(), SWAPPED[found[0]])
+                return
+
+    def visit(node):
+        if isinstance(node, SPARED) or getattr(getattr(node, "func", None), "attr", "") == "warn":
+            return
+        start, stop = (place(node.lineno, node.col_offset), place(node.end_lineno, node.end_col_offset)) if hasattr(
+            node, "lineno") else (0, 0)  # fmt: skip
+        if isinstance(node, ast.Constant) and isinstance(node.value, bool):
+            yield planted(start, stop, str(not node.value))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, int | float) and 1e-6 < abs(node.value) < 1e6:
+            yield planted(start, stop, str(node.value + 1 if isinstance(node.value, int) else 1.25 * node.value))
+        elif isinstance(node, ast.BinOp):
+            yield from between(node.left, node.right)
+        elif isinstance(node, ast.Compare):
+            for left, right in zip([node.left, *node.comparators], node.comparators, strict=False):
+                yield from between(left, right)
+        elif isinstance(node, ast.BoolOp):
+            yield from between(*node.values[:2])
+        elif isinstance(node, ast.UnaryOp) and not isinstance(node.op, ast.UAdd):
+            word = "not " if isinstance(node.op, ast.Not) else source[start]
+            yield planted(start, start + len(word), "")
+        elif isinstance(node, ast.Attribute) and node.attr in SWAPPED:
+            yield planted(stop - len(node.attr), stop, SWAPPED[node.attr])
+        elif isinstance(node, ast.Name) and node.id in ("min", "max"):
+            yield planted(start, stop, SWAPPED[node.id])
+        for name, field in ast.iter_fields(node):
+            if name in ("annotation", "returns", "decorator_list", "type_params"):
+                continue
+            for child in field if isinstance(field, list) else [field]:
+                if isinstance(child, ast.AST):
+                    yield from visit(child)
+
+    yield from visit(ast.parse(source))
+
+
+class Watch:
+    """A pytest plugin: which lines of one file each test passes, in what time, and which test failed first."""
+
+    def __init__(self, path=None):
+        self.path, self.passed, self.failed = path, {}, None
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        lines, start = set(), time.perf_counter()
+
+        def inside(frame, event, _):
+            lines.add(frame.f_lineno)
+            return inside
+
+        sys.settrace(lambda frame, event, _: inside if frame.f_code.co_filename == self.path else None)
+        if self.path is None:
+            sys.settrace(None)
+        done = yield
+        sys.settrace(None)
+        self.passed[item.nodeid] = (time.perf_counter() - start, sorted(lines))
+        return done
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed and self.failed is None:
+            self.failed = report.nodeid
+
+    def pytest_collectreport(self, report):
+        if report.failed and self.failed is None:
+            self.failed = report.nodeid
+
+
+def run(tests, path, source=None, *, limit=0, trace=False):
+    """What a fork of this process finds when it runs `tests` with `source` in place of the file at `path`."""
+    with tempfile.NamedTemporaryFile("r") as answer:
+        if (child := os.fork()) == 0:
+            try:
+                signal.alarm(int(limit))
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                plain = SourceFileLoader.get_code
+
+                def get_code(loader, name):
+                    return compile(source, path, "exec") if source and loader.path == path else plain(loader, name)
+
+                SourceFileLoader.get_code = get_code
+                watch = Watch(path if trace else None)
+                code = pytest.main([*([] if trace else ["-x"]), "-p", "no:cacheprovider", *tests], plugins=[watch])
+                Path(answer.name).write_text(json.dumps([int(code), watch.failed, watch.passed]))
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        text = answer.read()
+    return json.loads(text) if text else [1, "out of time", {}]
+
+
+def passing(line, source, seen):
+    """The tests, quick ones first, that pass `line`, or, outside of functions, one that reads what it defines."""
+    tree, lines, inside = ast.parse(source), {line}, False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.stmt) and node.lineno <= line <= node.end_lineno:
+            last = node.body[0].lineno - 1 if getattr(node, "body", None) else node.end_lineno
+            function = isinstance(node, ast.FunctionDef)
+            inside |= function and line > last
+            if line <= max(last, node.lineno):  # its header; the default of an argument counts wherever it is used
+                lines |= set(range(node.lineno, (node.end_lineno if function else last) + 1))
+    if not inside:
+        top = next(node for node in tree.body if node.lineno <= line <= node.end_lineno)
+        names = {node.id for node in ast.walk(top) if isinstance(node, ast.Name)} | {getattr(top, "name", "")}
+        lines |= {n for n, text in enumerate(source.splitlines(), 1) if names & set(re.findall(r"\w+", text))}
+    chosen = [(took, test) for test, (took, passed) in seen.items() if lines & set(passed)]
+    return sorted(chosen) or ([] if inside else sorted((took, test) for test, (took, _) in seen.items()))
+
+
+def survivors(path, tests):
+    """(how many errors were planted in the file at `path`, those that no test notices), with progress on stderr."""
+    source, alive = path.read_text(), []
+    code, failed, seen = run(tests, str(path), trace=True)
+    if code:
+        raise SystemExit(f"{failed or tests} fails without any error planted: mend it first")
+    planted = list(mutants(source))
+    for number, (line, old, new, wrong) in enumerate(planted, start=1):
+        chosen = passing(line, source, seen)
+        limit = SLOWEST + 5 * sum(took for took, _ in chosen)
+        if not chosen or not run([test for _, test in chosen], str(path), wrong, limit=limit)[0]:
+            text = source.splitlines()[line - 1].strip()
+            alive.append({"line": text, "old": old, "new": new, "tests": len(chosen)})
+            print(f"{path.name}:{line}: {old} -> {new}    {text}", flush=True)
+        print(f"\r{path.name} {number}/{len(planted)}, {len(alive)} alive ", end="", file=sys.stderr)
+    return len(planted), alive
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pieces", nargs="*", help=f"of {list(PIECES)}; all by default")
+    pieces = parser.parse_args().pieces or list(PIECES)
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    for piece in pieces:
+        modules, tests = PIECES[piece]
+        table = TABLES / f"{piece}.csv"
+        why = {}
+        if table.exists():
+            with open(table, newline="") as file:
+                why = {(row["module"], row["line"], row["old"], row["new"]): row["why"] for row in csv.DictReader(file)}
+        table.parent.mkdir(parents=True, exist_ok=True)
+        with open(table, "w", newline="") as file:
+            rows = csv.writer(file, lineterminator="\n")
+            rows.writerow(["module", "planted", "line", "old", "new", "why"])
+            for path in sorted(path for pattern in modules.split() for path in ROOT.glob(pattern)):
+                name = str(path.relative_to(ROOT))
+                planted, alive = survivors(path, tests.split())
+                rows.writerow([name, planted, f"{planted - len(alive)} caught", "", "", ""])
+                for row in alive:
+                    key = (name, row["line"], row["old"], row["new"])
+                    rows.writerow([name, 1, *key[1:], why.get(key, "NOT EXPLAINED")])
+
+
+if __name__ == "__main__":
+    main()
