@@ -25,6 +25,7 @@ from analysis.spectra.spectrum import spectrum
 from analysis.spectra.transform import Spectral, spectral_dims
 from analysis.velocity.estimators import ANY_LAYOUT, ESTIMATORS, radon_speed
 from analysis.velocity.result import STATUS, DoubtfulEstimate
+from wavefield.progress import Progress
 
 VERDICTS = (
     "none", "static", "standing", "travelling to +x", "travelling to -x", "travelling both ways", "travelling",
@@ -127,13 +128,17 @@ def diagnose(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         field = Field.of(rec, mask)
-        result = _judged(field, seed=seed, draws=draws, band=band, alpha=alpha).merge(
-            _velocities(field, band, confidence)
-        )
-        if "shape" in result:
-            result = _in_two_dimensions(field, result, alpha)
-    if band is not None:
-        result = result.assign(_without_the_band(field, seed=seed, draws=draws, alpha=alpha))
+        estimators = ESTIMATORS if field.space.dims != ("electrode",) else ANY_LAYOUT
+        parts = 1 + len(estimators) + (band is not None)
+        with Progress(what="diagnose", total=parts, unit="part", leave=False, postfix="direction") as progress:
+            result = _judged(field, seed=seed, draws=draws, band=band, alpha=alpha)
+            progress.update()
+            result = result.merge(_velocities(field, estimators, band, confidence, progress))
+            if "shape" in result:
+                result = _in_two_dimensions(field, result, alpha)
+            if band is not None:
+                progress.set_postfix_str("all frequencies", refresh=False)
+                result = result.assign(_without_the_band(field, seed=seed, draws=draws, alpha=alpha))
     for name in [name for name in result if str(name).startswith("verdict_code")]:
         words = xr.apply_ufunc(lambda code: np.array(VERDICTS)[code], result[name])
         text = "what the field does" + (", all frequencies taken" if "without" in str(name) else "")
@@ -197,10 +202,13 @@ def _direction(field: Field, **options):
     return xr.Dataset({name: tested[name].where(enough, gaussian[name]) for name in tested if name in gaussian})
 
 
-def _velocities(field: Field, band, confidence):
+def _velocities(field: Field, names, band, confidence, progress: Progress):
     """Every estimator's answer, along the new dim ``estimator``."""
-    names = ESTIMATORS if field.space.dims != ("electrode",) else ANY_LAYOUT
-    found = [ESTIMATORS[name](field, band=band, confidence=confidence) for name in names]
+    found = []
+    for name in names:
+        progress.set_postfix_str(f"speed by {name}", refresh=False)
+        found.append(ESTIMATORS[name](field, band=band, confidence=confidence))
+        progress.update()
     kept = ("speed", "speed_low", "speed_high", "status", "direction", "direction_low", "direction_high")
     found = [one[[name for name in kept if name in one]] for one in found]
     labels = xr.DataArray(list(names), dims="estimator", attrs=labelled("1", "velocity estimator"))

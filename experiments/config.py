@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, get_args, get_type_hints
 
@@ -240,11 +241,13 @@ def _models_of(task):
     return get_args(Segmenting if segments else Model)
 
 
+@cache  # types are written as text, which takes long to understand
 def _names(cls, kind=None):
     types = get_type_hints(cls)
-    return {f.name for f in fields(cls) if kind is None or types[f.name] in (kind, kind | None)}
+    return frozenset(f.name for f in fields(cls) if kind is None or types[f.name] in (kind, kind | None))
 
 
+@cache
 def _kinds(cls):
     return get_args(get_type_hints(cls)["kind"])
 

@@ -28,6 +28,7 @@ from experiments.config import Config, Training, to_toml
 from experiments.runs.folder import RunFolder, device_name, peak_memory, write_text
 from experiments.tasks.generators import WEIGHTS, generator_for, seeded
 from experiments.tasks.problem import Problem, load_problem
+from wavefield.progress import pace
 from wavefield_torch import (
     CheckpointError,
     NotFiniteError,
@@ -517,14 +518,8 @@ def _pace(session):
     steps, seconds = session.progress.step - first, max(monotonic() - began, 1e-9)  # a coarse clock may not have moved
     if not steps:
         return ""
-    left = (session.steps - session.progress.step) * seconds / steps
-    rate = f"{steps / seconds:.3g} steps/s" if steps > seconds else f"{seconds / steps:.3g} s/step"
-    return f", {rate}, {_duration(session.progress.seconds)} so far" + (f", {_duration(left)} left" if left else "")
-
-
-def _duration(seconds):
-    minutes = round(seconds / 60)
-    return f"{seconds:.0f} s" if seconds < 120 else f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    left, so_far = session.steps - session.progress.step, session.progress.seconds
+    return ", " + ", ".join(pace(steps, left, seconds, "step", so_far))
 
 
 def _log(session, line):

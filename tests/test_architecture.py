@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[1]
 # keeps beside its rooms is named like a room; "top" is all the rest of it.
 FLOORS = {
     "wavefield": (
-        "files checks values operators loops recordings simulation decoding drums capacity history plot_sheets plot top"
+        "files progress checks values operators loops recordings simulation decoding drums capacity history "
+        "plot_sheets plot top"
     ),
     "analysis": (
         "fields synthetic preprocess similarity plot spectra direction velocity phase events comparison working_memory "

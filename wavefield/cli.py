@@ -16,7 +16,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,10 +66,11 @@ def carry_out(
     """Run a command; return its exit status, 2 after an error that is told in one line, 130 after an interruption.
 
     A request to terminate and the end of the terminal count as Ctrl-C: what was half written is removed. `name` stands
-    before an error, and `memory` says what to do where memory runs out.
+    before an error, and `memory` says what to do where memory runs out. Unless --quiet was given, progress is told in
+    lines where it cannot be drawn.
     """
     try:
-        with interruptible(), _loudness(options):
+        with interruptible(), _loudness(options), _lines(options, name):
             return command(options) or 0
     except KeyboardInterrupt as interruption:
         if not interruption.args:  # else it was told how to go on
@@ -155,6 +156,15 @@ def _loudness(options):
             for package in PACKAGES:
                 logging.getLogger(package).setLevel(logging.DEBUG)
         yield
+
+
+def _lines(options, name):
+    """Lines of progress in a log."""
+    if options.quiet:
+        return nullcontext()
+    from wavefield.progress import in_lines
+
+    return in_lines(name.rstrip(": ").rpartition(" ")[2])
 
 
 def tell(options: argparse.Namespace, text: str, result: Any) -> None:

@@ -21,6 +21,7 @@ from analysis.fields.field import Field
 from analysis.fields.read import Recording
 from analysis.fields.units import netcdf_attrs
 from analysis.similarity import WARNING
+from wavefield.progress import Progress
 
 TRIALS = 6  # from as many on, trials are the units that are exchanged, else stretches
 PER_CYCLE, ROWS = 16, 1024  # samples for CKA, RSA and DSA
@@ -132,15 +133,19 @@ def compare(
     our_peak, their_peak = spectral_peak(ours, model_frequencies), spectral_peak(theirs, frequencies)
     cycles = min(our_peak.cycles, their_peak.cycles) if cycles is None else float(cycles)
     segment = cycles / our_peak.frequency
-    measured = _measured(theirs, of_recording, cycles / their_peak.frequency, their_peak)
-    sources = {
-        "model": _measured(ours, of_model, segment, our_peak),
-        "shuffled model": _measured(_shuffled(ours, rng), of_model, segment),
-    }
-    for name, rec in (nulls or {}).items():
-        if name in (*sources, "recording", "recording halves"):
-            raise ValueError(f"nulls holds {name!r}, which is taken: choose another name")
-        sources[name] = _measured(Field.of(rec), of_model, segment)
+    nulls = nulls or {}
+    if taken := [name for name in nulls if name in ("model", "shuffled model", "recording", "recording halves")]:
+        raise ValueError(f"nulls holds {taken[0]!r}, which is taken: choose another name")
+    with Progress(what="compare: features", total=3 + len(nulls), unit="recording", leave=False) as progress:
+        measured = _measured(theirs, of_recording, cycles / their_peak.frequency, their_peak)
+        progress.update()
+        sources = {"model": _measured(ours, of_model, segment, our_peak)}
+        progress.update()
+        sources["shuffled model"] = _measured(_shuffled(ours, rng), of_model, segment)
+        progress.update()
+        for name, rec in nulls.items():
+            sources[name] = _measured(Field.of(rec), of_model, segment)
+            progress.update()
     scales = _scales(axes, sources["model"], measured, space_scale, time_scale, by, rng)
     one_sense = sources["model"].dimension != measured.dimension
     turn = _aligned(turn, align, one_sense)
@@ -151,7 +156,9 @@ def compare(
     turns = _turns(turn, sources["model"], measured)
     sides = {name: _side(name, item, common, turns[0]) for name, item in sources.items()}
     target = _side("recording", measured, replace(common, scales=Scales()), turns[1])
-    rows = {name: contrast(side, target, by, rng, similarity=similarity) for name, side in sides.items()}
+    rows = {}
+    for name, side in Progress(sides.items(), "compare: contrasts", unit="recording", leave=False):
+        rows[name] = contrast(side, target, by, rng, similarity=similarity)
     even, odd = _halves(target)
     rows["recording halves"] = contrast(even, odd, by, rng, similarity=False)
     result = comparison_dataset(rows, {**sides, "recording": target}, kappa, axes, measured.features)

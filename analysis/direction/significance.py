@@ -27,7 +27,6 @@ from dataclasses import replace
 import numpy as np
 import xarray as xr
 from scipy.stats import false_discovery_control
-from tqdm import tqdm
 from tqdm.dask import TqdmCallback
 
 from analysis.direction.index import sides
@@ -47,6 +46,7 @@ from analysis.fields.field import Field
 from analysis.fields.read import Recording
 from analysis.fields.units import labelled, netcdf_attrs
 from analysis.spectra.transform import Spectral, Transform, mapped_power, plan_transform, spectral_dims
+from wavefield.progress import Progress
 
 SYMMETRY_NULLS = ("swap", "trial", "gaussian")
 ROUNDING = 100.0  # machine epsilons: a direction index as small as that is none
@@ -227,7 +227,7 @@ def _computed(power):
     """A lazy spectrum computed block by block, with a progress bar."""
     if power.chunks is None:
         return power
-    with TqdmCallback(desc="spectrum", disable=None, delay=2):
+    with TqdmCallback(tqdm_class=Progress, what="spectrum", unit="task"):
         return power.compute()
 
 
@@ -290,7 +290,7 @@ def _without_dead(field: Field, plan: Transform) -> tuple[Field, Transform]:
 
 
 def _drawn(draw, draws):
-    return xr.concat([draw() for _ in tqdm(range(draws), desc="surrogates", disable=None, delay=2)], "draw")
+    return xr.concat([draw() for _ in Progress(range(draws), "surrogates", unit="draw")], "draw")
 
 
 def _tested(observed, null, rounding=0.0):

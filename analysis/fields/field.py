@@ -14,12 +14,12 @@ from itertools import product
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from analysis.fields.axes import Axis, check_size, common_units, even_axis, space_dims
 from analysis.fields.dead import Mask, dead_positions, silenced
 from analysis.fields.read import Recording, activity, check_finite
 from analysis.fields.sensors import Sites, sites_of
+from wavefield.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +183,7 @@ class Field:
         """Yield ``(index, values)`` for each trial and channel: values (time, living site), float64 and finite."""
         array, alive = self.ordered, self.space.sensors().alive
         indices = list(product(*(range(array.sizes[dim]) for dim in self._batch)))
-        for index in tqdm(indices, desc="trials and channels", disable=None, delay=2, leave=False):
+        for index in Progress(indices, "trials and channels", unit="trace", leave=False):
             block = array.isel(dict(zip(self._batch, index, strict=True))).values
             block = block.reshape(block.shape[0], -1)[:, alive].astype(np.float64)
             check_finite(block)

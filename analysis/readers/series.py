@@ -14,10 +14,10 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from analysis.readers.positions import Arrangement, arranged, load_positions
 from analysis.readers.units import activity_units, length_factor
+from wavefield.progress import Progress
 from wavefield.recordings.recording import RecordingWriter, recording, with_history
 
 JITTER = 0.01  # of the sampling interval, by which time stamps may differ from even ones
@@ -274,7 +274,7 @@ def to_disk(series: Series, choices: Choices, path, *, overwrite: bool = False) 
         empty = _labelled(series, space, np.empty((0, *space.shape), series.dtype), np.empty(0))
         with (
             RecordingWriter(path, empty, steps=series.samples, overwrite=overwrite) as writer,
-            tqdm(total=series.samples, desc=series.name, unit=" samples", disable=None, delay=2) as bar,
+            Progress(what=series.name, total=series.samples, unit="sample") as bar,
         ):
             for start in range(0, series.samples, rows):
                 stop = min(start + rows, series.samples)

@@ -20,6 +20,7 @@ from analysis.fields.dead import fill, fill_weights
 from analysis.fields.field import Field
 from analysis.fields.read import check_finite
 from analysis.fields.units import inverse_units, labelled
+from wavefield.progress import Progress
 
 BLOCK_BYTES = 32 * 2**20  # of input, per task
 TILE_SAMPLES = 2**17  # transformed at once: with its temporaries it stays in the cache
@@ -146,7 +147,7 @@ def mapped_power(
     result = _summed(parts, names).assign_coords(plan.coords())
     if lazy:
         return result
-    with TqdmCallback(desc="spectrum", disable=None, delay=2):
+    with TqdmCallback(tqdm_class=Progress, what="spectrum", unit="task"):
         return result.compute()
 
 

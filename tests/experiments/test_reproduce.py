@@ -1,17 +1,22 @@
 """Runs of a table are carried out in processes of their own, whatever becomes of these."""
 
+import argparse
 import subprocess
 import sys
 import time
 
 import psutil
+import pytest
 
 from experiments.__main__ import main
 from experiments.config import load_config
+from experiments.reproduce import _one
 from experiments.run import start
 from experiments.runs.folder import RunFolder
 
-CHOSEN = ["copy", "--row", "iRNN", "--column", "delay 0", "--set", "evaluate_every=50", "--set", "steps=50000"]
+SETTINGS = ["evaluate_every=50", "steps=50000"]
+CHOSEN = ["copy", "--row", "iRNN", "--column", "delay 0", "--set", SETTINGS[0], "--set", SETTINGS[1]]
+OPTIONS = argparse.Namespace(jobs=1, quiet=True, verbose=False, json=False, device=None, data=None, checkpoint=60.0)
 NAME = "copy-irnn-delay0-evaluate_every50-steps50000-seed0"
 
 
@@ -31,7 +36,9 @@ def test_a_run_that_is_killed_is_said_so_and_one_that_lives_on_is_left_to_itself
     run.suspend()
     try:
         before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-        assert main(["reproduce", *CHOSEN, "--runs", str(tmp_path)]) == 1
+        settings = ["delay=0", *SETTINGS, "seed=0"]
+        with pytest.raises(SystemExit, match="1"):
+            _one("copy-irnn", settings, tmp_path / NAME, 60.0, OPTIONS)  # as another reproduction would
         assert f"{NAME} failed: {tmp_path / NAME} is being trained by another process" in capfd.readouterr().err
         assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
     finally:

@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 import resource
 import shutil
 import signal
@@ -26,6 +25,14 @@ from wavefield_torch import CheckpointError, load_checkpoint
 
 TINY = ["delay=0", "hidden_size=12", "channels=2", "batch_size=8", "evaluate_every=5"]
 IMAGES = ["hidden_size=8", "channels=2", "batch_size=128", "epochs=2", "evaluate_every=3"]
+
+
+@pytest.fixture(autouse=True)
+def heed_ctrl_c():
+    """Whoever runs the tests in the background of a shell script ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def tiny(*settings):
@@ -173,39 +180,33 @@ def test_a_folder_has_one_writer_at_a_time(tmp_path, capsys):
     assert resume(folder)["status"] == "finished"
 
 
-def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(tmp_path):
-    process = child(tmp_path / "run", "steps=100000")
-    wait_for_checkpoint(tmp_path / "run", process)
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
+def at(step, number):
+    """What sends a signal to this process when a run is evaluated at a step."""
+    return lambda now, score: os.kill(os.getpid(), number) if now == step else None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_run_that_is_asked_to_stop_saves_and_says_how_to_go_on(number, tmp_path, capsys):
+    heeded = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # also where the tests run without a terminal
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            start(tiny(), tmp_path / "run", report=at(10, number))
+    finally:
+        signal.signal(signal.SIGHUP, heeded)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["status"] == "interrupted"
-    assert f"stopped at step {summary['step']}; resume it with: python -m experiments resume" in errors
+    assert (summary["status"], summary["step"]) == ("interrupted", 10)
+    told = f"stopped at step 10; resume it with: python -m experiments resume {tmp_path / 'run'}\n"
+    assert capsys.readouterr().err.endswith(told)
     newest = RunFolder(tmp_path / "run").checkpoints()[0]
-    assert load_checkpoint(newest)["step"] == summary["step"]
+    assert load_checkpoint(newest)["step"] == 10
 
 
-def test_ctrl_c_on_the_command_line_ends_cleanly(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "experiments",
-        "run",
-        "-q",
-        "copy-wrnn",
-        *TINY,
-        "steps=100000",
-        "-o",
-        str(tmp_path),
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len(RunFolder(tmp_path).rows()) < 3 and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
+def test_ctrl_c_on_the_command_line_ends_cleanly(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("experiments.training.run_options", lambda options: {"bar": False, "report": interrupt})
+    assert main(["run", "-q", "copy-wrnn", *TINY, "-o", str(tmp_path)]) == 130
+    printed, errors = capsys.readouterr()
     assert printed == ""
-    assert re.fullmatch(rf"stopped at step \d+; resume it with: python -m experiments resume {tmp_path}\n", errors)
+    assert errors == f"stopped at step 0; resume it with: python -m experiments resume {tmp_path}\n"
 
 
 def interrupt(step, score):

@@ -1,11 +1,12 @@
-"""Sweeps: two workers on this machine, one of them killed, and a sweep that is killed itself."""
+"""Sweeps: workers that are killed, a sweep that is killed itself, two sweeps in one folder."""
 
 import csv
-import os
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import SimpleNamespace
 
 import dask
@@ -47,8 +48,21 @@ def training(process, folder):
     ):
         time.sleep(0.02)
     assert process.poll() is None, process.communicate()[0]
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    return workers(process)
+
+
+def workers(process):
+    found = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def listening(*processes):
+    found = [connection for each in processes for connection in each.net_connections(kind="inet")]
+    return [connection for connection in found if connection.status == psutil.CONN_LISTEN]
 
 
 def begun(folder):
@@ -69,31 +83,34 @@ def trials(folder):
         return list(csv.DictReader(file))
 
 
-def test_a_sweep_survives_the_kill_of_a_worker_and_of_itself(tmp_path):
-    folder = tmp_path / "sweep"
-    process = sweep(folder, "epochs=4", "--trials", "3", "--workers", "2")
-    for worker in training(process, folder):
-        worker.kill()  # all of them: whatever was under way is lost
-    time.sleep(1.0)
-    os.kill(process.pid, signal.SIGKILL)
+def test_a_sweep_survives_the_kill_of_a_worker_and_of_itself(tmp_path, capsys, monkeypatch):
+    folder, asked = tmp_path / "sweep", ["epochs=5", "--trials", "2", "--workers", "1"]
+    process = sweep(folder, *asked)
+    (worker,) = training(process, folder)
+    assert listening(psutil.Process(process.pid), worker) == []  # no port that others could use
+    worker.kill()
+    while {child.pid for child in workers(process)} <= {worker.pid}:
+        time.sleep(0.02)  # until another one takes its trial
+    living = training(process, folder)
+    process.kill()
     process.communicate()
+    assert not psutil.wait_procs(living, timeout=60)[1]  # they end with their sweep, and save
+    assert "interrupted" in [run.read_summary().get("status") for run in begun(folder)]
     before = kept(folder)
     assert any(len(evaluations) > 1 for evaluations in before.values())
     study = optuna.load_study(study_name="sweep", storage=f"sqlite:///{folder}/study.db")
     assert any(t.state == TrialState.RUNNING for t in study.trials)
-    process = sweep(folder, "epochs=4", "--trials", "3", "--workers", "2")
-    training(process, folder)[0].kill()
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
+    monkeypatch.setattr(module, "_workers", lambda options: ThreadPoolExecutor(1))
+    assert main(["sweep", "digits-irnn", "-o", str(folder), *SMALL, *asked, "--checkpoint", "0s"]) == 0
     states = [row["state"] for row in trials(folder)]
-    assert states.count("COMPLETE") + states.count("PRUNED") == 3
-    assert len(states) > 3  # those that were lost are there too
+    assert states.count("COMPLETE") + states.count("PRUNED") == 2
+    assert len(states) > 2  # those that were lost are there too
     assert {row["user_attrs_folder"] for row in trials(folder)} == {run.path.name for run in begun(folder)}
-    assert len(begun(folder)) == 3  # and went on in their folders
+    assert len(begun(folder)) == 2  # and went on in their folders
     after = kept(folder)
     assert all(after[path][: len(evaluations)] == evaluations for path, evaluations in before.items())
     best = max(float(row["value"]) for row in trials(folder) if row["state"] == "COMPLETE")
-    assert f"{best:.6g}" in output
+    assert f"{best:.6g}" in capsys.readouterr().out
     assert load_config(folder / "best.toml").model.hidden_size == 8
 
 
@@ -243,49 +260,33 @@ def test_a_trial_is_queued_once_though_the_sweep_is_killed_meanwhile(work):
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
-def test_two_sweeps_in_one_folder_make_each_point_once(tmp_path):
-    grid = ("--grid", "--workers", "1", "epochs=1", "clip=1.0")
-    first = sweep(tmp_path / "sweep", *grid)
-    while not (tmp_path / "sweep" / "study.db").exists() and first.poll() is None:
-        time.sleep(0.05)
-    second = sweep(tmp_path / "sweep", *grid)
-    refused, _ = second.communicate(timeout=120)
-    assert second.returncode == 2
-    assert "is in use by another sweep: wait for its end, or name another folder" in refused
-    output, _ = first.communicate(timeout=300)
-    assert first.returncode == 0, output
+def test_two_sweeps_in_one_folder_make_each_point_once(tmp_path, monkeypatch, capsys):
+    grid = ["sweep", "digits-irnn", *SMALL, "--grid", "epochs=1", "clip=1.0", "-o", str(tmp_path / "sweep")]
+    refused = []
+
+    def train(config, folder, **options):
+        refused.append(main(grid))  # the second sweep, while a trial of the first is under way
+        return {"status": "finished", "best": 0.5}
+
+    monkeypatch.setattr(module, "_workers", lambda options: ThreadPoolExecutor(1))
+    monkeypatch.setattr(module, "run_or_resume", train)
+    assert main(grid) == 0
+    assert refused == [2, 2, 2]
+    assert "is in use by another sweep: wait for its end, or name another folder" in capsys.readouterr().err
     found = sorted(float(row["params_learning_rate"]) for row in trials(tmp_path / "sweep"))
     assert found == [3e-4, 1e-3, 3e-3]  # the values of the config, gone through once
 
 
-def listening(*processes):
-    found = [connection for each in processes for connection in each.net_connections(kind="inet")]
-    return [connection for connection in found if connection.status == psutil.CONN_LISTEN]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=lambda number: number.name)
-def test_a_sweep_that_is_interrupted_saves_its_trials_and_says_how_to_continue(number, tmp_path):
+def test_a_sweep_that_is_interrupted_saves_its_trials_and_says_how_to_continue(tmp_path):
     process = sweep(tmp_path / "a sweep", "epochs=200", "--trials", "2", "--workers", "1")
     children = training(process, tmp_path / "a sweep")
-    assert listening(psutil.Process(process.pid), *children) == []  # no port that others could use
-    process.send_signal(number)
+    process.send_signal(signal.SIGHUP)  # SIGINT and SIGTERM: `make kills`
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "stopped after 0 of 2 trials; continue with: python -m experiments sweep digits-irnn -o" in output
     assert "'" in output.rpartition("continue with:")[2]  # a name with a blank is quoted
     assert not any(child.is_running() for child in children)
     assert [run.read_summary()["status"] for run in begun(tmp_path / "a sweep")] == ["interrupted"]
-
-
-def test_trials_end_with_their_sweep(tmp_path):
-    process = sweep(tmp_path / "sweep", "epochs=200", "--trials", "1", "--workers", "1")
-    children = training(process, tmp_path / "sweep")
-    process.kill()
-    process.communicate()
-    gone, alive = psutil.wait_procs(children, timeout=60)
-    assert gone
-    assert not alive
-    assert [run.read_summary()["status"] for run in begun(tmp_path / "sweep")] == ["interrupted"]
 
 
 def test_a_sweep_without_a_trial_that_ended_fails(tmp_path, capsys, monkeypatch):
@@ -357,7 +358,7 @@ def test_a_folder_holds_one_search(tmp_path, capsys):
     study, work = study_of("digits-irnn", tmp_path, "epochs=2")
     _claim(study, work)
     _claim(study, work)  # the same one goes on
-    assert main(["sweep", "digits-irnn", "epochs=20", "-o", str(tmp_path)]) == 2
+    assert main(["sweep", "digits-irnn", "epochs=6", "-o", str(tmp_path)]) == 2
     assert "holds another search, of settings ['epochs=2']" in capsys.readouterr().err
     assert main(["sweep", "digits-wrnn", "epochs=2", "-o", str(tmp_path)]) == 2
     assert "holds another search, of another config" in capsys.readouterr().err

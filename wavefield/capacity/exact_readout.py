@@ -11,13 +11,13 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from wavefield.checks import finite_vector, grid_shape, positive_int
 from wavefield.decoding.anywhere.candidates import Candidates
 from wavefield.decoding.anywhere.reader import AnywhereReader
 from wavefield.decoding.anywhere.responses import responses_of
 from wavefield.operators.operator import WaveOperator
+from wavefield.progress import Progress
 
 _SURE = 0.5  # confidence from which a row counts as read
 
@@ -90,7 +90,7 @@ def exact_readout(
     reader = AnywhereReader(candidates, True, inside)
     cells, rng = np.flatnonzero(inside), np.random.default_rng(seed)
     result = {name: np.zeros((len(counts), levels.size)) for name in ("exact", "missed", "false")}
-    bar = tqdm([(i, k) for i in range(len(counts)) for k in range(levels.size)], desc="readout", delay=2, disable=None)
+    bar = Progress([(i, k) for i in range(len(counts)) for k in range(levels.size)], "readout", unit="point")
     for i, k in bar:
         for _ in range(draws):
             ring, age = rng.integers(operator.rings, size=counts[i]), rng.integers(steps, size=counts[i])

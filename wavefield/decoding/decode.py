@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from wavefield.decoding.anywhere.anywhere import decode_anywhere
 from wavefield.decoding.dense import DenseReader
@@ -18,6 +17,7 @@ from wavefield.decoding.exact import exact_reader
 from wavefield.decoding.request import Request
 from wavefield.decoding.sparse.reader import SparseReader
 from wavefield.operators.operator import WaveOperator
+from wavefield.progress import Progress
 from wavefield.recordings.schema import regular_times
 
 METHODS = ("auto", "exact", "sparse", "tikhonov")
@@ -179,7 +179,7 @@ def decode(
 def _read(request, method) -> list[Events]:
     """Read every snapshot of a request."""
     reader = Reader(request, method)
-    snapshots = tqdm(request.snapshots, desc="decode", unit="trial", delay=2, disable=None)
+    snapshots = Progress(request.snapshots, "decode", unit="trial")
     return [_scaled(reader, request.noise, *levels).sorted() for levels in snapshots]
 
 
@@ -256,7 +256,7 @@ class Reader:
 
 def _progress(items, text):
     """Show a bar over what takes longer than two seconds."""
-    return tqdm(items, desc=f"decode: {text}", delay=2, disable=None, leave=False)
+    return Progress(items, f"decode: {text}", leave=False)
 
 
 def _remarks_on_periods(period):

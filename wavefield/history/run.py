@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
-from tqdm import tqdm
 
 from wavefield.checks import positive_int, real_array
 from wavefield.history.system import HistorySystem
+from wavefield.progress import Progress
 from wavefield.recordings.recording import recording
 from wavefield.recordings.schema import validate_recording
 from wavefield.simulation.continuation import past_of
@@ -70,7 +70,7 @@ def simulate(
     fields = np.empty((*history.shape[:-2], steps + first, system.dimension, system.length))
     if first:
         fields[..., 0, :, :] = history.swapaxes(-1, -2)
-    for t in tqdm(range(steps), "history", unit="step", disable=None, delay=2):
+    for t in Progress(range(steps), "history", unit="step"):
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported below
             newest = system.next(history)[..., None, :]
         history = np.concatenate([history[..., 1:, :], newest], axis=-2)

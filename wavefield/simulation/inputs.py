@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from wavefield.checks import positive_int
+from wavefield.progress import Progress
 
 _FRAME_BYTES = 16_000_000  # of a movie that are read at a time
 
@@ -138,7 +138,7 @@ def _tabled(drive, steps):
     rows = (_called(drive, t, first.size) for t in range(1, steps))
     table = np.empty((steps, first.size))
     table[:1] = first
-    for t, row in enumerate(tqdm(rows, total=steps, unit="step", disable=None, delay=2, desc="drive"), start=1):
+    for t, row in enumerate(Progress(rows, "drive", total=steps, unit="step"), start=1):
         table[t] = row
     return table
 

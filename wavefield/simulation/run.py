@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from wavefield.loops.choose import stepper
 from wavefield.operators.power import advance_modes, can_jump, from_modes, to_modes
+from wavefield.progress import Progress
 from wavefield.recordings.recording import open_recording, recording
 from wavefield.recordings.schema import regular_times, space_dims
 from wavefield.recordings.writer import RecordingWriter, partial_path
@@ -165,7 +165,7 @@ def _blocks(run: Run, states: np.ndarray | None = None) -> Iterator[tuple]:
         limit = min(limit, max(1, _BLOCK_BYTES // levels[0].nbytes) * run.every)
     if isinstance(law.encoder, str):  # a movie: what enters takes as much room as the states
         limit = min(limit, max(1, _BLOCK_BYTES // levels[0].nbytes))
-    with tqdm(total=run.last_step, unit="step", unit_scale=True, disable=None, delay=2, desc="simulate") as progress:
+    with Progress(what="simulate", total=run.last_step, unit="step", unit_scale=True) as progress:
         for count, saves in _segments(run, limit):
             if states is None:
                 block = np.empty((saves, *levels[0].shape), levels[0].dtype)

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
-from tqdm import tqdm
 
+from wavefield.progress import Progress
 from wavefield_torch.inspection.linearise import input_jacobian, jacobian, state_size, step
 from wavefield_torch.models.readout import SequenceModel
 
@@ -82,7 +82,7 @@ def gradient_against_lag(
     state = x.new_zeros(x.shape[1], size)
     sensitivity, before, mu = None, None, 0.0
     columns: dict[str, list[Tensor]] = {"gradient_norm": [], "state_gradient_norm": [], "entry": [], "wave": []}
-    for t in tqdm(range(len(x)), "gradients", unit="step", disable=None, delay=2):
+    for t in Progress(range(len(x)), "gradients", unit="step"):
         if sensitivity is None:
             sensitivity = input_jacobian(recurrence, state, x[0])  # (B, S, I)
             entry = _spectral(sensitivity)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from wavefield.checks import positive_int
+from wavefield.progress import Progress
 from wavefield.recordings.recording import open_recording, recording
 from wavefield.recordings.writer import RecordingWriter
 from wavefield_torch.inspection.record_sheet import is_of_images, record_sheet
@@ -131,7 +131,7 @@ def _states(net, x, length, channels):
     net.eval()
     try:
         with torch.no_grad():
-            for start in tqdm(range(0, len(x), length), "recording", unit="segment", disable=None, delay=2):
+            for start in Progress(range(0, len(x), length), "recording", unit="segment"):
                 piece = x[start : start + length]
                 swap = traits(net).batch_first and x.dim() == 3
                 output, state = net(piece.transpose(0, 1) if swap else piece, state)

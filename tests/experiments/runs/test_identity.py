@@ -5,7 +5,6 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +74,7 @@ def mnist(folder, labels_from):
 
 def test_a_run_is_not_resumed_on_other_data(tmp_path):
     one, other, copy = (mnist(tmp_path / name, seed) for name, seed in (("one", 1), ("other", 2), ("copy", 1)))
-    settings = ["hidden_size=4", "channels=1", "held_out=4", "batch_size=2", "epochs=2", "evaluate_every=1"]
+    settings = ["hidden_size=12", "channels=2", "held_out=4", "batch_size=2", "epochs=2", "evaluate_every=1"]
     start(load_config("smnist-wrnn", settings), tmp_path / "run", data=one, budget=0.0)
     assert set(json.loads((tmp_path / "run" / "run.json").read_text())["data"]) == {
         "training images",
@@ -156,17 +155,20 @@ def test_two_processes_may_find_a_folder_empty_at_once(tmp_path, monkeypatch):
 
 
 def copied(where):
-    """The packages alone, as an installer puts them."""
-    for name in ("experiments", "wavefield", "wavefield_torch", "analysis"):
-        shutil.copytree(ROOT / name, where / name, ignore=shutil.ignore_patterns("results", "__pycache__"))
-    return where
+    """A module of the package, where an installer puts it."""
+    (where / "experiments" / "runs").mkdir(parents=True)
+    shutil.copy(ROOT / "experiments" / "runs" / "folder.py", where / "experiments" / "runs")
 
 
-def commit_of(where):
-    code = "from experiments.runs.folder import commit; print(commit())"
-    environment = os.environ | {"PYTHONPATH": str(where)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=where, env=environment, capture_output=True, text=True)
-    return done.stdout.strip()
+@pytest.fixture
+def commit_of(monkeypatch):
+    """The commit that the toolkit would name if it lay in a folder."""
+
+    def found(where):
+        monkeypatch.setattr(folder_module, "__file__", str(where / "experiments" / "runs" / "folder.py"))
+        return commit()
+
+    return found
 
 
 def repository(folder):
@@ -176,13 +178,13 @@ def repository(folder):
 
 
 @pytest.mark.parametrize("where", [".", ".venv/lib"])
-def test_the_commit_is_not_that_of_a_repository_around_the_package(where, tmp_path):
+def test_the_commit_is_not_that_of_a_repository_around_the_package(where, tmp_path, commit_of):
     copied(tmp_path / where)
     repository(tmp_path)
     assert commit_of(tmp_path / where) == "unknown"
 
 
-def test_the_commit_is_that_of_the_checkout(tmp_path):
+def test_the_commit_is_that_of_the_checkout(tmp_path, commit_of):
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     copied(tmp_path)
     repository(tmp_path)

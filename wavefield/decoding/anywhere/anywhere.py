@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from wavefield.decoding.anywhere.candidates import Candidates
 from wavefield.decoding.anywhere.places import Places, as_dataset
@@ -14,6 +13,7 @@ from wavefield.decoding.anywhere.reader import AnywhereReader
 from wavefield.decoding.anywhere.responses import responses_of
 from wavefield.decoding.inverse.problem import refuse_growth
 from wavefield.decoding.request import Request
+from wavefield.progress import Progress
 
 MOST_CANDIDATES = 2**25  # places and onsets that are looked at by default, 128 MiB for one number each
 _TRACE = 1e-6  # of the largest response: what is smaller has left no trace
@@ -42,7 +42,7 @@ def decode_anywhere(request: Request, horizon_given: bool) -> xr.Dataset:
     inside = np.ones(positions, bool) if operator.mask is None else np.array(operator.mask, bool)
     candidates = Candidates(responses)
     reader = AnywhereReader(candidates, request.nonnegative, inside, _progress)
-    snapshots = tqdm(request.snapshots, desc="decode", unit="trial", delay=2, disable=None)
+    snapshots = Progress(request.snapshots, "decode", unit="trial")
     found = [_read(reader, request, *levels) for levels in snapshots]
     facts = {"horizon": min(ages, alive), "columns": candidates.count}
     return as_dataset(request, found, facts, warnings)
@@ -63,4 +63,4 @@ def _read(reader, request, now, before) -> Places:
 
 def _progress(items, text):
     """Show a bar over what takes longer than two seconds."""
-    return tqdm(items, desc=f"decode: {text}", delay=2, disable=None, leave=False)
+    return Progress(items, f"decode: {text}", leave=False)
