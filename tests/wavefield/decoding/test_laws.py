@@ -1,4 +1,4 @@
-"""Laws, priors and errors of decoding against their closed forms: densities, evidence, noise, what is left of an event."""
+"""Laws, priors and errors of decoding against closed forms: densities, evidence, noise, what is left of an event."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal, norm
 
 import wavefield as wf
 from wavefield.decoding import noise as laws
-from wavefield.decoding.dense import decode_tikhonov, most_probable
+from wavefield.decoding.dense import most_probable
 from wavefield.decoding.estimate import COVERED, _deviations, _interval, _Mode
 from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import Cells, judge
