@@ -38,7 +38,9 @@ def decisive():
                     yield f"{name}.{node.targets[0].id}", found
             elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not BESIDE.search(f"/{path}"):
                 arguments = node.args.posonlyargs + node.args.args
-                given = list(zip(arguments[len(arguments) - len(node.args.defaults) :], node.args.defaults, strict=True))
+                given = list(
+                    zip(arguments[len(arguments) - len(node.args.defaults) :], node.args.defaults, strict=True)
+                )
                 given += [pair for pair in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if pair[1]]
                 for argument, default in given:
                     if found := numbers(default):

@@ -78,7 +78,9 @@ def test_noise_is_the_median_over_that_of_an_exponential_law(trials, law):
     frequency, position = np.arange(8) / 64, np.arange(3)
     power = xr.DataArray(np.ones((8, 3)), {"frequency": frequency, "wavenumber": position}, ("frequency", "wavenumber"))
     power[:2] = 10.0  # what turns less than twice in the record
-    found = _stands_out(power, ["frequency", "wavenumber"], SimpleNamespace(values=SimpleNamespace(sizes={"trial": trials})))
+    found = _stands_out(
+        power, ["frequency", "wavenumber"], SimpleNamespace(values=SimpleNamespace(sizes={"trial": trials}))
+    )
     noise = 1 / law
     still, moving = 6 * (10 - noise), 18 * (1 - noise)
     assert found["still_score"] == pytest.approx(still / (noise * np.sqrt(6 / trials)))

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from experiments.config import CONFIGS, load_config, read_source
-from experiments.run import start
+from experiments.run import build_model, start
+from experiments.tasks.problem import load_problem
 from wavefield import open_recording
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.toml"))
@@ -60,6 +62,25 @@ VARIANTS = [
 ]
 
 
+def assert_a_step_lowers_the_loss(config, data):
+    """On its own batch, by what the gradient of all that is trained says: η|g|² = a thousandth of the loss."""
+    problem = load_problem(config, torch.device("cpu"), data)
+    model = build_model(config, problem)
+    x, target = problem.batch(0)
+    loss = problem.loss(model, x, target)
+    loss.backward()
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    untouched = {name for name, p in trained.items() if p.grad is None}
+    assert not untouched
+    assert all(torch.isfinite(p.grad).all() for p in trained.values())
+    size = sum(float((p.grad**2).sum()) for p in trained.values())
+    lowered = 1e-3 * loss.item()
+    with torch.no_grad():
+        for p in trained.values():
+            p -= lowered / size * p.grad
+        assert loss.item() - 3 * lowered < problem.loss(model, x, target).item() < loss.item() - 0.3 * lowered
+
+
 @pytest.mark.parametrize(("name", "settings"), [*((n, ()) for n in NAMES), *((v[0], v[1:]) for v in VARIANTS)], ids=str)
 def test_it_trains_is_scored_and_recorded(name, settings, data, tmp_path):
     config = load_config(name)
@@ -79,6 +100,7 @@ def test_it_trains_is_scored_and_recorded(name, settings, data, tmp_path):
     assert summary["status"] == "finished"
     assert summary["step"] >= 1
     assert np.isfinite(summary["test"]["loss"])
+    assert_a_step_lowers_the_loss(config, data)
     with open_recording(tmp_path / "run" / "hidden.nc") as recording:
         assert recording.activity.sizes["time"] >= (1 if config.model.kind in WITHOUT_TIME else 10)
 

@@ -1,4 +1,4 @@
-"""What decides a comparison, on the boundary where it decides: p-values, intervals, margins, numbers that are enough."""
+"""What decides a comparison, on the boundary where it does: p-values, intervals, margins, numbers that are enough."""
 
 from itertools import combinations
 
@@ -292,7 +292,7 @@ def test_four_sensors_must_respond():
     found = evoked_latency(epochs(silent=2))
     assert found.responding == pytest.approx(4 / 6)
     assert found.speed == pytest.approx(0.5, rel=0.01)  # latencies are read between samples
-    with pytest.raises(ValueError, match="3 sensors respond .*at least 4"):
+    with pytest.raises(ValueError, match=r"3 sensors respond .*at least 4"):
         evoked_latency(epochs(silent=3))
 
 

@@ -173,7 +173,7 @@ def motion(shape="plane", angle=0.0, sign=1.0):
 
 
 def test_stretches_differ_by_more_than_60_degrees_by_shape_or_by_sense():
-    assert TURNED == pytest.approx(np.pi / 3)
+    assert pytest.approx(np.pi / 3) == TURNED
     for turn, different in ((59, False), (61, True), (299, True), (301, False)):
         assert _differ(motion(angle=3.0), motion(angle=3.0 + np.radians(turn))) == different
     assert _differ(motion("rings"), motion("rings", sign=-1.0))

@@ -1,4 +1,4 @@
-"""Laws, priors and errors of decoding against their closed forms: densities, evidence, noise, what is left of an event."""
+"""Laws, priors and errors of decoding against closed forms: densities, evidence, noise, what is left of an event."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from scipy.stats import multivariate_normal, norm
 
 import wavefield as wf
 from wavefield.decoding import noise as laws
-from wavefield.decoding.dense import decode_tikhonov, most_probable
+from wavefield.decoding.dense import most_probable
 from wavefield.decoding.estimate import COVERED, _deviations, _interval, _Mode
 from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import Cells, judge
@@ -32,7 +32,9 @@ def test_laws_are_densities(law):
 
 def test_laws_have_the_moments_of_trace_and_noise():
     def moment(law, power):
-        return quad(lambda y: y**power * np.exp(law(y, W, A, SIGMA)) / np.sqrt(2 * np.pi), -20, 20, points=[-1, 0, 1])[0]
+        return quad(lambda y: y**power * np.exp(law(y, W, A, SIGMA)) / np.sqrt(2 * np.pi), -20, 20, points=[-1, 0, 1])[
+            0
+        ]
 
     narrow, wide, half, _ = (law for law, _ in laws._laws(True))
     for law, width in ((narrow, 0.2), (wide, 0.5)):
@@ -56,7 +58,9 @@ def test_prior_probabilities_of_laws_and_rates_sum_to_1(positive):
     assert rate[0] < 1 / 500 < 0.9 < rate[-1]
 
 
-@pytest.mark.parametrize(("values", "half_step"), [([0, 0, 2, -2, 4, 2, -4, 2, 0, 4], 1.0), ([0, 0, 2, 4, 2, 4, 2, 6], 0.0)])
+@pytest.mark.parametrize(
+    ("values", "half_step"), [([0, 0, 2, -2, 4, 2, -4, 2, 0, 4], 1.0), ([0, 0, 2, 4, 2, 4, 2, 6], 0.0)]
+)
 def test_steps_of_a_converter_are_seen_where_both_signs_have_them(values, half_step):
     assert laws._resolution(np.array(values, float)) == half_step
     assert laws._resolution(np.random.default_rng(0).standard_normal(50)) == 0.0
