@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 # Two test processes with two threads each would wait for each other in busy loops.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test validate malformed kills bench lint docs clean
+.PHONY: setup demo test validate studies malformed kills bench lint docs clean
 
 setup: $(VENV)/.ready
 
@@ -24,6 +24,10 @@ test: setup lint
 
 validate: setup
 	$(ONE_THREAD) $(PY) -m pytest -m validate --full-draws
+
+# Some hours of draws; they may be stopped at any time, and go on from build/studies.jsonl.
+studies: setup
+	$(ONE_THREAD) PYTHONPATH=. $(PY) tests/analysis/direction/studies.py shapes directions coverage nulls
 
 # A thousand damaged run folders and as many recordings; a hundred commands that are killed at random moments.
 malformed: setup

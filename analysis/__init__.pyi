@@ -17,7 +17,7 @@ from .phase.signal import analytic_signal, generalized_phase, phase_gradient, ph
 from .spectra.background import background_normalised_spectrum, diagonal_power, ridge_power
 from .spectra.dispersion import dispersion_ridge, fit_dispersion
 from .spectra.spectrum import wavenumber_frequency_spectrum
-from .velocity.estimators import delay_velocity, phase_gradient_velocity, radon_velocity
+from .velocity.estimators import delay_velocity, optical_flow_velocity, phase_gradient_velocity, radon_velocity
 from .velocity.ridge import ridge_velocity
 from .working_memory.eigenvalues import compare_spectra
 from .working_memory.recovery import (
@@ -53,6 +53,7 @@ __all__ = [
     "fit_dispersion",
     "generalized_phase",
     "grid_electrodes",
+    "optical_flow_velocity",
     "phase_distance_correlation",
     "phase_gradient",
     "phase_gradient_directionality",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import xarray as xr
-from scipy.fft import rfft, rfftfreq
+from scipy.fft import fft, fftn, rfft, rfftfreq
 from scipy.signal import hilbert
 
 from analysis.direction.in_turn import in_turn
@@ -18,12 +18,12 @@ from analysis.direction.significance import FEW_BLOCKS, symmetry_test
 from analysis.direction.standing import ONE_MODE, ONE_PHASE, ONE_WAVE, standing_wave
 from analysis.fields.band import Band
 from analysis.fields.dead import Mask
-from analysis.fields.field import Field
+from analysis.fields.field import LONG, Field
 from analysis.fields.read import Recording
 from analysis.fields.units import labelled, netcdf_attrs
 from analysis.spectra.spectrum import spectrum
 from analysis.spectra.transform import Spectral, spectral_dims
-from analysis.velocity.estimators import ANY_LAYOUT, ESTIMATORS, radon_speed
+from analysis.velocity.estimators import ANY_LAYOUT, check_flow, every_speed, radon_speed
 from analysis.velocity.result import STATUS, DoubtfulEstimate
 from wavefield.progress import Progress
 
@@ -63,6 +63,7 @@ def diagnose(
     draws: int = 999,
     alpha: float = 0.05,
     confidence: float = 0.95,
+    flow: bool = False,
 ) -> xr.Dataset:
     """Diagnose the waves of a recording on any layout, channel by channel, trials taken together.
 
@@ -80,6 +81,10 @@ def diagnose(
     - ``standing``: one mode, of one phase up to its sign, that a pair of opposite plane waves explains; or both
       directions carry coherent waves of the same amplitude at the same time and place;
     - ``travelling both ways``: both carry coherent waves that are apart (not on scattered electrodes).
+
+    A recording of more than 2²⁴ samples (100 sensors for 3 minutes at 1 kHz) is cut into stretches of at most 2²² for
+    the spectrum, the coherence of either side and the speeds, which are means over them: memory stays below three times
+    that of the recording. What decides whether a plane wave travels, turns, stands or stays is asked of the whole.
 
     In two dimensions nothing is said to move where its lags are as large when the sensors change places (fixed random
     phases, latencies that know no place), nor where two modules, one active after the other, explain them as well as a
@@ -101,6 +106,8 @@ def diagnose(
         Level at which a direction is claimed.
     confidence : float
         Of the intervals.
+    flow : bool
+        Ask optical flow for the speed, too (grids only; see `optical_flow_velocity`).
 
     Returns
     -------
@@ -128,12 +135,15 @@ def diagnose(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         field = Field.of(rec, mask)
-        estimators = ESTIMATORS if field.space.dims != ("electrode",) else ANY_LAYOUT
-        parts = 1 + len(estimators) + (band is not None)
-        with Progress(what="diagnose", total=parts, unit="part", leave=False, postfix="direction") as progress:
+        if flow:
+            check_flow(field)
+        with Progress(what="diagnose", total=2 + (band is not None), unit="part", leave=False) as progress:
+            progress.set_postfix_str("direction", refresh=False)
             result = _judged(field, seed=seed, draws=draws, band=band, alpha=alpha)
             progress.update()
-            result = result.merge(_velocities(field, estimators, band, confidence, progress))
+            progress.set_postfix_str("speeds", refresh=False)
+            result = result.merge(_velocities(field, band, confidence, flow))
+            progress.update()
             if "shape" in result:
                 result = _in_two_dimensions(field, result, alpha)
             if band is not None:
@@ -153,25 +163,26 @@ def _judged(field: Field, *, seed, draws: int, band: Band | None, alpha: float) 
     """What the verdict rests on, and the verdict."""
     planar = len(field.space.dims) == 2 or field.space.dims == ("electrode",)
     gridded = field.space.dims != ("electrode",)
+    stretches = field.in_stretches()
     if planar:
         tested = motion_test(field, seed=seed, draws=draws, band=band, alpha=alpha)
     else:
-        tested = _direction(field, seed=seed, draws=draws, band=band)
+        tested = _direction(stretches, seed=seed, draws=draws, band=band)
     result = xr.Dataset()
     if gridded:
-        power = spectrum(field, Spectral(), average=field.trial).compute()
+        power = spectrum(stretches, Spectral(), average=stretches.trial).compute()
         result = xr.Dataset({"power": power["power"]})
         result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
     if planar:
         result = result.assign({name: tested[name] for name in MOTION})
-    travelling = travelling_modes(field, band=band)["mean_index"]
+    travelling = travelling_modes(stretches, band=band)["mean_index"]
     result = result.assign({name: tested[name] for name in ("p_value", "q_value", "null_index")})
-    result["travelling_index"] = travelling.mean(field.trial).assign_attrs(travelling.attrs)
+    result["travelling_index"] = travelling.mean(stretches.trial).assign_attrs(travelling.attrs)
     result = result.assign(_pattern(field) if gridded else _pattern_of_electrodes(field))
     result = result.assign(standing_wave(field, band))
     if gridded:
         along_y = abs(tested["axis"][..., 1]) > abs(tested["axis"][..., 0]) if planar else None
-        result = result.assign(_both_sides(field, band, along_y))
+        result = result.assign(_both_sides(stretches, band, along_y))
     code = _verdict(result, alpha)
     if planar:
         turns = in_turn(field, seed=seed, draws=draws, band=band, alpha=alpha)
@@ -202,13 +213,12 @@ def _direction(field: Field, **options):
     return xr.Dataset({name: tested[name].where(enough, gaussian[name]) for name in tested if name in gaussian})
 
 
-def _velocities(field: Field, names, band, confidence, progress: Progress):
+def _velocities(field: Field, band, confidence, flow: bool):
     """Every estimator's answer, along the new dim ``estimator``."""
-    found = []
-    for name in names:
-        progress.set_postfix_str(f"speed by {name}", refresh=False)
-        found.append(ESTIMATORS[name](field, band=band, confidence=confidence))
-        progress.update()
+    names = list(ANY_LAYOUT) if field.space.dims == ("electrode",) else ["ridge", *ANY_LAYOUT]
+    if flow:
+        names.append("optical flow")
+    found = every_speed(field, names, band=band, confidence=confidence)
     kept = ("speed", "speed_low", "speed_high", "status", "direction", "direction_low", "direction_high")
     found = [one[[name for name in kept if name in one]] for one in found]
     labels = xr.DataArray(list(names), dims="estimator", attrs=labelled("1", "velocity estimator"))
@@ -237,18 +247,13 @@ def _angle(field: Field, result: xr.Dataset, by_test: xr.DataArray) -> dict[str,
 
 def _pattern_of_electrodes(field: Field) -> dict[str, xr.DataArray]:
     """As `_pattern`, from the periodogram of each electrode less the mean of all."""
-    alive = np.flatnonzero(field.space.sensors().alive)
-    living = field.values.isel(electrode=alive).compute()
-    living = living - living.mean("electrode")
-    power = xr.apply_ufunc(
-        lambda values: np.abs(rfft(values, axis=-1)) ** 2,
-        living,
-        input_core_dims=[["time"]],
-        output_core_dims=[["frequency"]],
-    ).mean(field.trial)
-    power = power.assign_coords(frequency=rfftfreq(field.time.size, field.time.step))
-    power[{"frequency": 0}] /= 2  # as the one-sided spectrum on a grid
-    return _stands_out(power, ["frequency", "electrode"], field)
+    alive = field.space.sensors().alive
+
+    def series(values: np.ndarray) -> Iterator[np.ndarray]:
+        mean = values[:, alive].mean(axis=1)
+        return (values[:, site] - mean for site in np.flatnonzero(alive))
+
+    return _stands_out(_periodograms(field, series, alive.sum()), ["frequency", "series"], field)
 
 
 def _pattern(field: Field) -> dict[str, xr.DataArray]:
@@ -256,6 +261,16 @@ def _pattern(field: Field) -> dict[str, xr.DataArray]:
 
     The noise is the median of the periodogram over its logarithm's law (an exponential one: mean = median / ln 2).
     """
+    if field.is_long and field.dead is None:
+        shape = field.space.shape
+        waves = fftn(np.eye(int(np.prod(shape))).reshape(-1, *shape), axes=range(1, 1 + len(shape)))
+        waves = waves.reshape(len(waves), -1)[:, 1:]  # (site, wavenumber), 0 left out
+
+        def series(values: np.ndarray) -> Iterator[np.ndarray]:
+            real, imaginary = waves.real.astype(values.dtype), waves.imag.astype(values.dtype)
+            return (values @ real[:, k] + 1j * (values @ imaginary[:, k]) for k in range(waves.shape[1]))
+
+        return _stands_out(_periodograms(field, series, waves.shape[1]), ["frequency", "series"], field)
     plain = Spectral(window="boxcar", detrend=None)
     power = spectrum(field, plain, scaling="spectrum", average=field.trial)["power"].compute()
     core = spectral_dims(power)
@@ -263,12 +278,32 @@ def _pattern(field: Field) -> dict[str, xr.DataArray]:
     return _stands_out(power.where(~_uniform(power, space)), core, field)
 
 
+def _periodograms(field: Field, series: Callable[[np.ndarray], Iterator[np.ndarray]], count: int) -> xr.DataArray:
+    """|U|² at f ≥ 0 of the `count` series that are made one by one of values (time, sensor), the mean over trials.
+
+    Little more is held than the result. At f = 0 it is halved, as the one-sided spectrum on a grid is.
+    """
+    array, steps, trials = field.ordered, field.time.size, field.values.sizes.get("trial", 1)
+    dims = [dim for dim in array.dims if dim == "channel"]
+    shape = tuple(array.sizes[dim] for dim in dims)
+    power = np.zeros((*shape, steps // 2 + 1, count))
+    for at in np.ndindex(*shape, trials):
+        one = array.isel(dict(zip([*dims, *field.trial], at, strict=False))).values.reshape(steps, -1)
+        for number, values in enumerate(series(one)):
+            transformed = rfft(values) if np.isrealobj(values) else fft(values)[: steps // 2 + 1]
+            power[(*at[:-1], slice(None), number)] += np.abs(transformed) ** 2 / trials
+    power[..., 0, :] /= 2
+    coords = {"frequency": rfftfreq(steps, field.time.step)} | {d: array.coords[d] for d in dims if d in array.coords}
+    return xr.DataArray(power, dims=[*dims, "frequency", "series"], coords=coords)
+
+
 def _stands_out(power: xr.DataArray, core: list[str], field: Field) -> dict[str, xr.DataArray]:
-    slow = power["frequency"] < SLOWEST_CYCLES * float(power["frequency"][1]) * (1 - 1e-9)
+    slow = power["frequency"].values < SLOWEST_CYCLES * float(power["frequency"][1]) * (1 - 1e-9)
+    power_slow, power = power.isel(frequency=slow), power.isel(frequency=~slow)
     trials = max(1, field.values.sizes.get("trial", 1))
-    floor = power.where(~slow).median(core) / (np.log(2) if trials == 1 else 1)
-    still, still_score = _above(floor, power.where(slow), core, trials)
-    moving, moving_score = _above(floor, power.where(~slow), core, trials)
+    floor = power.median(core) / (np.log(2) if trials == 1 else 1)
+    still, still_score = _above(floor, power_slow, core, trials)
+    moving, moving_score = _above(floor, power, core, trials)
     still, moving = still.clip(min=0), moving.clip(min=0)
     share = (still / (still + moving).where(still + moving > 0)).fillna(0.0)
     above = "power above the noise, in standard deviations"
@@ -307,6 +342,14 @@ def _both_sides(field: Field, band, along_y: xr.DataArray | None = None) -> dict
 
 
 def _sides_along(field: Field, band, axis_name: str) -> dict[str, xr.DataArray]:
+    if field.values.nbytes > 8 * LONG and field.trial:  # the parts of all stretches at once would outgrow the recording
+        each = [_sides_along(field.trial_at(n), band, axis_name) for n in range(field.values.sizes["trial"])]
+        return {
+            name: xr.concat([one[name] for one in each], "trial", coords="minimal", compat="override")
+            .mean("trial")
+            .assign_attrs(value.attrs)
+            for name, value in each[0].items()
+        }
     parts = split_directions(field, axis=axis_name, band=band, detrend="linear").compute()
     axis, dims = field.values.get_axis_num("time"), ["time", *field.space.dims]
     coherence = xr.concat(_coherences(field, parts), xr.DataArray(["right", "left"], dims="side"))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from scipy import fft
-from scipy.signal import detrend
 
 from analysis.comparison.segments import (
     SHORTEST,
@@ -29,6 +28,7 @@ from analysis.fields.dead import Mask
 from analysis.fields.field import Field
 from analysis.fields.read import Recording
 from analysis.fields.sensors import Sites
+from analysis.fields.trend import without_trend
 from analysis.fields.units import inverse_units, labelled, netcdf_attrs, speed_units
 from analysis.phase.signal import analytic_phase, gradient_maps, phase_gradient_directionality
 from analysis.velocity.estimators import ANY_LAYOUT, ESTIMATORS
@@ -185,7 +185,7 @@ def _coherent_frequencies(values, step, where: Sites, slowness, peaks, band):
             continue
         low, high = band or (AROUND[0] * peaks[at], AROUND[1] * peaks[at])
         inside = in_band(frequency, (low, high))
-        u = fft.rfft(detrend(values[at], axis=0) * window, axis=0)[inside]
+        u = fft.rfft(without_trend(values[at]) * window, axis=0)[inside]
         aligned = u * np.exp(2j * np.pi * frequency[inside, None] * (where.position @ slowness[at]))
         shared = np.abs(aligned.sum(axis=1)) ** 2 - np.sum(np.abs(u) ** 2, axis=1)
         if shared.sum() > 0:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import fft
-from scipy.signal import detrend
 
 from analysis.fields.field import Field
+from analysis.fields.trend import without_trend
 
 MOST = 8  # wavelengths per array length
 FREQUENCIES = np.arange(0.25, 3.01, 0.25)  # edges, in spectral peaks
@@ -58,7 +58,7 @@ def stretch_spectra(
             continue
         bins = np.digitize(frequency / peaks[number], FREQUENCIES) - 1
         inside = (bins >= 0) & (bins < spectra.shape[1]) & (frequency > 0) & (frequency < time.nyquist)
-        u = fft.rfft(detrend(values, axis=0) * window, axis=0)[inside]
+        u = fft.rfft(without_trend(values) * window, axis=0)[inside]
         power = np.abs(u @ waves.T).reshape(len(u), len(kappa), -1) ** 2
         np.add.at(spectra[number], bins[inside], power.sum(axis=-1))
         spectra[number] /= max(spectra[number].sum(), np.finfo(float).tiny)

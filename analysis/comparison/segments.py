@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 from scipy import fft
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import detrend
 
 from analysis.fields.axes import Axis
 from analysis.fields.band import Band, check_band, in_band
 from analysis.fields.field import Field
 from analysis.fields.read import check_finite
+from analysis.fields.trend import without_trend
 
 CYCLES = (5, 10)  # fewest and most periods of the spectral peak per stretch
 ENOUGH = 12  # stretches, for which shorter ones are taken
@@ -56,7 +56,7 @@ def peaks_of(values: np.ndarray, step: float, band: Band | None) -> np.ndarray:
     """Frequency of the largest peak of the spectrum of (…, time, site), summed over sites; NaN where nothing moves."""
     samples = values.shape[-2]
     window = np.hanning(samples + 2)[1:-1, None]
-    power = np.sum(np.abs(fft.rfft(detrend(values, axis=-2) * window, axis=-2)) ** 2, axis=-1)
+    power = np.sum(np.abs(fft.rfft(without_trend(values, axis=-2) * window, axis=-2)) ** 2, axis=-1)
     frequency = fft.rfftfreq(samples, step)
     power = gaussian_filter1d(power, SMOOTH, axis=-1, mode="nearest")
     inside = (frequency > 0) & (frequency < frequency[-1]) & in_band(frequency, band)

@@ -25,17 +25,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.fft import rfft, rfftfreq
-from scipy.signal import detrend
 from scipy.signal.windows import hann
 
 from analysis.direction.swap_null import taper_correlation, valley_edges, widening
 from analysis.fields.band import Band, in_band
 from analysis.fields.sensors import Sites
+from analysis.fields.trend import without_trend
 
 FINENESS = 4  # wavenumbers tried per resolvable one, along each axis
 MOST_WAVENUMBERS = 4096
 MOST_SENSORS = 1024  # of larger arrays that many are drawn
 FEW_BLOCKS = 6.0  # with the difference in fewer no exchange reaches p = 0.05 safely
+BLOCK = 2**21  # numbers worked on at once
 SHORTEST_AXIS = 0.05  # least share of the weaker of cos and sin in the power of a pair that is tried
 
 
@@ -66,8 +67,22 @@ def spectra(values: np.ndarray, dt: float, band: Band | None) -> tuple[np.ndarra
         inside[-1] = False
     if not inside.any():
         raise ValueError(f"band is {band}: no frequency of the record, 0 to {frequency[-1]:.6g}, lies in it")
-    tapered = hann(steps, sym=False)[:, None] * detrend(values, axis=1)
-    return frequency[inside], rfft(tapered, axis=1)[:, inside]
+    taper, count = hann(steps, sym=False)[:, None], values.shape[2]
+    spectrum = np.empty((len(values), int(inside.sum()), count), dtype=complex)
+    # a few sensors at a time: of a long recording neither the tapered copy nor the frequencies left out need be held
+    for some in np.array_split(np.arange(count), min(count, 1 + values.size // BLOCK)):
+        part = slice(some[0], some[-1] + 1)
+        tapered = without_trend(values[..., part], axis=1)
+        tapered *= taper
+        spectrum[..., part] = rfft(tapered, axis=1)[:, inside]
+    return frequency[inside], spectrum
+
+
+def power_at(spectrum: np.ndarray, axis) -> np.ndarray:
+    """|U|² summed over `axis`, as `numpy.sum` names them, without a copy as large as the spectrum."""
+    kept = [a for a in range(spectrum.ndim) if a not in np.atleast_1d(axis)]
+    axes = list(range(spectrum.ndim))
+    return sum(np.einsum(part, axes, part, axes, kept) for part in (spectrum.real, spectrum.imag))
 
 
 def strongest_pairs(spectrum: np.ndarray, steps: int, where: Sites, rng: np.random.Generator) -> Pairs:
@@ -77,7 +92,7 @@ def strongest_pairs(spectrum: np.ndarray, steps: int, where: Sites, rng: np.rand
     if where.count > MOST_SENSORS:
         chosen = np.sort(rng.choice(where.count, MOST_SENSORS, replace=False))
         place, spectrum = place[chosen], spectrum[..., chosen]
-    total = np.sum(np.abs(spectrum) ** 2, axis=(0, 2))
+    total = power_at(spectrum, (0, 2))
     first = valley_edges(total, max(2, 2 * correlation.size - 2))  # a line stands in one of them
     tried = wavenumbers(where)
     chosen, power, difference = fit_pairs(spectrum, first, 2 * np.pi * tried @ place.T)
@@ -87,34 +102,51 @@ def strongest_pairs(spectrum: np.ndarray, steps: int, where: Sites, rng: np.rand
 
 def fit_pairs(spectrum: np.ndarray, first: np.ndarray, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each block of the spectra (trial, f, site) the best of the phases `turns` (m, site): which, p and p σ."""
-    rows = np.arange(first.size)
     best, difference = np.full(first.size, -1.0), np.zeros(first.size)
     found = np.zeros(first.size, dtype=int)
-    products = len(turns) * int(np.prod(spectrum.shape[:2]))  # of long records these outgrow the bases
-    for some in np.array_split(np.arange(len(turns)), max(1, turns.size // 2**20, products // 2**22)):
+    edges = np.append(first, spectrum.shape[1])
+    for some in np.array_split(np.arange(len(turns)), max(1, turns.size // 2**20)):
         good, basis, root = basis_of(turns[some])
         if not good.any():
             continue
-        cosine, sine = (spectrum @ basis[..., part].T for part in (0, 1))  # (trial, f, k)
-        power = np.add.reduceat(np.sum(np.abs(cosine) ** 2 + np.abs(sine) ** 2, axis=0), first, axis=0)  # (block, k)
-        at = np.argmax(power, axis=1)
-        better = power[rows, at] > best
-        best = np.where(better, power[rows, at], best)
-        found = np.where(better, some[good][at], found)
-        share = _share(cosine, sine, first, at, root)
-        difference = np.where(better, power[rows, at] * share, difference)
+        cosine, sine = (np.ascontiguousarray(basis[..., part].T) for part in (0, 1))  # (site, k)
+        rows = BLOCK // (2 * len(spectrum) * cosine.shape[1])  # frequencies whose products with all of them fit
+        for low, high in _groups(edges, rows):
+            part = spectrum[:, edges[low] : edges[high]]
+            parts = np.stack([part.real, part.imag])  # (2, trial, f, site): the bases are real
+            alpha, beta = parts @ cosine, parts @ sine  # (2, trial, f, k)
+            power = np.sum(alpha**2 + beta**2, axis=(0, 1))
+            power = np.add.reduceat(power, edges[low:high] - edges[low], axis=0)  # (block, k)
+            at = np.argmax(power, axis=1)
+            most = power[np.arange(high - low), at]
+            share = _share(alpha, beta, edges[low:high] - edges[low], at, root)
+            blocks = slice(low, high)
+            better = most > best[blocks]
+            best[blocks] = np.where(better, most, best[blocks])
+            found[blocks] = np.where(better, some[good][at], found[blocks])
+            difference[blocks] = np.where(better, most * share, difference[blocks])
     return found, best, difference
 
 
-def _share(cosine, sine, first, at, root):
-    """σ of each block for its wavenumber `at`, from α and β (trial, f, k); `root` (k, 2, 2) turns them into a and b."""
-    chosen = np.repeat(at, np.diff([*first, cosine.shape[1]]))
-    columns = np.arange(cosine.shape[1])
-    alpha, beta = cosine[:, columns, chosen], sine[:, columns, chosen]  # (trial, f)
+def _groups(edges, rows):
+    """Pairs of counts of blocks: runs of neighbouring blocks with at most so many frequencies, or a single block."""
+    low = 0
+    while low < len(edges) - 1:
+        high = max(low + 1, int(np.searchsorted(edges, edges[low] + rows, side="right")) - 1)
+        yield low, high
+        low = high
+
+
+def _share(alpha, beta, first, at, root):
+    """σ of each block for its wavenumber `at`, from α and β (2, trial, f, k); `root` (k, 2, 2) gives a and b."""
+    chosen = np.repeat(at, np.diff([*first, alpha.shape[2]]))
+    columns = np.arange(alpha.shape[2])
+    alpha, beta = alpha[..., columns, chosen], beta[..., columns, chosen]  # (2, trial, f)
     matrix = root[chosen]
     a = matrix[:, 0, 0] * alpha + matrix[:, 0, 1] * beta
     b = matrix[:, 1, 0] * alpha + matrix[:, 1, 1] * beta
-    products = np.stack([-2 * (a.conj() * b).imag, np.abs(a) ** 2 + np.abs(b) ** 2]).sum(axis=1)  # (2, f)
+    one_way = -2 * (a[0] * b[1] - a[1] * b[0])  # −2 Im(a* b)
+    products = np.stack([one_way, np.sum(a**2 + b**2, axis=0)]).sum(axis=1)  # (2, f)
     one_way, both = np.add.reduceat(products, first, axis=1)
     return np.divide(one_way, both, out=np.zeros(first.size), where=both > 0)
 
@@ -168,12 +200,18 @@ def vector_null(pairs: Pairs, null: str, draws: int, rng: np.random.Generator) -
     "swap" exchanges the directions of blocks; "gaussian" draws the share of a block that travels one way from the
     Beta(ν, ν) law of a Gaussian field.
     """
-    shape, total = (draws, pairs.power.size), max(pairs.power.sum(), np.finfo(float).tiny)
-    if null == "swap":
-        share, part = 2.0 * rng.integers(0, 2, size=shape) - 1.0, pairs.difference
-    else:
-        share, part = 2.0 * rng.beta(pairs.freedom, pairs.freedom, size=shape) - 1.0, pairs.widening * pairs.power
-    return share @ (part[:, None] * pairs.axis) / total
+    part = pairs.difference if null == "swap" else pairs.widening * pairs.power
+    along = part[:, None] * pairs.axis / max(pairs.power.sum(), np.finfo(float).tiny)
+    drawn = np.empty((draws, along.shape[1]))
+    step = max(1, BLOCK // max(part.size, 1))
+    for start in range(0, draws, step):  # the draws of a long record by themselves are as large as it
+        shape = (min(step, draws - start), part.size)
+        if null == "swap":
+            share = 2.0 * rng.integers(0, 2, size=shape) - 1.0
+        else:
+            share = 2.0 * rng.beta(pairs.freedom, pairs.freedom, size=shape) - 1.0
+        drawn[start : start + step] = share @ along
+    return drawn
 
 
 def effective_number(sizes: np.ndarray) -> float:

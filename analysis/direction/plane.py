@@ -126,7 +126,8 @@ def channels(field: Field):
     array, alive = field.ordered, field.space.sensors().alive
     for at in np.ndindex(*[field.values.sizes[dim] for dim in field.ordered.dims if dim == "channel"]):
         one = array.isel(channel=at[0]) if at else array
-        values = one.values.reshape(-1, field.time.size, alive.size)[..., alive].astype(np.float64)
+        values = one.values.reshape(-1, field.time.size, alive.size)
+        values = (values if alive.all() else values[..., alive]).astype(np.float64, copy=False)
         check_finite(values)
         yield at, values
 

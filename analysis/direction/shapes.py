@@ -31,6 +31,7 @@ from analysis.direction.pairs import (
     SHORTEST_AXIS,
     Pairs,
     fit_pairs,
+    power_at,
     strongest_pairs,
     wavenumbers,
 )
@@ -46,6 +47,7 @@ MOST_TURNS = 2.0  # wavelengths by which an arm of a spiral may run outwards ove
 MOST_SENSORS = 256  # of larger arrays that many are drawn
 FEWEST_SENSORS = 9  # fewer do not tell a curved front from a straight one
 NEGLIGIBLE = 0.02  # share of the strongest block's pattern below which others do not count
+MOST_PATTERNS = 2**13  # of blocks; in long records of noise those that are strongest
 GAIN = 0.02  # share of all power by which a curved shape must exceed the plane one
 
 
@@ -93,7 +95,7 @@ def block_modes(spectrum: np.ndarray, frequency: np.ndarray, first: np.ndarray) 
     power, weight, mean = np.zeros(first.size), np.zeros(first.size), np.zeros(first.size)
     for block, (part, f) in enumerate(zip(parts, np.split(frequency, first[1:]), strict=True)):
         rows = part.reshape(-1, part.shape[-1])  # (trial · f, site)
-        along = np.sum(np.abs(part) ** 2, axis=(0, 2))
+        along = power_at(part, (0, 2))
         total = along.sum()
         if not total > 0:
             continue
@@ -118,7 +120,10 @@ def choose_shape(spectrum: np.ndarray, frequency: np.ndarray, steps: int, where:
         return straight, modes
     rows = modes.pattern[:, sites] * np.sqrt(modes.power * modes.weight)[:, None]  # (block, site)
     size = np.sum(np.abs(rows) ** 2, axis=1)
-    rows = rows[size > NEGLIGIBLE * size.max(initial=0.0)]
+    kept = np.flatnonzero(size > NEGLIGIBLE * size.max(initial=0.0))
+    if kept.size > MOST_PATTERNS:
+        kept = kept[np.argsort(size[kept])[-MOST_PATTERNS:]]
+    rows = rows[kept]
     some = replace(where, position=where.position[sites])
     most = _held(rows, 2 * np.pi * wavenumbers(some) @ some.centred.T) + GAIN * size.sum()
     name, centre = "plane", straight.centre

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from scipy.optimize import minimize
 
-from analysis.direction.pairs import pair_basis, spectra, wavenumbers
+from analysis.direction.pairs import BLOCK, pair_basis, spectra, wavenumbers
 from analysis.direction.plane import channels
 from analysis.fields.band import Band
 from analysis.fields.field import Field
@@ -50,10 +50,13 @@ def standing_wave(field: Field, band: Band | None = None) -> dict[str, xr.DataAr
 
 def strongest_mode(rows: np.ndarray, where: Sites) -> tuple[float, float, float]:
     """Share, s₂/s₁ and fit of the strongest mode of spectra (row, site); zero share where noise would give it."""
-    gram = rows.conj().T @ rows if rows.shape[0] > rows.shape[1] else rows @ rows.conj().T
+    if rows.shape[0] > rows.shape[1]:  # piece by piece: rows of a long record are as large as it
+        gram = sum(part.conj().T @ part for part in np.array_split(rows, 1 + rows.size // BLOCK))
+    else:
+        gram = rows @ rows.conj().T
     power, vectors = np.linalg.eigh(gram)
     pattern = vectors[:, -1].conj() if rows.shape[0] > rows.shape[1] else rows.T @ vectors[:, -1].conj()
-    noise = np.median(np.abs(rows) ** 2) / np.log(2)
+    noise = np.median(rows.real**2 + rows.imag**2, overwrite_input=True) / np.log(2)
     edge = noise * (np.sqrt(rows.shape[0]) + np.sqrt(rows.shape[1])) ** 2
     if not power[-1] > max(MARGIN * edge, 1e-300):
         return 0.0, 0.0, 0.0

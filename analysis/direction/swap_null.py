@@ -106,7 +106,16 @@ def swapped_differences(difference: np.ndarray, draws: int, rng: np.random.Gener
     """`draws` values of Σ ±d over the blocks d of R − L, signs drawn at random."""
     blocks = difference.ravel()
     signs = rng.integers(0, 2, size=(draws, blocks.size), dtype=np.int8)
-    return (2.0 * signs - 1.0) @ blocks
+    drawn = np.empty(draws)
+    for some in _some(draws, blocks.size):
+        drawn[some] = (2.0 * signs[some] - 1.0) @ blocks
+    return drawn
+
+
+def _some(draws, blocks, most=2**21):
+    """Slices of the draws that together hold at most so many numbers, or a single one."""
+    step = max(1, most // max(blocks, 1))
+    return [slice(start, start + step) for start in range(0, draws, step)]
 
 
 def redistributed_differences(
@@ -125,4 +134,8 @@ def redistributed_differences(
     sums = block_sums(power, edges).ravel()
     pairs = block_sums(power * smeared, edges).ravel()
     freedom = np.maximum(1.0, sums**2 / np.maximum(pairs, np.finfo(float).tiny))
-    return (2.0 * rng.beta(freedom, freedom, size=(draws, freedom.size)) - 1.0) @ sums
+    drawn = np.empty(draws)
+    for some in _some(draws, freedom.size):
+        shape = (len(drawn[some]), freedom.size)
+        drawn[some] = (2.0 * rng.beta(freedom, freedom, size=shape) - 1.0) @ sums
+    return drawn

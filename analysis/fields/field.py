@@ -21,6 +21,17 @@ from analysis.fields.read import Recording, activity, check_finite
 from analysis.fields.sensors import Sites, sites_of
 from wavefield.progress import Progress
 
+LONG = 2**24  # samples of all sensors of a trial and channel from which a recording is measured stretch by stretch …
+STRETCH = 2**22  # … of so many at most: what is worked out of one takes some twenty times its memory
+
+
+def stretches(values: np.ndarray) -> list[np.ndarray]:
+    """`values` (time, site) as they are, or of a long recording in equal stretches of time, at most `STRETCH` each."""
+    if values.size <= LONG:
+        return [values]
+    steps = len(values) // -(-values.size // STRETCH)
+    return [values[start : start + steps] for start in range(0, len(values) - steps + 1, steps)]
+
 
 @dataclass(frozen=True, eq=False)
 class Space:
@@ -174,6 +185,36 @@ class Field:
         space = self.space if isinstance(dead, str) else self.space.everywhere
         return Field(values, space, self.time if clock is None else clock)
 
+    @property
+    def is_long(self) -> bool:
+        """Whether a trial of one channel holds more than `LONG` samples, all in memory."""
+        sites = int(np.prod(self.space.shape))
+        return self.values.chunks is None and self.values.sizes["time"] * sites > LONG
+
+    def in_stretches(self) -> Field:
+        """A long recording with its stretches, as `stretches` cuts them, as trials; any other as it is.
+
+        The values are a view, in the order (trial, channel?, time, *space).
+        """
+        if not self.is_long:
+            return self
+        array, sites = self.values, int(np.prod(self.space.shape))
+        if "trial" not in array.dims:
+            array = array.expand_dims("trial")
+        array = array.transpose("trial", "time", ...)
+        count = -(-array.sizes["time"] * sites // STRETCH)
+        steps = array.sizes["time"] // count
+        values = array.values[:, : count * steps].reshape(-1, steps, *array.shape[2:])
+        kept = {n: c.variable for n, c in array.coords.items() if not {"trial", "time"} & set(c.dims)}
+        clock = replace(self.time, size=steps)
+        time = ("time", clock.values, array.coords["time"].attrs)
+        folded = xr.DataArray(values, dims=array.dims, coords={**kept, "time": time}, attrs=array.attrs)
+        return Field(folded, self.space, clock)
+
+    def trial_at(self, number: int) -> Field:
+        """One of its trials."""
+        return replace(self, values=self.values.isel(trial=number, drop=True))
+
     def without_channel(self) -> Field:
         """The same without its dim ``channel``, of which it has one at most."""
         values = self.values.squeeze("channel", drop=True) if "channel" in self.values.dims else self.values
@@ -185,7 +226,8 @@ class Field:
         indices = list(product(*(range(array.sizes[dim]) for dim in self._batch)))
         for index in Progress(indices, "trials and channels", unit="trace", leave=False):
             block = array.isel(dict(zip(self._batch, index, strict=True))).values
-            block = block.reshape(block.shape[0], -1)[:, alive].astype(np.float64)
+            block = block.reshape(block.shape[0], -1)
+            block = (block if alive.all() else block[:, alive]).astype(np.float64, copy=False)
             check_finite(block)
             yield index, block
 

@@ -11,12 +11,14 @@ one after the other: the doubts of `analysis.direction.doubts` apply to every es
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from analysis.direction.doubts import explained, place_p_value
-from analysis.direction.pairs import Pairs, direction_p_value, fitting_null, spectra, strongest_pairs
-from analysis.direction.shapes import Modes, Shape
+from analysis.direction.pairs import Pairs, direction_p_value, fitting_null, power_at, spectra, strongest_pairs
+from analysis.direction.shapes import Modes, Shape, choose_shape
+from analysis.fields.band import Band
 from analysis.fields.sensors import Sites
 
 CERTAIN = 8.0  # standard errors of the slowness from zero; conducted noise was rarely farther
@@ -43,13 +45,42 @@ class Balance:
         return bool(self.pairs.power.min() > 0)
 
 
-def balance(values: np.ndarray, dt: float, where: Sites, *, band) -> Balance:
-    """The balance of both directions in `values` (time, site)."""
-    _, spectrum = spectra(values[None], dt, band)
-    pairs = strongest_pairs(spectrum, len(values), where, np.random.default_rng(0))
-    index = np.linalg.norm(pairs.difference @ pairs.axis) / max(pairs.power.sum(), np.finfo(float).tiny)
-    total = max(np.sum(np.abs(spectrum) ** 2), np.finfo(float).tiny)
-    return Balance(pairs, float(index), float(np.sum(np.abs(spectrum.sum(axis=-1)) ** 2) / where.count / total))
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One trial and channel as the estimators take it, and, once worked out, what they all ask of its spectra."""
+
+    values: np.ndarray  # (time, site), each less its mean
+    dt: float
+    where: Sites
+    band: Band | None
+
+    @cached_property
+    def _seen(self) -> tuple[Shape | None, Modes | None, float, Balance]:
+        rng, tiny = np.random.default_rng(0), np.finfo(float).tiny
+        frequency, spectrum = spectra(self.values[None], self.dt, self.band)
+        shape, modes, p_value = None, None, 1.0
+        if self.where.dimension == 2:
+            shape, modes = choose_shape(spectrum, frequency, len(self.values), self.where, rng)
+            p_value = direction_p_value(shape.pairs, fitting_null(shape.pairs), DRAWS, rng) if shape.curved else 1.0
+            pairs = shape.plane
+        else:
+            pairs = strongest_pairs(spectrum, len(self.values), self.where, rng)
+        index = np.linalg.norm(pairs.difference @ pairs.axis) / max(pairs.power.sum(), tiny)
+        total = max(float(power_at(spectrum, (0, 1, 2))), tiny)
+        in_phase = np.sum(np.abs(spectrum.sum(axis=-1)) ** 2) / self.where.count / total
+        return shape, modes, p_value, Balance(pairs, float(index), float(in_phase))
+
+    def shape(self, level: float) -> tuple[Shape, Modes]:
+        """In two dimensions: the shape of the waves, plane unless a curved one prefers a direction, and their modes."""
+        shape, modes, p_value, _ = self._seen
+        assert shape is not None
+        assert modes is not None
+        return (shape.straight(self.where) if shape.curved and p_value > level else shape), modes
+
+    @property
+    def balance(self) -> Balance:
+        """Of both directions."""
+        return self._seen[3]
 
 
 def may_be_chance(found: Balance, slowness, covariance, *, level: float) -> bool:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import rfft, rfftfreq
 from scipy.ndimage import label, maximum
-from scipy.signal import detrend
 from scipy.signal.windows import hann
 
 from analysis.fields.band import in_band
 from analysis.fields.sensors import Sites
+from analysis.fields.trend import without_trend
 from analysis.velocity.stacking import smoothing_window
 
 OVERSAMPLING = 4  # points per resolvable wavenumber and slowness
@@ -68,7 +68,7 @@ def scan(values: np.ndarray, dt: float, where: Sites, *, band=None, slowest: flo
 def _coherent_bins(values, dt, where, band):
     """Frequencies at which neighbours are coherent: f, spectra (f, site) and weights."""
     steps = len(values)
-    spectrum = rfft(hann(steps, sym=False)[:, None] * detrend(values, axis=0), axis=0)
+    spectrum = rfft(hann(steps, sym=False)[:, None] * without_trend(values), axis=0)
     frequency = rfftfreq(steps, dt)
     window = smoothing_window(len(frequency))
     total = np.mean(np.abs(spectrum) ** 2, axis=1)

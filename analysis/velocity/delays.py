@@ -15,8 +15,7 @@ import numpy as np
 
 from analysis.fields.sensors import Sites
 from analysis.velocity.coarse_scan import scan
-from analysis.velocity.intervals import long_run_covariance
-from analysis.velocity.result import Estimate
+from analysis.velocity.result import Estimate, long_run_covariance
 from analysis.velocity.stacking import Apertures, coherence, cut_apertures, filtered
 
 ROUNDS = 4

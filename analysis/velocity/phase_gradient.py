@@ -12,12 +12,11 @@ made analytic, so that its ends reach every sensor alike.
 
 import numpy as np
 from scipy.fft import fft, fftfreq, ifft
-from scipy.signal import detrend
 from scipy.signal.windows import hann
 
 from analysis.fields.sensors import Sites
-from analysis.velocity.intervals import long_run_covariance
-from analysis.velocity.result import Estimate
+from analysis.fields.trend import without_trend
+from analysis.velocity.result import Estimate, long_run_covariance
 
 NARROW = (1.5, 0.6)  # within a factor 1.5 of the peak frequency must lie this share of the power
 SIGNIFICANT = 3.0  # standard errors by which neighbours must be coherent
@@ -28,9 +27,9 @@ ROUNDS = 8
 
 def gradient(values: np.ndarray, dt: float, where: Sites, *, band=None) -> Estimate:
     """Slowness of the plane wave in `values` (time, site) from phases in `band`."""
-    broad, narrow = _analytic_pair(values, dt, band)
-    frequencies, power = _spectrum(narrow, dt)
-    if not _is_narrow(frequencies, power):
+    broad, narrow = analytic_pair(values, dt, band)
+    frequencies, power = power_spectrum(narrow, dt)
+    if not is_narrow(frequencies, power):
         return Estimate("broadband")
     products = 0.5 * (
         broad[:, where.second] * narrow[:, where.first].conj() + narrow[:, where.second] * broad[:, where.first].conj()
@@ -54,9 +53,9 @@ def gradient(values: np.ndarray, dt: float, where: Sites, *, band=None) -> Estim
     )
 
 
-def _analytic_pair(values, dt, band):
+def analytic_pair(values, dt, band):
     """Analytic signals (time, site) of the tapered record, of all frequencies and of `band` alone."""
-    spectrum = fft(hann(len(values), sym=False)[:, None] * detrend(values, axis=0), axis=0)
+    spectrum = fft(hann(len(values), sym=False)[:, None] * without_trend(values), axis=0)
     frequency = fftfreq(len(values), dt)[:, None]
     spectrum = np.where(frequency > 0, 2 * spectrum, 0.0)
     lowest, highest = band if band is not None else (0.0, np.inf)
@@ -64,12 +63,13 @@ def _analytic_pair(values, dt, band):
     return ifft(spectrum, axis=0), ifft(np.where(inside, spectrum, 0.0), axis=0)
 
 
-def _spectrum(narrow, dt):
+def power_spectrum(narrow, dt):
     """Power at each frequency, summed over sensors."""
     return fftfreq(len(narrow), dt), np.sum(np.abs(fft(narrow, axis=0)) ** 2, axis=1)
 
 
-def _is_narrow(frequency, power):
+def is_narrow(frequency, power):
+    """Whether most of the power lies about its strongest frequency, so that there is a phase to speak of."""
     factor, share = NARROW
     peak = frequency[np.argmax(power)]
     near = (frequency >= peak / factor) & (frequency <= peak * factor)

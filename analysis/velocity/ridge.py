@@ -12,7 +12,7 @@ from analysis.fields.field import Field
 from analysis.fields.read import Recording, check_finite
 from analysis.fields.units import inverse_units, labelled, speed_units
 from analysis.spectra.transform import Spectral, Transform, block_chunks, plan_transform, tapered_segments, tools_of
-from analysis.velocity.result import STATUS, check_confidence, velocity_dataset
+from analysis.velocity.result import STATUS, Estimate, check_confidence, joined, velocity_dataset
 from analysis.velocity.ridge_centroid import ridge_centroid
 
 SIDES = {None: 0, "right": 1, "left": -1}
@@ -89,6 +89,7 @@ def ridge_speed(
     if side not in SIDES:
         raise ValueError(f"side is {side!r}: None, 'right' or 'left' is needed")
     check_confidence(confidence)
+    whole, field = field, field.in_stretches()
     plan, array = plan_transform(field, options), field.values
     if array.chunks is not None or array.nbytes > 2**28:
         array = array.chunk(block_chunks(array, plan.core_dims))
@@ -106,8 +107,11 @@ def ridge_speed(
         dask_gufunc_kwargs={"output_sizes": dict.fromkeys(axes, len(plan.space))},
     )
     ridges = xr.Dataset(dict(zip(parts, found, strict=True))).compute()
+    if field is not whole:
+        ridges = _joined(ridges, array.sizes["trial"] // whole.values.sizes.get("trial", 1))
+        ridges = ridges if whole.trial else ridges.squeeze("trial", drop=True)
     return velocity_dataset(
-        **_speeds(ridges, array, plan, confidence),
+        **_speeds(ridges, whole.values, plan, confidence),
         method="ridge",
         confidence=confidence,
         side=side,
@@ -135,6 +139,31 @@ def _ridge_block(values, plan, side, band):
         for into, value in zip(vectors, (ridge.slowness, ridge.wavenumber, ridge.covariance), strict=True):
             into[at] = value
     return *numbers, *vectors
+
+
+def _joined(ridges: xr.Dataset, count: int) -> xr.Dataset:
+    """One ridge for every `count` neighbouring trials, which are the stretches of one."""
+    ridges = ridges.transpose("trial", ...)
+    result = ridges.isel(trial=slice(0, None, count)).copy(deep=True)
+    for at in np.ndindex(*(result.sizes[dim] for dim in result["status"].dims)):
+        some = (slice(at[0] * count, (at[0] + 1) * count), *at[1:])
+        status, frequency, explained, coarse, slowness, wavenumber, covariance = (
+            ridges[name].values[some]
+            for name in ("status", "frequency", "explained", "coarse", "slowness", "wavenumber", "covariance")
+        )
+        one = joined(
+            [
+                Estimate(STATUS[int(code)], s, c, f, share)
+                for code, s, c, f, share in zip(status, slowness, covariance, frequency, explained, strict=True)
+            ]
+        )
+        result["status"].values[at] = STATUS.index(one.status)
+        result["frequency"].values[at], result["explained"].values[at] = one.frequency, one.explained
+        result["coarse"].values[at] = coarse.max()
+        if one.slowness is not None:
+            result["slowness"].values[at], result["covariance"].values[at] = one.slowness, one.covariance
+            result["wavenumber"].values[at] = wavenumber[status == 0].mean(axis=0)
+    return result
 
 
 def _speeds(ridges, array, plan: Transform, confidence) -> dict:

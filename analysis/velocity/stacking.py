@@ -19,11 +19,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.fft import irfft, rfft, rfftfreq
 from scipy.ndimage import spline_filter1d
-from scipy.signal import detrend
 from scipy.signal.windows import hann
 from scipy.special import gammainccinv
 
 from analysis.fields.band import in_band
+from analysis.fields.trend import without_trend
 
 SMOOTHING = 15  # frequency bins over which the coherent spectrum is averaged
 FALSE_ALARM = 0.001  # chance that noise between independent sensors is taken for coherent anywhere
@@ -130,7 +130,7 @@ def coherence(apertures: Apertures, traces: np.ndarray, *, band=None, trials: in
     """
     sensors = apertures.sensors
     pairs = np.sum(sensors * (sensors - 1))
-    spectrum = rfft(hann(len(traces), sym=False)[:, None] * detrend(traces, axis=0), axis=0)
+    spectrum = rfft(hann(len(traces), sym=False)[:, None] * without_trend(traces), axis=0)
     own = apertures.stack(np.abs(spectrum) ** 2)  # (f, aperture)
     shared = np.sum(np.abs(apertures.stack(spectrum)) ** 2 - own, axis=1) / pairs
     power = own.sum(axis=1) / sensors.sum()
@@ -162,5 +162,6 @@ def filtered(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     Trends are removed here, from the aligned traces, and not from the recording: a pulse that passes the sensors one
     after the other has a different trend at each of them.
     """
-    spectrum = rfft(detrend(values, axis=0), axis=0)
-    return detrend(irfft(spectrum * weights.reshape(-1, *[1] * (values.ndim - 1)), n=len(values), axis=0), axis=0)
+    spectrum = rfft(without_trend(values), axis=0)
+    spectrum *= weights.reshape(-1, *[1] * (values.ndim - 1))
+    return without_trend(irfft(spectrum, n=len(values), axis=0))

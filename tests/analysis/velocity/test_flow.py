@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from analysis import diagnose, optical_flow_velocity, synthetic
+from analysis.velocity import estimators
+from analysis.velocity.result import STATUS
+
+SHEET = synthetic.sheet((8, 8), dx=0.5, units="mm")
+
+
+def wave(angle, wavelength=3.0, snr=None):
+    k = np.array([np.cos(angle), np.sin(angle)]) / wavelength
+    rec = synthetic.plane(SHEET, 300, wavenumber=tuple(k), frequency=5.0, dt=0.01, time_units="s")
+    return rec if snr is None else synthetic.with_noise(rec, snr, seed=1)
+
+
+@pytest.mark.parametrize(("angle", "snr", "share", "degrees"), [(2.2, None, 0.02, 0.5), (-0.4, 1.0, 0.05, 2.0)])
+def test_plane_waves_have_their_speed_and_direction(angle, snr, share, degrees):
+    found = optical_flow_velocity(wave(angle, snr=snr), band=(3, 8))
+    assert float(found.speed) == pytest.approx(15.0, rel=share)
+    assert abs(np.degrees(np.angle(np.exp(1j * (float(found.direction) - angle))))) < degrees
+    if snr is not None:
+        assert found.speed_low < 15.0 < found.speed_high
+        assert found.direction_low < angle < found.direction_high
+    assert found.speed.attrs["units"] == "mm s-1"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_dead_sensors_are_filled_and_what_does_not_travel_has_no_speed():
+    dead = np.zeros((8, 8), bool)
+    dead[2, 3] = dead[6, 1] = True
+    assert float(optical_flow_velocity(wave(0.7), mask=dead).speed) == pytest.approx(15.0, rel=0.04)
+    standing = synthetic.standing(SHEET, 300, wavenumber=(0.3, 0.1), frequency=0.05)
+    assert STATUS[
+        int(optical_flow_velocity(synthetic.with_noise(standing, 1.0, seed=0), band=(0.03, 0.08)).status)
+    ] in (
+        "no_wave",
+        "ambiguous",
+        "chance",
+    )
+
+
+def test_what_is_no_grid_is_refused_by_name(monkeypatch):
+    scattered = synthetic.electrodes(*np.random.default_rng(4).random((2, 20)))
+    for where, k in ((scattered, (0.3, 0.2)), (synthetic.line(20), 0.1)):
+        with pytest.raises(ValueError, match=r"optical flow needs frames on a grid"):
+            optical_flow_velocity(synthetic.plane(where, 100, wavenumber=k, frequency=0.05))
+    with pytest.raises(ValueError, match="at least 4 × 4"):
+        optical_flow_velocity(wave(0.3).isel(y=slice(0, 3)))
+    monkeypatch.setattr(estimators, "find_spec", lambda _: None)
+    with pytest.raises(ModuleNotFoundError, match=r"wavefield\[flow\]"):
+        diagnose(wave(0.3), flow=True)
+
+
+def test_diagnose_asks_it_where_told_to(monkeypatch):
+    monkeypatch.setattr("analysis.velocity.flow.FRAMES", 2)
+    found = diagnose(wave(0.3, snr=3.0), draws=19, flow=True)
+    assert found.estimator.values.tolist()[-1] == "optical flow"
+    assert float(found.speed.sel(estimator="optical flow")) == pytest.approx(15.0, rel=0.1)
