@@ -28,12 +28,17 @@ print(twice(21), twice_and_one(20), sum(twice.stats.cache_hits.values()) + sum(t
 HINT = "Set NUMBA_CACHE_DIR"
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Run the kernels in a process of their own; returns (what they print, lines of complaint)."""
-    script = tmp_path / "kernels" / "kernel.py"
-    script.parent.mkdir()
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """The kernels, in a folder of their own."""
+    script = tmp_path_factory.mktemp("kernels") / "kernel.py"
     script.write_text(KERNEL)
+    return script
+
+
+@pytest.fixture
+def run(script, tmp_path):
+    """Run the kernels in a process of their own; returns (what they print, lines of complaint)."""
 
     def run(*arguments, packages=Path(wavefield.__file__).parents[1], **environment):
         result = subprocess.run(
@@ -47,6 +52,16 @@ def run(tmp_path):
         return result.stdout.split(), result.stderr.splitlines()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def kept(script, tmp_path_factory):
+    """The cache of a first run."""
+    folder = tmp_path_factory.mktemp("kept") / "cache"
+    packages = Path(wavefield.__file__).parents[1]
+    environment = {"PYTHONPATH": str(packages), "PATH": "", "NUMBA_CACHE_DIR": str(folder)}
+    subprocess.run([sys.executable, str(script)], env=environment, check=True, capture_output=True, timeout=300)
+    return folder
 
 
 def test_what_is_kept_is_found_again(run):
@@ -70,8 +85,8 @@ def flip_a_bit(path):
 
 @pytest.mark.parametrize("damage", [cut, empty, flip_a_bit])
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
-def test_what_is_damaged_is_compiled_anew_and_kept_again(run, tmp_path, ending, damage):
-    run()
+def test_what_is_damaged_is_compiled_anew_and_kept_again(run, kept, tmp_path, ending, damage):
+    shutil.copytree(kept, tmp_path / "cache")
     files = [path for path in (tmp_path / "cache").rglob(f"*.{ending}") if "twice" in path.name]
     assert files
     for path in files:
@@ -94,12 +109,12 @@ def test_on_a_full_disk_loops_are_compiled_and_not_kept(run, tmp_path):
     assert not [path for path in (tmp_path / "cache").rglob("*.nbc") if path.stat().st_size == 0]
 
 
-def test_the_package_works_where_neither_its_folder_nor_the_home_can_be_written(run, tmp_path):
+def test_the_package_works_where_neither_its_folder_nor_the_home_can_be_written(run, script, tmp_path):
     """A regular file stands where the folder of the cache would be: nobody can write there, not even root."""
     shutil.copytree(Path(wavefield.__file__).parent, tmp_path / "wavefield", ignore=lambda *_: ["__pycache__"])
-    for folder in (tmp_path / "wavefield" / "loops", tmp_path / "kernels"):
+    for folder in (tmp_path / "wavefield" / "loops", script.parent):
         (folder / "__pycache__").write_text("")
-    nowhere = str(tmp_path / "kernels" / "kernel.py" / "below")
+    nowhere = str(script / "below")
     printed, told = run(packages=tmp_path, NUMBA_CACHE_DIR=nowhere, HOME=nowhere, XDG_CACHE_HOME=nowhere)
     assert printed == ["42", "41", "0"]
     assert len(told) == 1

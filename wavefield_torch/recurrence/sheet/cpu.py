@@ -24,7 +24,7 @@ from wavefield_torch.recurrence.sheet.kernels.steps import SCHEMES, Edges, Geome
 from wavefield_torch.recurrence.sheet.reference import kept_and_gain
 from wavefield_torch.recurrence.sheet.segments import gains, invertible
 
-_READ_TOGETHER = 25  # states that wait for the readout in the forward pass
+_READ_TOGETHER = 50  # states that wait for the readout in the forward pass
 
 
 def forward(problem, return_sequence, every):
