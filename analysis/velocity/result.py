@@ -106,7 +106,7 @@ def joined(parts: list[Estimate]) -> Estimate:
     size = Counter(one.slowness.size for one in stands if one.slowness is not None).most_common(1)[0][0]
     same = [one for one in stands if one.slowness is not None and one.slowness.size == size]
     slowness = np.stack([one.slowness for one in same if one.slowness is not None])
-    own = np.mean([one.covariance for one in same], axis=0) / len(same)
+    own = np.mean([one.covariance for one in same if one.covariance is not None], axis=0) / len(same)
     centred = slowness - slowness.mean(axis=0)
     scatter = centred.T @ centred / max(1, len(same) - 1) / len(same)
     delays = [one.delay for one in same if one.delay is not None]
