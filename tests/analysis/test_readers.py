@@ -127,7 +127,7 @@ def test_what_was_recorded_comes_back(name, tmp_path):
 @pytest.mark.validate
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_truth_lies_in_the_interval_after_a_round_trip(name, tmp_path, draws, measured):
-    count, speed, angle = draws(8, 100), 8.0 / np.hypot(0.5, 0.3), np.arctan2(0.3, 0.5)
+    count, speed, angle = draws(3, 100), 8.0 / np.hypot(0.5, 0.3), np.arctan2(0.3, 0.5)
     inside = 0
     for seed in range(count):
         path, options = FORMATS[name](known_wave(seed), tmp_path)
