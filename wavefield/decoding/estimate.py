@@ -8,8 +8,8 @@ In θ this is smooth while S stays the same, and S changes by jumps: an event th
 nearly the same trace. So the speeds between the bounds are tried one after the other, the best supports are kept, θ is
 improved for each of them by turns with S (Nelder and Mead's method, `scipy.optimize.minimize`), and the posterior is
 the sum over the supports found, each on a grid of θ about its best and under the mean and spread of its own amplitudes:
-under those of the best, supports of more and weaker events would count for too little. An interval is the span of the values of highest
-posterior density that hold 95 % of it.
+under those of the best, supports of more and weaker events would count for too little. An interval is the span of the
+values of highest posterior density that hold 95 % of it.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class _Fit:
         return float(total)
 
     def with_own_priors(self, supports, theta) -> _Supports:
-        """The supports with the mean and spread of their own amplitudes and the noise that they leave, as a reader has."""
+        """The supports with the mean and spread of their own amplitudes and the noise that they leave."""
         inputs, forward = self.request.encoder.shape[2], None
         priors = []
         for snapshot, (onset, which), prior in zip(self.snapshots, supports.places, supports.priors, strict=True):
