@@ -24,7 +24,7 @@ VARIED = {"size": (8, 12, 16), "damping": (0.0, 0.003, 0.01, 0.03, 0.1), "noise"
 LAGS = range(0, 151, 5)
 CAPACITY = ("size", "damping", "noise", "total", "dimensions", "lag", "capacity")
 READOUT_SIZE, READOUT_STEPS = 32, 40
-EVENTS, NOISES = (1, 2, 4, 8, 16, 32, 64, 128, 192), (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
+EVENTS, NOISES = (1, 4, 16, 64, 128, 256), (0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0)
 READOUT = ("events", "noise", "exact", "missed", "false", "draws")
 
 

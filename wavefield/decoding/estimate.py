@@ -7,8 +7,9 @@ Given the onsets S of the events, amplitudes and noise integrate out as they do 
 In θ this is smooth while S stays the same, and S changes by jumps: an event that came earlier in a slower medium leaves
 nearly the same trace. So the speeds between the bounds are tried one after the other, the best supports are kept, θ is
 improved for each of them by turns with S (Nelder and Mead's method, `scipy.optimize.minimize`), and the posterior is
-the sum over the supports found, each on a grid of θ about its best. An interval is the span of the values of highest
-posterior density that hold 95 % of it.
+the sum over the supports found, each on a grid of θ about its best and under the mean and spread of its own amplitudes:
+under those of the best, supports of more and weaker events would count for too little. An interval is the span of the
+values of highest posterior density that hold 95 % of it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from wavefield.decoding.inverse.problem import flattened
 from wavefield.decoding.parameters import NAMES, Family
 from wavefield.decoding.request import Request
 from wavefield.decoding.sparse.posterior import Beside, Explanation, Posterior
-from wavefield.decoding.sparse.reader import SparseReader, forward_map
+from wavefield.decoding.sparse.reader import FLOOR, SparseReader, forward_map, prior_of
 
 COVERED = 0.95  # of the posterior, by an interval
 _MOST_TRIED = 41  # speeds tried
@@ -100,10 +101,14 @@ def estimated(request: Request, family: Family, bounds: dict, progress: Callable
     for theta, supports in progress(fit.starts(progress), "supports"):
         fit.follow(theta, supports, found)
     fit.follow_speeds(found)
-    best = max(found.values(), key=_score)
-    found = {key: mode for key, mode in found.items() if mode[2] > best[2] - _FAR}
-    prior = best[0].priors  # what the supports are weighed against each other under
-    modes = [_Mode.of(fit, supports.with_priors(prior), theta) for supports, theta, _ in found.values()]
+    # each under the amplitudes that it has itself: those of the best would speak against all supports unlike it
+    weighed_alike = [(fit.with_own_priors(supports, theta), theta) for supports, theta, _ in found.values()]
+    scores = [fit.score(theta, supports) for supports, theta in weighed_alike]
+    modes = [
+        _Mode.of(fit, supports, theta)
+        for (supports, theta), score in zip(weighed_alike, scores, strict=True)
+        if score > max(scores) - _FAR
+    ]
     modes = [mode for mode in modes if np.isfinite(mode.log_mass)]
     mass = np.exp([mode.log_mass - max(m.log_mass for m in modes) for mode in modes])
     weighed = sorted(zip(mass / mass.sum(), modes, strict=True), key=lambda pair: -pair[0])
@@ -206,6 +211,27 @@ class _Fit:
             else:
                 total += posterior.evidence(snapshot @ snapshot) + posterior.size_prior(0)
         return float(total)
+
+    def with_own_priors(self, supports, theta) -> _Supports:
+        """The supports with the mean and spread of their own amplitudes and the noise that they leave."""
+        inputs, forward = self.request.encoder.shape[2], None
+        priors = []
+        for snapshot, (onset, which), prior in zip(self.snapshots, supports.places, supports.priors, strict=True):
+            if not onset.size:
+                priors.append(prior)
+                continue
+            if forward is None:
+                forward = forward_map(self.request, self.operator(theta), self.request.steps - supports.first)
+            columns = forward.columns((onset - supports.first) * inputs + which)
+            found = np.linalg.lstsq(columns, snapshot, rcond=None)[0]
+            if prior.positive:
+                found = np.maximum(found, 0)
+            noise = prior.noise
+            if self.request.noise is None:
+                left = np.linalg.norm(snapshot - columns @ found) / np.sqrt(max(snapshot.size - onset.size, 1))
+                noise = max(float(left), FLOOR * float(np.linalg.norm(snapshot)))
+            priors.append(prior_of(found, noise, prior.positive) if found.any() else prior)
+        return supports.with_priors(tuple(priors))
 
     def starts(self, progress) -> list:
         """Where to begin, pairs of θ and supports, best first: speeds are tried, for the best of them dampings."""

@@ -218,11 +218,6 @@ def _checked_law(given: _Field, shape):
     rings, *size = shape
     size = tuple(size)
     given.operator.check_size(size)
-    if given.operator.rim:
-        raise ValueError(
-            "operator has an absorbing rim, whose own fields its step needs: such a sheet is not decoded. Put the edge "
-            "far away instead (more cells, boundary='fixed')"
-        )
     encoder = "own" if given.encoder is None else given.encoder
     array = np.ndim(encoder) == 2 + given.operator.dims
     inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if array else 0

@@ -15,9 +15,9 @@ from wavefield.loops.convolve import convolve, transport
 from wavefield.loops.leapfrog import leapfrog
 from wavefield.loops.sheets.convolve import sheet_convolve
 from wavefield.loops.sheets.leapfrog import sheet_leapfrog
-from wavefield.loops.sheets.rim import Rim, make_rim
 from wavefield.loops.sheets.source import sheet_entries
 from wavefield.loops.tiles import injection
+from wavefield.operators.rim import rim_of
 from wavefield.operators.step_matrix import (
     absorbing_ends,
     conductance,
@@ -110,12 +110,6 @@ def _on_sheet(op, encoder, shape, nonlinearity, bias, dtype):
         return moved if op.levels == 2 else (moved,)
 
     return advance
-
-
-def rim_of(op, shape: tuple[int, int], dtype) -> Rim:
-    """Return the absorbing layers of a two-way sheet, at those ends that are absorbing."""
-    width = [op.rim if boundary == "absorbing" else 0 for boundary in op.boundaries]
-    return make_rim(shape, width, op.local_courant(shape).max(axis=(0, 2, 3)), dtype)
 
 
 def _by_matrix(op, weights, shape, nonlinearity, bias):

@@ -22,6 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from wavefield.checks import grid_shape, positive_int
 from wavefield.operators.encoder import resolve_encoder
 from wavefield.operators.operator import WaveOperator
+from wavefield.operators.rim import step_with_rim
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,10 +213,11 @@ def design(
     weights, operator = resolve_encoder(encoder, operator, shape, positive_int(inputs, "inputs"))
     size = int(np.prod(shape))
     now = (operator.levels * np.arange(operator.rings)[:, None] * size + np.arange(size)).ravel()
-    entry = np.zeros((operator.channels * size, inputs))
+    step = step_with_rim(operator, shape) if operator.rim else operator.matrix(shape)
+    entry = np.zeros((step.shape[0], inputs))
     entry[now] = weights.reshape(-1, inputs)
     return Design(
-        operator.matrix(shape), entry, np.concatenate([now, now + size]) if previous else now, steps,
+        step, entry, np.concatenate([now, now + size]) if previous else now, steps,
         pulse=source == "pulse" and operator.levels == 2,
     )  # fmt: skip
 

@@ -19,13 +19,18 @@ def one_step_matrix(op: WaveOperator, shape: tuple[int, ...]) -> sparse.csr_arra
     """Return the step of `op` on a line (N,) or sheet (Ny, Nx), shape (C·N, C·N), channel-major."""
     if op.rim:
         raise ValueError("a sheet with an absorbing rim carries two fields more in it: its step is not one matrix")
+    return plain_step(op, shape)
+
+
+def plain_step(op: WaveOperator, shape: tuple[int, ...]) -> sparse.csr_array:
+    """Return the step of `op` without what an absorbing rim adds to it; beyond the rim there is nothing."""
     size = int(np.prod(shape))
     triplets = []
     for o, i in zip(*np.nonzero(op.kernel.reshape(op.channels, op.channels, -1).any(axis=2)), strict=True):
         rows, columns, values = _block(op, o, i, shape)
         triplets.append((rows + o * size, columns + i * size, values))
     matrix = _joined(triplets, (op.channels * size,) * 2)
-    if op.boundary == "absorbing" and op.levels == 2:
+    if op.boundary == "absorbing" and op.levels == 2 and op.dims == 1:
         matrix = _with_absorbing_ends(matrix, op, size)
     if op.boundary_row is not None:
         matrix = _with_driven_end(matrix, op, size)
@@ -162,7 +167,7 @@ def _block(op, o, i, shape):
     weights = local_taps(op, shape)[o // op.levels] if on_itself else everywhere  # (K, N) or (Ky, Kx, Ny, Nx)
     if op.levels == 2 and o % 2 == 0 and i == o + 1:
         weights[op.centre] = -op.local_previous_weight(shape)[o // 2]
-    if op.boundary == "absorbing" and op.levels == 2 and on_itself:
+    if op.boundary == "absorbing" and op.levels == 2 and on_itself and op.dims == 1:
         weights = _low_order_near_ends(weights, near_end_taps(op)[o // 2], op.centre[0])
     here, rows, columns, values = np.arange(size), [], [], []
     for tap in np.ndindex(width):

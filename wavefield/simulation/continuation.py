@@ -9,9 +9,8 @@ import numpy as np
 import xarray as xr
 
 from wavefield.checks import real_array
-from wavefield.loops.choose import rim_of
-from wavefield.loops.sheets.rim import rim_cells
 from wavefield.operators.operator import WaveOperator
+from wavefield.operators.rim import rim_cells, rim_of
 
 
 def first_levels(op: WaveOperator, size: tuple[int, ...], trials: int | None, past: Past, velocity, dtype) -> tuple:

@@ -8,6 +8,7 @@ from wavefield.decoding.anywhere.modal import ModalResponses, modal_responses
 from wavefield.decoding.anywhere.stepped import SteppedResponses
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.power import can_jump
+from wavefield.operators.rim import step_with_rim
 
 
 def responses_of(
@@ -31,20 +32,16 @@ def responses_of(
     Raises
     ------
     ValueError
-        If the operator has one level, or an absorbing rim.
+        If the operator has one level.
     """
     if operator.levels != 2:
         raise ValueError(
             "sites='anywhere' reads two-way fields: what a one-way field has carried along tells when or where it "
             "entered, but not both"
         )
-    if operator.rim:
-        raise ValueError(
-            "sites='anywhere' does not read sheets with an absorbing rim, whose state is more than two levels; put the "
-            "edge far away instead (more cells, boundary='fixed')"
-        )
     if can_jump(operator) and operator.diagonal:
         taps, weight = operator.taps, operator.previous_weight
         return modal_responses(taps, weight, positions, operator.boundaries, ages, both=both, pulse=pulse)
     inside = np.ones(positions, bool) if operator.mask is None else np.array(operator.mask, bool)
-    return SteppedResponses(operator.matrix(positions), positions, operator.rings, ages, both, pulse, inside)
+    step = step_with_rim(operator, positions) if operator.rim else operator.matrix(positions)
+    return SteppedResponses(step, positions, operator.rings, ages, both, pulse, inside)

@@ -24,8 +24,9 @@ class SteppedResponses:
 
     Attributes
     ----------
-    step : sparse array, shape (2 · rings · positions,) * 2
-        One step of the state, ring by ring the displacement and then the level before.
+    step : sparse array, shape (S, S)
+        One step of the state, ring by ring the displacement and then the level before, 2 · rings · positions values,
+        and after them whatever else it holds: the fields of an absorbing rim.
     shape : tuple of int
         Positions along each axis.
     rings, ages : int
@@ -53,14 +54,15 @@ class SteppedResponses:
         ages = slice(0, self.ages) if ages is None else ages
         snapshots = np.asarray(snapshots)
         count, positions = len(snapshots), self._positions
-        state = np.zeros((count, self.rings, 2, positions), snapshots.dtype)
-        state[:, :, : self.levels] = snapshots.reshape(count, self.rings, self.levels, positions)
-        state = np.ascontiguousarray(state.reshape(count, -1).T)
+        state = np.zeros((self.step.shape[0], count), snapshots.dtype)
+        seen = self._in_levels(state)[:, : self.levels]
+        seen[:] = np.moveaxis(snapshots.reshape(count, self.rings, self.levels, positions), 0, -1)
         backwards = self._backwards32 if snapshots.dtype == np.float32 else self._backwards
         out = np.empty((count, self.rings, ages.stop - ages.start, *self.shape), snapshots.dtype)
         ago: list[np.ndarray] = []
         for age in range(ages.stop):
-            here = state.T.reshape(count, self.rings, 2, *self.shape)[:, :, 0] * self.inside
+            now = np.moveaxis(self._in_levels(state)[:, 0], -1, 0)
+            here = now.reshape(count, self.rings, *self.shape) * self.inside
             if age >= ages.start:
                 out[:, :, age - ages.start] = here - ago[0] if len(ago) == 2 else here
             if self.pulse:
@@ -74,24 +76,25 @@ class SteppedResponses:
         rng, positions = np.random.default_rng(0), self._positions
         squares = np.zeros((self.ages, self.rings, positions))
         for _ in range(_PROBES // _TOGETHER):
-            state = np.zeros((self.rings, 2, positions, _TOGETHER), np.float32)
-            state[:, : self.levels] = rng.choice(np.array([-1, 1], np.float32), state[:, : self.levels].shape)
+            state = np.zeros((self.step.shape[0], _TOGETHER), np.float32)
+            seen = self._in_levels(state)[:, : self.levels]
+            seen[:] = rng.choice(np.array([-1, 1], np.float32), seen.shape)
             ago: list[np.ndarray] = []
             for age in range(self.ages):
-                here = state[:, 0]
+                here = self._in_levels(state)[:, 0]
                 made = here - ago[0] if len(ago) == 2 else here
                 squares[age] += np.einsum("rpk,rpk->rp", made, made)
                 if self.pulse:
                     ago = [*ago, here][-2:]
-                state = (self._backwards32 @ state.reshape(-1, _TOGETHER)).reshape(state.shape)
+                state = self._backwards32 @ state
         squares = squares.swapaxes(0, 1).reshape(self.rings, self.ages, *self.shape)
         return np.sqrt(squares * self.inside / _PROBES)
 
     def columns(self, ring: np.ndarray, age: np.ndarray, place: np.ndarray) -> np.ndarray:
         """Responses (n, rings · levels · positions) of events at flat places."""
-        positions, width = self._positions, 2 * self.rings * self._positions
+        positions = self._positions
         entries, which = np.unique(ring * positions + place, return_inverse=True)
-        state = np.zeros((width, entries.size))
+        state = np.zeros((self.step.shape[0], entries.size))
         state[(entries // positions) * 2 * positions + entries % positions, np.arange(entries.size)] = 1.0
         out = np.empty((len(place), self.rings, self.levels, positions))
         ago: list[np.ndarray] = []
@@ -101,11 +104,16 @@ class SteppedResponses:
                 response = state[:, which[made]]
                 if self.pulse and now >= 2:
                     response = response - ago[0][:, which[made]]
-                out[made] = response.T.reshape(made.size, self.rings, 2, positions)[:, :, : self.levels]
+                out[made] = np.moveaxis(self._in_levels(response)[:, : self.levels], -1, 0)
             if self.pulse:
                 ago = [*ago, state][-2:]
             state = self.step @ state
         return out.reshape(len(place), self.rings * self.levels * positions)
+
+    def _in_levels(self, state):
+        """View of the levels in states (S, n), (rings, 2, positions, n)."""
+        levels = 2 * self.rings * self._positions
+        return state[:levels].reshape(self.rings, 2, self._positions, -1)
 
     @property
     def _positions(self):

@@ -28,7 +28,9 @@ class SpectralDesign(Design):
     @classmethod
     def of(cls, design: Design, size: int) -> SpectralDesign | None:
         """Return the same map mode by mode; None if a step of the design does not treat all positions alike."""
-        channels = design.step.shape[0] // size
+        channels, rest = divmod(design.step.shape[0], size)
+        if rest:  # more than levels of so many positions: the fields of a rim
+            return None
         firsts = design.step[:, np.arange(channels) * size].toarray()  # what a unit at position 0 of each becomes
         modes = np.fft.rfft(firsts.T.reshape(channels, channels, size)).transpose(1, 0, 2)
         spectral = cls(**{f.name: getattr(design, f.name) for f in fields(Design)}, modes=modes, size=size)

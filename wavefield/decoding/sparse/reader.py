@@ -187,18 +187,20 @@ class Solution:
         return Beside(self.values, others + (self.beside**2).sum(), self.values * self.least**2)
 
     def prior(self) -> Prior:
-        """Noise, and mean and spread of the amplitudes found so far.
-
-        The mean counts as one value more, so that few amplitudes have a wide spread.
-        """
+        """Noise, and mean and spread of the amplitudes found so far."""
         noise = max(self.noise_and_error()[0], self.least)
         found = np.concatenate([p.amplitudes for p in self.problems])
         if not found.any():
             found = np.array([max(self.least, *(p.largest_amplitude() for p in self.problems))])
-        mean = float(found.mean()) if self.positive else 0.0
-        typical = mean if self.positive else np.sqrt((found**2).mean())
-        spread = np.sqrt((((found - mean) ** 2).sum() + typical**2) / (found.size + 1))
-        return Prior(noise, mean, float(spread), self.positive)
+        return prior_of(found, noise, self.positive)
+
+
+def prior_of(amplitudes: np.ndarray, noise: float, positive: bool) -> Prior:
+    """Noise, and mean and spread of amplitudes; the mean counts as one value more, so that few have a wide spread."""
+    mean = float(amplitudes.mean()) if positive else 0.0
+    typical = mean if positive else np.sqrt((amplitudes**2).mean())
+    spread = np.sqrt((((amplitudes - mean) ** 2).sum() + typical**2) / (amplitudes.size + 1))
+    return Prior(noise, mean, float(spread), positive)
 
 
 def _doubts(given, residual, least, misfit, positive):

@@ -6,9 +6,9 @@ import numpy as np
 
 from wavefield.loops.sheets.order import carry_out, plan
 from wavefield.loops.sheets.planes import Cells, Faces, geometry, planes
-from wavefield.loops.sheets.rim import filters, rim_cells
 from wavefield.loops.sheets.source import prepare_keeping, prepare_source
 from wavefield.loops.sheets.twoway import Layers, Physics, advance
+from wavefield.operators.rim import filters, rim_cells
 
 
 def sheet_leapfrog(

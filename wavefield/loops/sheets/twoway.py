@@ -16,10 +16,11 @@ from wavefield.loops.denormals import flush_denormals, restore_denormals
 from wavefield.loops.sheets.compilation import compiled
 from wavefield.loops.sheets.order import steps_at
 from wavefield.loops.sheets.planes import Cells, Faces, extend_row, load_row, reflect_rows
-from wavefield.loops.sheets.rim import Filters, Rim, absorb_row
+from wavefield.loops.sheets.rim import absorb_row
 from wavefield.loops.sheets.rows import clamp, step_row
 from wavefield.loops.sheets.source import enters, inject, keep_row
 from wavefield.loops.sheets.vectors import FUSED, sweep, sweep_between_faces, sweep_in_medium
+from wavefield.operators.rim import Filters, Rim
 
 
 class Layers(NamedTuple):

@@ -11,7 +11,7 @@ from wavefield.loops.sheets import leapfrog as loop
 from wavefield.loops.sheets import order
 from wavefield.loops.sheets.leapfrog import sheet_leapfrog
 from wavefield.loops.sheets.order import planned
-from wavefield.loops.sheets.rim import make_rim
+from wavefield.operators.rim import make_rim
 
 DTYPES = (np.float64, np.float32)
 BOUNDARIES = ("periodic", "fixed", "free", "absorbing")

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+import wavefield as wf
 from wavefield.loops.sheets.leapfrog import sheet_leapfrog
-from wavefield.loops.sheets.rim import make_rim, rim_profile
+from wavefield.operators.rim import make_rim, rim_profile, step_with_rim
 
 EIGHTH = np.array([-1 / 560, 8 / 315, -1 / 5, 8 / 5, -205 / 72, 8 / 5, -1 / 5, 8 / 315, -1 / 560])
 CROSS_8 = np.zeros((9, 9))
@@ -128,3 +129,41 @@ def test_layers_that_meet_are_refused():
     given = {"taps": np.ones((5, 5)), "boundary": ("absorbing",) * 2, "rim": rim, "steps": 1}
     with pytest.raises(ValueError, match="cross or 3 × 3"):
         sheet_leapfrog(field, field, q=1, **given)
+
+
+RIMMED = {
+    "five-point, damped, two": wf.wave([0.6, 0.4], 0.03, dims=2, boundary=("absorbing", "free"), rim=4),
+    "nine-point": wf.wave(0.6, dims=2, isotropic=True, boundary="absorbing", rim=3),
+    "order 4": wf.wave(0.5, dims=2, order=4, boundary=("periodic", "absorbing"), rim=3),
+    "medium": wf.wave(0.6, 0.1, dims=2, boundary="absorbing", rim=3, profile=np.linspace(0.6, 1, 156).reshape(13, 12)),
+    "mask": wf.wave(0.6, dims=2, boundary="absorbing", rim=3, mask=np.indices((13, 12)).sum(axis=0) != 9),
+}
+
+
+@pytest.mark.parametrize("name", RIMMED)
+def test_the_step_with_a_rim_as_a_matrix_is_what_the_loop_makes(name):
+    op, size = RIMMED[name], (13, 12)
+    start = np.random.default_rng(0).standard_normal((op.rings, 2, *size)) * (1 if op.mask is None else op.mask)
+    step = step_with_rim(op, size)
+    state = np.zeros(step.shape[0])
+    levels = state[: start.size].reshape(start.shape)
+    levels[:] = start
+    rec = wf.simulate(op, initial=start[:, 0], previous=start[:, 1], steps=25, method="step")
+    for found in rec.activity.values:
+        state = step @ state
+        np.testing.assert_allclose(found, state[: start.size].reshape(start.shape)[:, 0], atol=1e-11)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.01])
+def test_what_entered_a_sheet_with_a_rim_is_read_back(noise):
+    op, size, places = wf.wave(0.6, dims=2, boundary="absorbing", rim=5), (24, 26), [(9, 9), (14, 17)]
+    drive = wf.spikes([[(3, 1.0), (12, 0.6)], [(7, 0.8)]], steps=20)  # the first has passed the rim
+    rec = wf.simulate(op, drive, encoder=wf.encoder_at(places, size))
+    rec["activity"] = rec.activity + noise * np.random.default_rng(1).normal(size=rec.activity.shape)
+    found = wf.decode(rec, previous=False)
+    assert list(zip(found.onset.values, found.input.values, strict=True)) == [(3, 0), (7, 1), (12, 0)]
+    np.testing.assert_allclose(found.amplitude, [1.0, 0.8, 0.6], atol=10 * noise + 1e-6)
+    anywhere = wf.decode(rec, sites="anywhere", previous=False)
+    sure = anywhere.isel(event=anywhere.confidence.values > 0.9)
+    read = list(zip(sure.onset.values, sure.y.values, sure.x.values, strict=True))
+    assert read == [(3, 9, 9), (7, 14, 17), (12, 9, 9)]
