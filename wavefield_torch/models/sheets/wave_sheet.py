@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -229,7 +229,7 @@ class WaveSheet(nn.Module):
         stiffness, damping = (v.reshape(len(v), -1) for v in (stiffness, damping))
         most, least = stiffness.max(axis=1), damping.min(axis=1)
         kept, gain = (np.asarray(part) for part in kept_and_gain(least, self.dt, self.scheme))  # (C,)
-        described = dict(boundary=self.boundary, dx=self.dx, dt=self.dt)
+        described: dict[str, Any] = dict(boundary=self.boundary, dx=self.dx, dt=self.dt)
         op = WaveOperator(**self._levels(kernel, most, kept, gain), **described)
         if not varying:
             return op
