@@ -83,9 +83,17 @@ class Layout:
 def layout(channels, size, taps, batch, dtype, width):
     """The layout for these shapes on vectors of `width` bytes."""
     lanes = width // np.dtype(dtype).itemsize
-    across_ring = -(-size // lanes)  # vectors of a row if they run over positions
-    alone = -(-batch // lanes) * size > _SAMPLE_ALONE * batch * across_ring
-    return Layout(*_block_and_geometry(channels, size, taps, bool(alone), dtype, width), dtype, batch)
+    together, alone = _vectors(channels, size, dtype, width)
+    positions = bool(-(-batch // lanes) * together > _SAMPLE_ALONE * batch * alone)  # vectors run over these
+    return Layout(*_block_and_geometry(channels, size, taps, positions, dtype, width), dtype, batch)
+
+
+@functools.lru_cache(maxsize=256)
+def _vectors(channels, size, dtype, width):
+    """Vectors of a row, padded to whole blocks, if they run over samples and if they run over positions."""
+    item = np.dtype(dtype).itemsize
+    counts = size, -(-size // (width // item))
+    return [multiple(n, _shape(channels, n, item, vector_registers(width)).columns) for n in counts]
 
 
 @functools.lru_cache(maxsize=256)

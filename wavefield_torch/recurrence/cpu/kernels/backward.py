@@ -115,6 +115,15 @@ def flush(block, g, lane_sums, target):
 
 
 @inner
+def add_columns(block, g, state, target):
+    """Add a state, summed over its lanes, to numbers."""
+    for c in range(g.channels):
+        for n in range(0, g.size, block.lanes):
+            source = state + c * g.row + g.origin + n * g.column
+            simd.sum_lanes(block, source, target + c * g.parameter_row + n * block.item)
+
+
+@inner
 def correlate_all(block, g, total, delta, state):
     """∂u += Σ_n δ[o, n] h[i, n + k − K//2] for δ and h at addresses."""
     cell = g.taps * g.column
@@ -195,11 +204,16 @@ def backward(
             spread_numbers(group, drive.x[t - 1], group.others[t % 2])
         ends = t - 1 == start or drive.row[t - 2] != row
         reset = resets_at(drive, group, t - 1, False)
-        adding = waiting or ends or reset
+        # a stretch of one step, as every step of a noise that all samples share, is summed without being gathered
+        begins = t == min(stop, group.steps) or drive.row[t] != row
+        alone = totals.stretch != 0 and row > 0 and begins and ends and block.together and g.size % block.lanes == 0
+        adding = (waiting or ends or reset) and not alone
         sums = sums_of(g, totals, group, inputs, t, waiting, later) if adding else Sums(0, 0, 0, 0, 0, 0)
-        waiting = not adding
+        waiting = not (adding or alone)
         step_back(block, g, floor, curved, kernel, drive, readout, group, addend, t, later, now, delta, sums)
-        if totals.stretch != 0 and ends and (last or t - 1 > start):
+        if alone:
+            add_columns(block, g, delta, totals.stretch + (row - first_row + 1) * g.numbers)
+        elif totals.stretch != 0 and ends and (last or t - 1 > start):
             flush(block, g, totals.stretch_lanes, totals.stretch + max(row - first_row + 1, 0) * g.numbers)
         if row == 0 and totals.encoder.padded:
             add_outer(block, g, totals.encoder, drive.x[t - 1], totals.numbers, group, delta)
