@@ -60,6 +60,7 @@ def _diagnose_options(add):
     command.add_argument("--channel", type=int, default=0, help="channel of the figure")
     command.add_argument("--band", type=float, nargs=2, metavar=("LOW", "HIGH"), help="frequencies to look at")
     command.add_argument("--mask-nan", action="store_true", help="take positions that hold NaN as dead")
+    command.add_argument("--flow", action="store_true", help="ask optical flow for the speed, too (grids)")
     command.add_argument("--draws", type=int, default=999, help="surrogates of the direction test")
     command.add_argument("--seed", type=int, default=0)
     _external(command)
@@ -177,6 +178,7 @@ def _diagnose(options):
             draws=options.draws,
             band=tuple(options.band) if options.band else None,
             mask="nan" if options.mask_nan else None,
+            flow=options.flow,
         )
         _write(result, options.output)
         if options.figure:

@@ -16,7 +16,7 @@ from analysis.direction.motion import motion_test
 from analysis.direction.shapes import SHAPES
 from analysis.direction.significance import FEW_BLOCKS, symmetry_test
 from analysis.direction.standing import ONE_MODE, ONE_PHASE, ONE_WAVE, standing_wave
-from analysis.fields.band import Band
+from analysis.fields.band import Band, check_band
 from analysis.fields.dead import Mask
 from analysis.fields.field import LONG, Field
 from analysis.fields.read import Recording
@@ -132,9 +132,12 @@ def diagnose(
     >>> str(result.verdict.values), round(float(result.speed.sel(estimator="radon")), 2)
     ('travelling to +x', 1.0)
     """
+    _check_options(draws, alpha, seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         field = Field.of(rec, mask)
+        band = None if band is None else check_band(band, field.time)
+        _warn_of_flat(field)
         if flow:
             check_flow(field)
         with Progress(what="diagnose", total=2 + (band is not None), unit="part", leave=False) as progress:
@@ -157,6 +160,33 @@ def diagnose(
     parameters = {"band": band, "draws": draws, "alpha": alpha, "confidence": confidence, "seed": seed}
     result.attrs = {**netcdf_attrs(method="diagnose", **parameters), "warnings": "\n".join(texts)}
     return result
+
+
+def _check_options(draws, alpha, seed) -> None:
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
+        raise ValueError(f"draws is {draws!r}: a positive whole number is needed")
+    if not 0 < alpha < 1:
+        raise ValueError(f"alpha is {alpha!r}: a level between 0 and 1 is needed, such as 0.05")
+    try:
+        np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"seed is {seed!r}: a whole number from 0 on or a numpy Generator is needed") from error
+
+
+def _warn_of_flat(field: Field) -> None:
+    """Say which few sensors keep one value other than 0 all the time, as those do that are cut off."""
+    if field.values.chunks is not None:
+        return
+    over = [dim for dim in field.values.dims if dim not in field.space.dims]
+    low, high = (getattr(field.values, end)(over).transpose(*field.space.dims).values for end in ("min", "max"))
+    flat = (low == high) & (low != 0)
+    if 0 < flat.sum() < flat.size / 2:
+        numbers = ", ".join(map(str, np.flatnonzero(flat)[:8]))
+        warnings.warn(
+            f"{flat.sum()} of {flat.size} sensors never change (number {numbers}), which counts as a static pattern: "
+            "if they are cut off, name them in mask=… (True = dead)",
+            stacklevel=3,
+        )
 
 
 def _judged(field: Field, *, seed, draws: int, band: Band | None, alpha: float) -> xr.Dataset:

@@ -238,7 +238,7 @@ def epochs(
     attrs = array.time.attrs
     cut = array.drop_vars("time").isel(time=window).transpose("trial", "time", ...)
     relative = time.step * np.arange(first, last + 1)
-    kept = _unmoved(rec).drop_dims(["time", "step"], errors="ignore")
+    kept = _unmoved(rec).drop_dims(["time", "step", "event"], errors="ignore")
     described = labelled(time.units, "time of the event")
     cut.attrs = dict(rec.activity.attrs)
     kept = kept.assign(activity=cut).assign_coords(

@@ -25,21 +25,31 @@ FEWEST = 4  # sensors that respond
 
 
 def drive_events(rec: xr.Dataset) -> xr.Dataset:
-    """When inputs arrive in a model, from the ``drive`` of its recording.
+    """When inputs arrive: in a model, from the ``drive`` of its recording; in a recorded one, from the file's events.
+
+    Readers keep annotations (MNE), the rows of ``trials`` and ``epochs`` (NWB) and events (Neo) as ``event_onset``,
+    ``event_duration`` and ``event_kind``. ``analysis.preprocess.epochs(rec, events.onset, labels=events.input, …)``
+    cuts either recording around them.
 
     Returns
     -------
     xarray.Dataset
         Over the dim ``event``: ``onset``, the time of the state in which an input of any size first shows (its step
-        begins one dt earlier), and ``input``, the number of the largest.
+        begins one dt earlier), and ``input``, the number of the largest; of a file's events ``onset``, ``duration`` and
+        ``input``, the number of their kind, whose names are in its attribute ``flag_meanings``.
 
     Raises
     ------
     ValueError
-        A recording without a drive, or with one for each trial: select one first.
+        A recording with neither drive nor events, or with a drive for each trial: select one first.
     """
+    if "drive" not in rec and "event_onset" in rec:
+        return xr.Dataset({"onset": rec["event_onset"], "duration": rec["event_duration"], "input": rec["event_kind"]})
     if "drive" not in rec or "trial" in rec["drive"].dims:
-        raise ValueError("rec needs a drive (step, input), the same for all trials: it is what says when inputs arrive")
+        raise ValueError(
+            "rec needs a drive (step, input), the same for all trials, or the events of a file (event_onset): that is "
+            "what says when inputs arrive"
+        )
     drive = np.abs(rec["drive"].transpose("step", "input").values)
     at = np.flatnonzero(drive.any(axis=1))
     step = rec["step"]

@@ -26,7 +26,10 @@ def check_band(band: Band, time: Axis, *, name: str = "band", filtered: bool = F
     ValueError
         Edges that are out of order, negative, or above half the sampling rate.
     """
-    lowest, highest = (float(edge) for edge in band)
+    try:
+        lowest, highest = (float(edge) for edge in band)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is {band!r}: two frequencies, (lowest, highest), are needed") from error
     less = "<" if filtered else "≤"
     if not 0 <= lowest < highest <= time.nyquist or (filtered and not 0 < lowest < highest < time.nyquist):
         raise ValueError(

@@ -12,6 +12,7 @@ import xarray as xr
 from analysis.fields.axes import EVENNESS, space_dims
 
 Recording = xr.Dataset | xr.DataArray  # what public functions take
+LARGEST = 0.4  # power of the largest number that samples may reach: their squares are summed
 CLOSING = ("boundary", "size", "dx")  # attributes that say whether space closes on itself, and how far round it is
 
 
@@ -45,6 +46,13 @@ def activity(rec: Recording, name: str = "activity") -> xr.DataArray:
             f"rec has dims {array.dims}: a recording needs 'time'; rename yours with rec.rename(old='time')"
         )
     space = space_dims(array)
+    unnamed = "time" not in array.coords and not {*space} & {*array.coords}
+    if unnamed and space == ("position",) and array.sizes["time"] < array.sizes["position"]:
+        warnings.warn(
+            f"rec has {array.sizes['time']} steps and {array.sizes['position']} positions, and no coordinates: if its "
+            "axes are the other way round, name them so, dims=('position', 'time')",
+            stacklevel=4,
+        )
     if 0 in array.shape:
         raise ValueError(f"rec is empty: {dict(array.sizes)}")
     array = _real(array)
@@ -130,8 +138,16 @@ def _opened_where_cut(array):
 
 def check_finite(values: np.ndarray) -> None:
     """Raise ValueError for NaN or infinite samples, with the remedy. Called on blocks as they are computed."""
-    if not np.isfinite(values).all():
+    if not values.size:
+        return
+    low, high = float(values.min()), float(values.max())  # NaN goes through both
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(
             "activity holds NaN or infinite samples: name dead positions with mask='nan' (or a boolean array, "
             "True = dead), or cut or interpolate the bad samples"
+        )
+    if max(high, -low) > np.finfo(values.dtype).max ** LARGEST:
+        raise ValueError(
+            f"activity reaches {max(high, -low):.3g}, whose powers leave the range of {values.dtype}: give it in other "
+            "units"
         )

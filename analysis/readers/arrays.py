@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -111,6 +112,12 @@ def array_trials(
         raise ValueError(f"{where} has shape {data.shape}: no axis as long as the {len(positions)} positions given")
     choices = replace(choices, positions=positions)
     interval = 1 / _rate(where, variables, rate)
+    if len(data.shape) == 2 and data.shape[0] == data.shape[1]:
+        warnings.warn(
+            f"{where} has shape {data.shape}, of which either axis may be space: it is read as (time, electrode); if "
+            "it is (electrode, time), save it transposed",
+            stacklevel=3,
+        )
     if len(data.shape) == 2:
         return [_one(path, name, data, len(positions), interval, close)], choices
     space = max(axis for axis in range(3) if data.shape[axis] == len(positions))

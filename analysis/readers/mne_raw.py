@@ -39,7 +39,8 @@ def read_mne(path: str | os.PathLike, *, series: str | None = None, **choices) -
     xarray.Dataset
         ``activity`` in uV (T or T m-1 for magnetic sensors), positions in mm; of a file of epochs (its name ends in
         ``-epo.fif``) with the dim ``trial``, without the epochs that were dropped. What the file marks as bad is NaN:
-        bad channels, and the spans of annotations that begin with ``BAD``, which the history names.
+        bad channels, and the spans of annotations that begin with ``BAD``, which the history names. The other
+        annotations become events, ``event_onset``, ``event_duration`` and ``event_kind``: see `analysis.drive_events`.
 
     Raises
     ------
@@ -128,6 +129,7 @@ def _continuous(path, raw, kind) -> Series:
         float(raw.first_time),
         1 / float(raw.info["sfreq"]),
         bad=_bad_spans(raw),
+        events=_events(raw),
         **chosen,
         close=raw.close,
     )
@@ -141,6 +143,16 @@ def _bad_spans(raw) -> tuple[tuple[float, float], ...]:
         (float(start), float(end))
         for start, end, text in zip(found.onset, ends, found.description, strict=True)
         if str(text).upper().startswith(BAD)
+    )
+
+
+def _events(raw) -> tuple[tuple[float, float, str], ...]:
+    """Every other annotation: onset and duration, in seconds of the recording, and its text."""
+    found = raw.annotations
+    return tuple(
+        (float(start), float(duration), str(text))
+        for start, duration, text in zip(found.onset, found.duration, found.description, strict=True)
+        if not str(text).upper().startswith(BAD)
     )
 
 

@@ -55,7 +55,9 @@ def read_nwb(
     xarray.Dataset
         ``activity`` in uV, positions in mm (``rel_x, rel_y`` of the electrode table, or ``x, y``, which the schema has
         in um), time in s. To be closed, or used in a ``with`` statement. Electrodes that the table marks as bad (a
-        column ``bad`` or ``good``), and times in the file's table ``invalid_times``, are NaN.
+        column ``bad`` or ``good``), and times in the file's table ``invalid_times``, are NaN. Rows of
+        its tables ``trials`` and ``epochs`` become events, ``event_onset``, ``event_duration`` and ``event_kind``: see
+        `analysis.drive_events`.
 
     Raises
     ------
@@ -182,6 +184,7 @@ def _as_series(path, place, found, content, io):
         names=_table_names(table, rows),
         dead=_table_bad(table, rows),
         bad=_invalid_times(content),
+        events=_events(content),
         chunk=(getattr(data, "chunks", None) or (1,))[0],
         attrs={**session, **({"session_description": description} if description else {})},
         close=io.close,
@@ -226,6 +229,18 @@ def _invalid_times(content) -> tuple[tuple[float, float], ...]:
     if table is None:
         return ()
     return tuple(zip(map(float, table["start_time"].data[:]), map(float, table["stop_time"].data[:]), strict=True))
+
+
+def _events(content) -> tuple[tuple[float, float, str], ...]:
+    """Rows of the tables ``trials`` and ``epochs``: onset and duration, s, and their tags or the table's name."""
+    found = []
+    for name in ("trials", "epochs"):
+        table = getattr(content, name)
+        for row in range(0 if table is None else len(table)):
+            start, stop = float(table["start_time"][row]), float(table["stop_time"][row])
+            tags = table["tags"][row] if "tags" in table.colnames else ()
+            found.append((start, stop - start, ", ".join(map(str, tags)) or name.removesuffix("s")))
+    return tuple(found)
 
 
 def _table_bad(table, rows):

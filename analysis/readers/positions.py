@@ -181,6 +181,15 @@ def arranged(positions: np.ndarray, dead: np.ndarray, *, grid: bool, spacing: fl
         if len(np.unique(places)) < len(places):
             raise ValueError(f"{where}: two electrodes share a position along the line; leave one out or correct it")
         return _columns("position", coords, columns, dead, text)
+    _, first, counts = np.unique(places, axis=0, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        same = [np.flatnonzero((places == places[at]).all(axis=1)) for at in first[counts > 1]]
+        text_of = "; ".join(" and ".join(map(str, columns[group])) for group in same[:4])
+        warnings.warn(
+            f"{where}: electrodes share a position (number {text_of}): nothing can be measured between them; correct "
+            "the table of positions, or leave one out",
+            stacklevel=4,
+        )
     coords = {"x": (("electrode",), places[:, 0]), "y": (("electrode",), places[:, 1])}
     return _columns("electrode", coords, columns, dead, text)
 

@@ -46,6 +46,7 @@ class Series:
     names: tuple[str, ...] | None = None  # of the columns
     dead: np.ndarray | None = None  # (column,)
     bad: tuple[tuple[float, float], ...] = ()  # spans of time that the file marks as bad, s
+    events: tuple[tuple[float, float, str], ...] = ()  # onset and duration, s, and what it was
     trial: int | None = None  # which of several, of a file that has them
     chunk: int = 1  # rows that the file stores together
     attrs: dict = field(default_factory=dict)
@@ -298,6 +299,7 @@ def _labelled(series, space, values, times):
     if space.dead is not None:
         flags = {"units": "1", "long_name": "1 where the electrode is dead", "flag_values": [0, 1]}
         dead["dead"] = xr.DataArray(space.dead.astype(np.int8), dims=space.dims, attrs=flags)
+    dead |= _events(series)
     lengths = {name: "mm" for name in ("x", "y", "position") if name in space.coords}
     rec = recording(
         values,
@@ -317,6 +319,27 @@ def _labelled(series, space, values, times):
     rec["activity"].attrs["long_name"] = "potential" if series.units == "uV" else "activity"
     masked = "" if space.dead is None or not space.dead.any() else f", {space.dead.sum()} dead electrodes set to NaN"
     return with_history(rec, f"imported {series.name} from {series.path.name}: {space.text}{masked}{_bad_text(series)}")
+
+
+def _events(series: Series) -> dict[str, xr.DataArray]:
+    """Events of the file within the recording, over the dim ``event``; see `analysis.drive_events`."""
+    last = series.first + series.samples * series.interval
+    inside = sorted(event for event in series.events if series.first <= event[0] < last)
+    if not inside:
+        return {}
+    kinds = sorted({text for *_, text in inside})
+    meanings = " ".join("_".join(text.split()) or "unnamed" for text in kinds)
+    flags = {"flag_values": list(range(len(kinds))), "flag_meanings": meanings}
+    codes = np.array([kinds.index(text) for *_, text in inside], dtype=np.int32)
+
+    def variable(values, units, text, **attrs):
+        return xr.DataArray(values, dims="event", attrs={"units": units, "long_name": text, **attrs})
+
+    return {
+        "event_onset": variable([onset for onset, *_ in inside], "s", "onset of the event"),
+        "event_duration": variable([duration for _, duration, _ in inside], "s", "duration of the event"),
+        "event_kind": variable(codes, "1", "kind of the event", **flags),
+    }
 
 
 class _Rows:

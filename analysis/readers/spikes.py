@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
@@ -155,6 +156,106 @@ def read_nwb_units(
                 options |= {"positions": _places(path, table), "position_units": NWB_POSITION_UNITS}
     rec = spike_rates(spikes, rate=rate, width=width, **options)
     return rec.assign_attrs(source=f"{path.name}: units")
+
+
+def read_hdf5_spikes(
+    path: str | os.PathLike,
+    *,
+    times: str,
+    channels: str | None = None,
+    tick: float = 1.0,
+    rate: float,
+    width: float,
+    positions,
+    allow_external: bool = False,
+    **options,
+) -> xr.Dataset:
+    """Rates of the channels of a microelectrode array, from the spike times in an HDF5 file of any maker.
+
+    Makers agree on no layout, but on one of two forms:
+
+    - one dataset with the time of every spike and another with its channel, as in files of 3Brain:
+      ``times="3BResults/3BChEvents/SpikeTimes", channels="3BResults/3BChEvents/SpikeChIDs", tick=1 / sampling_rate``;
+    - a group with one dataset of times for each channel, in the order of their numbers, as the time stamps of Multi
+      Channel Systems: ``times="Data/Recording_0/TimeStampStream/Stream_0", tick=1e-6``. Other datasets there, such as
+      tables, are passed over.
+
+    Parameters
+    ----------
+    path : path
+    times : str
+        Name of the dataset of times, or of the group that holds one for each channel.
+    channels : str, optional
+        Name of the dataset with the channel of every spike, numbers that count the rows of `positions` from 0.
+    tick : float
+        Seconds for each unit of the times: 1 / sampling rate for samples, 1e-6 for microseconds.
+    rate, width
+        As in `spike_rates`.
+    positions : array (channel, 1 to 3)
+        Places of all channels, also of those without a spike.
+    allow_external : bool
+        Whether the file may link to other files; only for files that you trust.
+    **options
+        ``position_units``, ``start``, ``stop``, ``grid`` and ``spacing`` of `spike_rates`.
+
+    Returns
+    -------
+    xarray.Dataset
+        As of `spike_rates`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Naming the file, the object in it and what is needed.
+    """
+    path, places = Path(path), np.asarray(positions, dtype=float)
+    if not path.is_file():
+        raise FileNotFoundError(2, "no such file", str(path))
+    if not tick > 0:
+        raise ValueError(f"tick is {tick}: the positive number of seconds for each unit of the times is needed")
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"{path} is not an HDF5 file")
+    if not allow_external:
+        refuse_external(path)
+    with h5py.File(path, "r") as file:
+        for name in filter(None, (times, channels)):
+            if name not in file:
+                raise ValueError(f"{path} has no {name!r}; at its top it has {', '.join(file)}")
+        found = file[times]
+        if isinstance(found, h5py.Group):
+            numbered = sorted((name for name in found if _is_times(found[name])), key=_number)
+            spikes = [np.asarray(found[name], dtype=float).ravel() * tick for name in numbered]
+            if len(spikes) != len(places):
+                raise ValueError(
+                    f"{path}: {times} has {len(spikes)} datasets of times, positions has {len(places)} rows"
+                )
+        else:
+            if channels is None or not _is_times(found):
+                raise ValueError(
+                    f"{path}: {times} is one dataset: channels=… must name that of the channel of every spike"
+                )
+            every, of = np.asarray(found, dtype=float).ravel() * tick, np.asarray(file[channels]).ravel()
+            if every.size != of.size or of.dtype.kind not in "iu":
+                raise ValueError(
+                    f"{path}: {every.size} times and {of.size} channels ({of.dtype}): a whole number for each"
+                )
+            if of.size and not 0 <= of.min() <= of.max() < len(places):
+                raise ValueError(
+                    f"{path}: channels from {of.min()} to {of.max()}, but positions has {len(places)} rows, "
+                    "counted from 0"
+                )
+            spikes = [every[of == number] for number in range(len(places))]
+    rec = spike_rates(spikes, rate=rate, width=width, positions=places, **options)
+    return rec.assign_attrs(source=f"{path.name}: {times}")
+
+
+def _is_times(item) -> bool:
+    return isinstance(item, h5py.Dataset) and item.dtype.kind in "iuf" and max(item.shape, default=0) == item.size
+
+
+def _number(name: str) -> tuple[int, str]:
+    digits = "".join(ch for ch in name if ch.isdigit())
+    return (int(digits) if digits else -1), name
 
 
 def _places(path, table):

@@ -130,5 +130,22 @@ def _as_series(path, where, raw, stream, segment):
         1 / float(raw.get_signal_sampling_rate(stream_index=stream)),
         units=units.pop(),
         names=tuple(map(str, channels["name"].tolist())),
+        events=_events(raw, segment),
         attrs={"format": type(raw).__name__.removesuffix("RawIO")},
     )
+
+
+def _events(raw, segment) -> tuple[tuple[float, float, str], ...]:
+    """Every event and epoch of the segment: onset and duration, s, and its label or the name of its channel."""
+    found = []
+    for number, channel in enumerate(raw.header["event_channels"]):
+        times, durations, labels = raw.get_event_timestamps(
+            block_index=0, seg_index=segment, event_channel_index=number
+        )
+        times = raw.rescale_event_timestamp(times, dtype=np.float64, event_channel_index=number)
+        lengths = np.zeros(len(times)) if durations is None else np.asarray(durations)
+        if durations is not None:
+            lengths = raw.rescale_epoch_duration(lengths, dtype=np.float64, event_channel_index=number)
+        for time, length, label in zip(times, lengths, labels, strict=True):
+            found.append((float(time), float(length), str(label) or str(channel["name"])))
+    return tuple(found)
