@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 # Two test processes with two threads each would wait for each other in busy loops.
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: setup demo test validate studies malformed kills bench lint docs clean
+.PHONY: setup demo test validate studies malformed kills mutants bench lint docs clean
 
 setup: $(VENV)/.ready
 
@@ -35,6 +35,10 @@ malformed: setup
 
 kills: setup
 	$(ONE_THREAD) PYTHONPATH=. $(PY) tests/kills.py --kills 100
+
+# Small errors planted in what holds formulas; PIECE names one of the pieces of tests/mutants.py, each an hour at most.
+mutants: setup
+	$(ONE_THREAD) $(PY) tests/mutants.py $(PIECE)
 
 bench: setup
 	$(PY) -m wavefield bench

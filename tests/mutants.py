@@ -26,10 +26,36 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / "experiments" / "results" / "mutants"
 LIBRARIES = ("h5netcdf", "matplotlib.pyplot", "numba", "numpy", "scipy.signal", "scipy.stats", "xarray")
-PIECES = {  # modules, and where their tests are; each fits an hour
-    "p-values": ("analysis/direction/*.py analysis/comparison/distances.py", "tests/analysis/direction "
-                 "tests/analysis/comparison/test_distances.py tests/analysis/test_pinned.py"),
-}  # fmt: skip
+PIECES = {  # modules, and where their tests are; each fits an hour on an idle core
+    "p-values": (
+        "analysis/direction/[psi]*.py analysis/direction/doubts.py analysis/direction/motion.py "
+        "analysis/comparison/distances.py",
+        "tests/analysis/direction/test_p_values.py tests/analysis/direction/test_plane.py "
+        "tests/analysis/direction/test_significance.py tests/analysis/comparison/test_boundaries.py",
+    ),
+    "intervals": (
+        "analysis/velocity/intervals.py analysis/velocity/chance.py analysis/velocity/stacking.py "
+        "analysis/comparison/contrast.py analysis/comparison/common_axes.py analysis/comparison/evoked.py",
+        "tests/analysis/velocity/test_intervals.py tests/analysis/velocity/test_stack.py "
+        "tests/analysis/comparison/test_boundaries.py tests/analysis/comparison/test_evoked.py",
+    ),
+    "verdicts": ("analysis/diagnosis.py", "tests/analysis/test_verdicts.py tests/analysis/test_diagnose.py"),
+    "units": (
+        "analysis/fields/*.py analysis/readers/units.py wavefield/simulation/units.py",
+        "tests/analysis/fields tests/wavefield/simulation/test_units.py",
+    ),
+    "events": ("analysis/events/*.py", "tests/analysis/events"),
+    "symbols": (
+        "wavefield/operators/dispersion.py wavefield/operators/equations.py wavefield/operators/energy.py",
+        "tests/wavefield/operators",
+    ),
+    "confidence": (
+        "wavefield/decoding/noise.py wavefield/decoding/dense.py wavefield/decoding/estimate.py "
+        "wavefield/decoding/sparse/posterior.py wavefield/decoding/sparse/reader.py",
+        "tests/wavefield/decoding/test_laws.py tests/wavefield/decoding/test_decode.py "
+        "tests/wavefield/decoding/test_estimate.py",
+    ),
+}
 SWAPPED = {
     "<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "+": "-", "-": "+", "*": "/", "/": "*",
     "**": "*", "//": "/", "%": "*", "&": "|", "|": "&", "and": "or", "or": "and", "min": "max", "max": "min",

@@ -8,6 +8,7 @@ n its neighbours at d_n: the phase gradient weighted by amplitude. A cluster is 
 it exceeds a level. The mass of a cluster is what exceeds it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,10 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from analysis.fields.sensors import Sites
-from analysis.velocity.stacking import smoothing_window
 
 PER_PERIOD = 8  # samples that are looked at in each period
+SMOOTHING = 3  # frequency bins over which the spectrum of surrogates is averaged: more would make chance shorter
+CORRECTING = 8  # surrogates from which a bias of their covariance is known
 
 
 @dataclass(frozen=True)
@@ -92,32 +94,47 @@ def clusters(statistic: np.ndarray, level: float, around: Places, shortest: int)
     return mass[long], label
 
 
-def symmetric_surrogate(z: np.ndarray, statistic: np.ndarray, rng: np.random.Generator):
+def symmetric_surrogate(z: np.ndarray, directed: Callable, rng: np.random.Generator):
     """A function that draws Gaussian analytic signals like z (time, site) in which no direction is preferred.
 
-    They have the smoothed mean spectrum of z, and the real part of its covariance between sites in the half of the
-    record where `statistic` (time, place) is lowest: as smooth and as synchronous as what is between the waves, but
-    systematic phase lags, the imaginary part, are gone.
+    They have the mean spectrum of z, smoothed over `SMOOTHING` bins, and the real part of its covariance C between
+    sites in the half of the record where the statistic, `directed` (z) → (time, place), is lowest: as smooth and as
+    synchronous as what is between the waves, but systematic phase lags, the imaginary part, are gone.
+
+    In noise too that half is the more synchronous one. What the choice adds is seen in surrogates of C, whose lowest
+    halves have the mean covariance C′, and is taken out: 2C − C′ (the bootstrap's correction of a bias).
     """
-    everywhere = statistic.mean(axis=1)
-    quiet = z[everywhere <= np.median(everywhere)]
-    covariance = (quiet.conj().T @ quiet).real / len(quiet)
-    values, modes = np.linalg.eigh(covariance)
-    kept = values > 1e-10 * values[-1]
-    mixing = modes[:, kept] * np.sqrt(values[kept])  # (site, mode)
     power = np.mean(np.abs(fft(z, axis=0)) ** 2, axis=1)
-    window = smoothing_window(len(power))
-    half = len(window) // 2
+    window = np.hanning(SMOOTHING + 2)[1:-1] / np.hanning(SMOOTHING + 2).sum()
+    half = SMOOTHING // 2
     smooth = np.convolve(np.concatenate([power[-half:], power, power[:half]]), window, "valid")
     colour = np.sqrt(smooth / smooth.mean())[:, None]
 
-    def draw():
-        white = rng.standard_normal((2, len(z), mixing.shape[1]))
-        return ifft(colour * fft((white[0] + 1j * white[1]) / np.sqrt(2), axis=0), axis=0) @ mixing.T
+    def drawn(covariance):
+        values, modes = np.linalg.eigh(covariance)
+        kept = values > 1e-10 * values[-1]
+        mixing = modes[:, kept] * np.sqrt(values[kept])  # (site, mode)
 
-    return draw
+        def draw():
+            white = rng.standard_normal((2, len(z), mixing.shape[1]))
+            return ifft(colour * fft((white[0] + 1j * white[1]) / np.sqrt(2), axis=0), axis=0) @ mixing.T
+
+        return draw
+
+    covariance = _quiet(z, directed(z))
+    draw = drawn(covariance)
+    again = [draw() for _ in range(CORRECTING)]
+    return drawn(2 * covariance - np.mean([_quiet(one, directed(one)) for one in again], axis=0))
 
 
-def permuted_surrogate(z: np.ndarray, statistic: np.ndarray, rng: np.random.Generator):
+def _quiet(z, statistic):
+    """Real part of the covariance (site, site), of trace 1, where `statistic` (time, place) is lowest on average."""
+    everywhere = statistic.mean(axis=1)
+    quiet = z[everywhere <= np.median(everywhere)]
+    covariance = (quiet.conj().T @ quiet).real
+    return covariance / np.trace(covariance)
+
+
+def permuted_surrogate(z: np.ndarray, directed: Callable, rng: np.random.Generator):
     """A function that gives z (time, site) with the sites in random order, the same at all times."""
     return lambda: z[:, rng.permutation(z.shape[1])]

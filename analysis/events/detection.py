@@ -167,10 +167,13 @@ def _events(z, times, where: Sites, rng, surrogate, radius, shortest, false_even
     operators, around = neighbour_sums(where), places(where, radius)
     step = times[1] - times[0]
     fewest = max(1, round(shortest / step))
-    g = vectors(z, where, operators)
-    statistic = directionality(g, around)
-    draw = surrogate(z, statistic, rng)
-    chance = [directionality(vectors(draw(), where, operators), around) for _ in range(surrogates)]
+
+    def directed(z):
+        return directionality(vectors(z, where, operators), around)
+
+    g, statistic = vectors(z, where, operators), directed(z)
+    draw = surrogate(z, directed, rng)
+    chance = [directed(draw()) for _ in range(surrogates)]
     level = float(np.quantile(np.concatenate([g.ravel() for g in chance]), LEVEL))
     null_masses = np.sort(np.concatenate([clusters(g, level, around, fewest)[0] for g in chance]))
     masses, label = clusters(statistic, level, around, fewest)

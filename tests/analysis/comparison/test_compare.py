@@ -73,10 +73,12 @@ def test_clustered_trials_leave_the_p_values_uniform(draws, measured):
     rng = np.random.default_rng(1)
 
     def trials():
-        parts = [ring(w, rng, samples=240) for w in rng.uniform(1.5, 4.5, 8)]
+        parts = [ring(w, rng, samples=500) for w in rng.uniform(1.5, 4.5, 8)]
         return xr.concat([part.activity for part in parts], "trial").to_dataset().assign_attrs(boundary="periodic")
 
-    p = [float(of_model(compare(trials(), trials(), seed=n, cycles=4, **QUICK), "speed").p_value) for n in range(count)]
+    results = [of_model(compare(trials(), trials(), seed=n, cycles=4, **QUICK), "speed") for n in range(count)]
+    assert all(one.stretches == 8 * 4 and one.attrs["model_unit"] == "trial" for one in results)
+    p = [float(one.p_value) for one in results]
     measured("share of p < 0.05, clustered trials", float(np.mean(np.array(p) < 0.05)), "≤ 0.1")
     assert np.mean(np.array(p) < 0.05) <= (0.1 if count > 50 else 0.25)
     assert kstest(p, "uniform").pvalue > 0.01
@@ -96,10 +98,13 @@ def test_speeds_a_fifth_apart_are_told_apart(draws, measured):
 @pytest.mark.validate
 def test_the_ratio_of_speeds_lies_in_its_interval(draws, measured):
     count = draws(6, 200)
-    inside = []
+    inside, half, error = [], [], []
     for seed in range(count):
         one = of_model(compare(probe(17 * 1.1, seed), probe(17, 5000 + seed), seed=seed, **QUICK), "speed")
         inside.append(bool(one.effect_low <= 1.1 <= one.effect_high))
+        half.append(float(one.effect_high - one.effect_low) / 2)
+        error.append(float(one.effect) - 1.1)
+    assert np.mean(half) < 8 * np.sqrt(np.mean(np.square(error)))  # 2 of a Normal law; any truth lies in a wide one
     measured("ratio of speeds in its 95 % interval", float(np.mean(inside)), "0.85 to 1")
     assert np.mean(inside) >= (0.85 if count > 50 else 0.7)
 

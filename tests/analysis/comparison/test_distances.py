@@ -108,3 +108,14 @@ def test_weights_repeat_values_in_the_median():
     values, weights = np.array([3.0, 1.0, 2.0, 9.0]), np.array([[1, 1, 1, 1], [0, 3, 0, 2], [2, 0, 0, 1]])
     expected = [np.median(np.repeat(values, count)) for count in weights]
     np.testing.assert_allclose(weighted_median(values, weights.astype(float)), expected)
+
+
+def test_rows_that_belong_together_are_exchanged_together():
+    # four rows of each of eight units are nearly the same: one by one they would pass for thirty-two
+    rng, rejected = np.random.default_rng(0), {"units": [], "rows": []}
+    for _ in range(300):
+        x, y = (np.repeat(rng.standard_normal(8), 4) + 0.1 * rng.standard_normal(32) for _ in range(2))
+        for name, unit in (("units", np.repeat(np.arange(8), 4)), ("rows", np.arange(32))):
+            rejected[name].append(Pair(x, y, unit, unit).p_value(39, rng) <= 0.05)
+    assert 0.02 < np.mean(rejected["units"]) < 0.09  # 0.05, and three standard errors
+    assert np.mean(rejected["rows"]) > 0.25

@@ -151,7 +151,7 @@ NOISES = {
 @pytest.mark.validate
 @pytest.mark.parametrize("noise", list(NOISES))
 def test_noise_gives_events_at_the_stated_rate(noise, draws, measured):
-    recordings = draws(6, 150)
+    recordings = draws(6, 300)
     counts = [
         wave_events(NOISES[noise](seed), band=(0.05, 0.15), seed=seed, false_events=0.2, surrogates=60).sizes["event"]
         for seed in range(recordings)

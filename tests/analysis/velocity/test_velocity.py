@@ -211,12 +211,17 @@ def noisy_cases(snr, seed):
 @pytest.mark.parametrize("snr", [3.0, 1.0])
 @each
 def test_intervals_contain_the_truth_as_often_as_they_say(estimate, snr, draws, measured):
-    inside = []
+    inside, half, error = [], [], []
     for seed in range(draws(3, 50)):
         for rec, speed, band in noisy_cases(snr, seed):
             result = estimate(rec, band=band) if estimate is phase_gradient_velocity else estimate(rec)
             if status(result) == "ok":
                 inside.append(bool(result.speed_low <= speed <= result.speed_high))
+                half.append(float(result.speed_high - result.speed_low) / 2 / abs(speed))
+                error.append(float(result.speed) / speed - 1)
+    # Student's with four degrees of freedom: half an interval is 2.78 and the median error 0.74 standard errors, so
+    # that their ratio has the median 3.7; of 18 of them chance makes no 20, and an interval ten times as wide 37
+    assert 1.5 < np.median(np.array(half) / np.abs(error)) < draws(20, 8)
     name = next(name for name, function in ESTIMATORS.items() if function is estimate)
     measured(f"95 % intervals of {name} that hold the speed, SNR {snr:g}", float(np.mean(inside)), "0.90 to 0.98")
     assert len(inside) >= 0.95 * 6 * draws(3, 50)
