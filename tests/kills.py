@@ -39,6 +39,7 @@ MAIN = {
     "experiments": experiments.__main__.main,
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+TRIALS = 2  # of a sweep, each in a process of its own
 SMALL = ["delay=0", "hidden_size=8", "channels=2", "batch_size=8", "held_out=8"]
 RUN = [*SMALL, "steps=20", "evaluate_every=5", "record_at=[10]"]
 ROUND = ["--set", "steps=20", "--set", "evaluate_every=5", "--set", "batch_size=8", "--set", "held_out=8"]
@@ -176,8 +177,8 @@ def sweep_is_complete(folder: Path, whole: Path) -> None:
     """Every trial was made once."""
     with open(folder / "s" / "trials.csv", newline="") as file:
         states = [row["state"] for row in csv.DictReader(file)]
-    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 3, states
-    assert len(list((folder / "s").glob("trial-*"))) == 3
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == TRIALS, states
+    assert len(list((folder / "s").glob("trial-*"))) == TRIALS
 
 
 def table_is_complete(folder: Path, whole: Path) -> None:
@@ -207,7 +208,7 @@ COMPARE = (
     "c.png",
 )
 SWEEP = ("experiments", "sweep", "digits-irnn", "epochs=1", "hidden_size=8", "batch_size=256", "evaluate_every=3")
-SWEEP = (*SWEEP, "--trials", "3", "--workers", "1", "--checkpoint", "0s", "-o", "s")
+SWEEP = (*SWEEP, "--trials", str(TRIALS), "--workers", "1", "--checkpoint", "0s", "-o", "s")
 REPRODUCE = ("experiments", "reproduce", "adding", "--row", "wRNN", "--column", "length 100", "--set", "hidden_size=8")
 REPRODUCE = (*REPRODUCE, "--set", "channels=2", *ROUND, "--checkpoint", "0s")
 
