@@ -29,9 +29,6 @@ import analysis.__main__
 import experiments.__main__
 import wavefield as wf
 import wavefield.__main__
-from experiments import reproduce, sweep, training  # noqa: F401 - loaded before the forks
-from experiments.runs.folder import RunFolder
-from wavefield_torch import load_checkpoint
 
 MAIN = {
     "wavefield": wavefield.__main__.main,
@@ -112,6 +109,8 @@ def scratch(folder: Path) -> list[str]:
 
 def metrics(folder: Path) -> list[dict]:
     """The evaluations of a run without their times."""
+    from experiments.runs.folder import RunFolder
+
     return [{key: value for key, value in row.items() if key != "seconds"} for row in RunFolder(folder).rows()]
 
 
@@ -120,6 +119,9 @@ def metrics(folder: Path) -> list[dict]:
 
 def run_is_whole(folder: Path) -> None:
     """All of a run that has a final name can be read."""
+    from experiments.runs.folder import RunFolder
+    from wavefield_torch import load_checkpoint
+
     for path in folder.rglob("*.safetensors"):
         if path.name != "fixed.safetensors":
             load_checkpoint(path)
@@ -139,6 +141,8 @@ def go_on(folder: Path) -> list[tuple[str, ...]]:
 
 def same_run(folder: Path, whole: Path) -> None:
     """The metrics are those of a run that was never killed."""
+    from experiments.runs.folder import RunFolder
+
     assert not_nan(metrics(folder / "r")) == not_nan(metrics(whole / "r"))
     assert RunFolder(folder / "r").read_summary()["status"] == "finished"
 
@@ -242,6 +246,8 @@ def main() -> int:
     options = parser.parse_args()
     draw, failed = random.Random(options.seed), 0
     chosen = options.command or list(COMMANDS)
+    if any(COMMANDS[name].killed[0] == "experiments" for name in chosen):
+        from experiments import reproduce, sweep, training  # noqa: F401 - loaded before the forks
     with tempfile.TemporaryDirectory(prefix="kills-") as place:
         base, wholes, times = Path(place) / "base", {}, {}
         prepare(base)
