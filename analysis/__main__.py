@@ -136,6 +136,7 @@ def _compare(options):
     from wavefield import open_recording
 
     _check_outputs(options.output, options.table, options.figure)
+    cli.check_picture(options.figure, "--figure")
     named = [text.partition("=") for text in options.null]
     if wrong := [name for name, equals, file in named if not (equals and name and file)]:
         raise ValueError(f"--null takes NAME=FILE, got {wrong}")
@@ -171,6 +172,7 @@ def _diagnose(options):
     from wavefield import open_recording
 
     _check_outputs(options.output, options.figure)
+    cli.check_picture(options.figure, "--figure")
     with open_recording(options.recording, allow_external=options.allow_external) as rec:
         result = analysis.diagnose(
             rec,

@@ -55,19 +55,26 @@ def seconds(text: str) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def _names(folder):
-    return ", ".join(sorted(path.stem for path in folder.glob("*.toml")))
+def folder(text: str) -> Path:
+    """Return the path of a folder; an empty text, as of a variable that is not set, is none."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name of a folder is empty")
+    return Path(text)
+
+
+def _names(place):
+    return ", ".join(sorted(path.stem for path in place.glob("*.toml")))
 
 
 def _run(parser):
     parser.add_argument("config", help=f"a .toml file or one of {_names(CONFIGS)}")
     parser.add_argument("settings", nargs="*", metavar="key=value", help="settings to change, such as delay=30")
-    parser.add_argument("-o", "--output", type=Path, help="folder of the run (default: runs/NAME-SETTINGS-SEED)")
+    parser.add_argument("-o", "--output", type=folder, help="folder of the run (default: runs/NAME-SETTINGS-SEED)")
     _training(parser)
 
 
 def _resume(parser):
-    parser.add_argument("folder", type=Path, help="folder of the run")
+    parser.add_argument("folder", type=folder, help="folder of the run")
     parser.add_argument("settings", nargs="*", metavar="key=value", help=f"what may change: {', '.join(FREE)}")
     _training(parser)
 
@@ -80,7 +87,7 @@ def _sweep(parser):
     parser.add_argument("--scheduler", help="address of a Dask scheduler; by default processes of this machine")
     parser.add_argument("--workers", type=int, default=2, help="trials at a time on this machine (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0); training has its own")
-    parser.add_argument("-o", "--output", type=Path, help="folder of the sweep (default: runs/sweep-CONFIG)")
+    parser.add_argument("-o", "--output", type=folder, help="folder of the sweep (default: runs/sweep-CONFIG)")
     _where(parser)
     _output(parser)
 
@@ -99,35 +106,35 @@ def _reproduce(parser):
         help="of every run, or of every run of a table, as in `run`; may be repeated",
     )
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, which share the cores (default: 1)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("--runs", type=folder, default=Path("runs"), help="folder of the runs (default: runs)")
     _where(parser)
     _output(parser)
 
 
 def _report(parser):
-    parser.add_argument("folders", nargs="*", type=Path, metavar="folder", help="runs, or folders that hold some")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("report"), help="folder to write (default: report)")
+    parser.add_argument("folders", nargs="*", type=folder, metavar="folder", help="runs, or folders that hold some")
+    parser.add_argument("--runs", type=folder, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("-o", "--output", type=folder, default=Path("report"), help="folder to write (default: report)")
     parser.add_argument("--collect", action="store_true", help="copy the small files of the runs into OUTPUT/runs too")
     _output(parser)
 
 
 def _export(parser):
-    parser.add_argument("folders", nargs="*", type=Path, metavar="folder", help="runs, or folders that hold some")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("events"), help="folder to write (default: events)")
+    parser.add_argument("folders", nargs="*", type=folder, metavar="folder", help="runs, or folders that hold some")
+    parser.add_argument("--runs", type=folder, default=Path("runs"), help="folder of the runs (default: runs)")
+    parser.add_argument("-o", "--output", type=folder, default=Path("events"), help="folder to write (default: events)")
     _output(parser)
 
 
 def _memory(parser):
-    parser.add_argument("folder", type=Path, nargs="+", help="folders of runs on a history task")
-    parser.add_argument("-o", "--output", type=Path, default=Path("memory"), help="folder to write (default: memory)")
+    parser.add_argument("folder", type=folder, nargs="+", help="folders of runs on a history task")
+    parser.add_argument("-o", "--output", type=folder, default=Path("memory"), help="folder to write (default: memory)")
     _output(parser)
 
 
 def _waves(parser):
-    parser.add_argument("folder", type=Path, nargs="+", help="folders of runs")
-    parser.add_argument("-o", "--output", type=Path, default=Path("waves"), help="folder to write (default: waves)")
+    parser.add_argument("folder", type=folder, nargs="+", help="folders of runs")
+    parser.add_argument("-o", "--output", type=folder, default=Path("waves"), help="folder to write (default: waves)")
     parser.add_argument("--draws", type=int, default=999, help="surrogates of the test of direction (default: 999)")
     _output(parser)
 

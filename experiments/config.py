@@ -27,6 +27,8 @@ from experiments.tasks.problems import Task
 from experiments.tasks.segmentation import Segmentation
 from experiments.tasks.strict import STRICT
 
+OPTIONS = ("data", "device", "checkpoint", "budget", "output")  # of commands, which are no settings of a run
+
 
 class ConfigError(ValueError):
     """A config, or a setting given with it, is not acceptable."""
@@ -162,6 +164,8 @@ def resolve(source: dict, settings: Sequence[str] = ()) -> Config:
         return _CHECKED.validate_json(json.dumps(tables, default=str))
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(error, tables)) from None
+    except RecursionError:
+        raise ConfigError(f"config {source['name']!r} is not acceptable: its values are nested too deeply") from None
 
 
 def to_toml(config: Config) -> str:
@@ -204,6 +208,8 @@ def _find(tables, key):
         raise ConfigError(f"{key} is a key of {' and '.join(homes)}: write {written}")
     known = ", ".join(sorted({name for names in fields.values() for name in names}))
     elsewhere = f", it belongs to {others}" if (others := _owners(key, _kind_of_task(tables))) else ""
+    if key in OPTIONS:
+        elsewhere = f", it is an option of the command: --{key} VALUE"
     raise ConfigError(f"unknown key {key!r}{elsewhere}: known are {known}")
 
 

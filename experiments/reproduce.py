@@ -29,6 +29,8 @@ def main(options: argparse.Namespace) -> int:
     """Run what is missing, then print the tables, ours beside the paper's."""
     if options.jobs < 1:
         raise ValueError(f"--jobs must be at least 1, got {options.jobs}")
+    if min(options.seeds) < 0:
+        raise ValueError(f"--seeds must be 0 or more, got {min(options.seeds)}")
     tables = [load_table(name) for name in options.table]
     plan = _plan(tables, options)
     deadline = time.monotonic() + options.budget
@@ -92,7 +94,8 @@ def _carry_out(plan, deadline, options):
             while waiting and len(running) < options.jobs:
                 config, settings, folder = waiting.pop(0)
                 if time.monotonic() >= deadline:
-                    print(f"{folder.name}: {_without_budget(RunFolder(folder))}", flush=True)
+                    if not (options.quiet or options.json):
+                        print(f"{folder.name}: {_without_budget(RunFolder(folder))}", flush=True)
                     continue
                 process = SPAWN.Process(
                     target=_one, args=(config, settings, folder, deadline - time.monotonic(), options)

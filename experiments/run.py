@@ -225,6 +225,8 @@ def _continue(session):
             "again from step 0",
             file=sys.stderr,
         )
+    if progress.step and not folder.rows():
+        print(f"{folder.metrics} is gone: evaluations up to step {progress.step:,} are lost", file=sys.stderr)
     problem.restore(progress.problem)
     if changed:
         _check_changes(session, changed)

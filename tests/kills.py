@@ -29,9 +29,6 @@ import analysis.__main__
 import experiments.__main__
 import wavefield as wf
 import wavefield.__main__
-from experiments import reproduce, sweep, training  # noqa: F401 - loaded before the forks
-from experiments.runs.folder import RunFolder
-from wavefield_torch import load_checkpoint
 
 MAIN = {
     "wavefield": wavefield.__main__.main,
@@ -39,6 +36,7 @@ MAIN = {
     "experiments": experiments.__main__.main,
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+TRIALS = 2  # of a sweep, each in a process of its own
 SMALL = ["delay=0", "hidden_size=8", "channels=2", "batch_size=8", "held_out=8"]
 RUN = [*SMALL, "steps=20", "evaluate_every=5", "record_at=[10]"]
 ROUND = ["--set", "steps=20", "--set", "evaluate_every=5", "--set", "batch_size=8", "--set", "held_out=8"]
@@ -111,6 +109,8 @@ def scratch(folder: Path) -> list[str]:
 
 def metrics(folder: Path) -> list[dict]:
     """The evaluations of a run without their times."""
+    from experiments.runs.folder import RunFolder
+
     return [{key: value for key, value in row.items() if key != "seconds"} for row in RunFolder(folder).rows()]
 
 
@@ -119,6 +119,9 @@ def metrics(folder: Path) -> list[dict]:
 
 def run_is_whole(folder: Path) -> None:
     """All of a run that has a final name can be read."""
+    from experiments.runs.folder import RunFolder
+    from wavefield_torch import load_checkpoint
+
     for path in folder.rglob("*.safetensors"):
         if path.name != "fixed.safetensors":
             load_checkpoint(path)
@@ -138,6 +141,8 @@ def go_on(folder: Path) -> list[tuple[str, ...]]:
 
 def same_run(folder: Path, whole: Path) -> None:
     """The metrics are those of a run that was never killed."""
+    from experiments.runs.folder import RunFolder
+
     assert not_nan(metrics(folder / "r")) == not_nan(metrics(whole / "r"))
     assert RunFolder(folder / "r").read_summary()["status"] == "finished"
 
@@ -176,8 +181,8 @@ def sweep_is_complete(folder: Path, whole: Path) -> None:
     """Every trial was made once."""
     with open(folder / "s" / "trials.csv", newline="") as file:
         states = [row["state"] for row in csv.DictReader(file)]
-    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == 3, states
-    assert len(list((folder / "s").glob("trial-*"))) == 3
+    assert sum(state in ("COMPLETE", "PRUNED") for state in states) == TRIALS, states
+    assert len(list((folder / "s").glob("trial-*"))) == TRIALS
 
 
 def table_is_complete(folder: Path, whole: Path) -> None:
@@ -207,7 +212,7 @@ COMPARE = (
     "c.png",
 )
 SWEEP = ("experiments", "sweep", "digits-irnn", "epochs=1", "hidden_size=8", "batch_size=256", "evaluate_every=3")
-SWEEP = (*SWEEP, "--trials", "3", "--workers", "1", "--checkpoint", "0s", "-o", "s")
+SWEEP = (*SWEEP, "--trials", str(TRIALS), "--workers", "1", "--checkpoint", "0s", "-o", "s")
 REPRODUCE = ("experiments", "reproduce", "adding", "--row", "wRNN", "--column", "length 100", "--set", "hidden_size=8")
 REPRODUCE = (*REPRODUCE, "--set", "channels=2", *ROUND, "--checkpoint", "0s")
 
@@ -241,6 +246,8 @@ def main() -> int:
     options = parser.parse_args()
     draw, failed = random.Random(options.seed), 0
     chosen = options.command or list(COMMANDS)
+    if any(COMMANDS[name].killed[0] == "experiments" for name in chosen):
+        from experiments import reproduce, sweep, training  # noqa: F401 - loaded before the forks
     with tempfile.TemporaryDirectory(prefix="kills-") as place:
         base, wholes, times = Path(place) / "base", {}, {}
         prepare(base)

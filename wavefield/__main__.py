@@ -173,14 +173,20 @@ def _external(command):
 
 
 def _size(text):
-    numbers = tuple(int(part) for part in text.replace("x", ",").split(","))
-    if len(numbers) > 2:
-        raise ValueError
+    try:
+        numbers = tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) not in (1, 2):
+        raise argparse.ArgumentTypeError(f"a size is written N, or NY,NX of a sheet, got {text!r}")
     return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _pair(text):
-    y, x = (int(part) for part in text.split(","))
+    try:
+        y, x = (int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a cell is written Y,X, got {text!r}") from None
     return y, x
 
 
@@ -293,6 +299,7 @@ def _decode(options):
 
 
 def _plot(options):
+    cli.check_picture(options.output, "--output", (".gif", ".mp4"))
     import matplotlib
 
     matplotlib.use("Agg")
@@ -373,6 +380,7 @@ def _write_modes(found, path):
 
 
 def _figure(options):
+    cli.check_picture(options.output, "--output")
     import matplotlib
     import numpy as np
 

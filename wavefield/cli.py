@@ -38,6 +38,7 @@ EXTRAS = {  # by the package that is missing: what has to be installed with the 
     "neo": "neo",
     "mne": "mne",
 }
+PICTURES = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".eps")
 FAILURES = (ValueError, TypeError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError)
 
 
@@ -52,6 +53,13 @@ def add_output_options(parser: argparse.ArgumentParser, verbose: str = "say more
     loudness.add_argument("-q", "--quiet", action="store_true", help="no progress, no text; errors only")
     loudness.add_argument("-v", "--verbose", action="store_true", help=f"{verbose}; of an error, where it arose")
     parser.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
+
+
+def check_picture(path: str | None, flag: str, more: Sequence[str] = ()) -> None:
+    """Refuse a picture that could not be written, before anything is computed for it."""
+    endings = (*PICTURES, *more)
+    if path is not None and Path(path).suffix.lower() not in endings:
+        raise ValueError(f"{flag} must end in {', '.join(endings[:-1])} or {endings[-1]}, got {path!r}")
 
 
 def examples(program: str, lines: str) -> dict[str, Any]:
@@ -101,6 +109,8 @@ def _told(error, memory):
         return f"out of memory: {why}; {memory}"
     if isinstance(error, RuntimeError):
         return None
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__
 
 

@@ -92,6 +92,9 @@ def import_recording(
     reader = reader or BY_ENDING.get(path.suffix.lower(), "neo")
     if reader not in READERS:
         raise ValueError(f"reader is {reader!r}: one of {READERS} is needed")
+    for name, value, whose in (("segment", segment, "neo"), ("rate", rate, "arrays")):
+        if value is not None and reader != whose:
+            raise ValueError(f"{name} is {value!r}: it belongs to the reader {whose}, and {path} is read by {reader}")
     choices = Choices(units, positions, position_units, tuple(dead), grid, spacing, start, stop)
     if reader == "arrays":
         found, choices = array_trials(path, series, rate=rate, choices=choices, allow_external=allow_external)

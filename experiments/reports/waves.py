@@ -31,7 +31,9 @@ def diagnosed(path: str | os.PathLike, *, draws: int = 999) -> tuple[xr.DataArra
     ValueError
         If the states are not those of a recurrence over space.
     """
-    hidden = RunFolder(path) / "hidden.nc"
+    folder = RunFolder(path)
+    folder.record()  # refuses those of a newer format
+    hidden = folder / "hidden.nc"
     if not hidden.exists():
         raise FileNotFoundError(f"{path} holds no hidden.nc: states are recorded when a run ends or pauses")
     with open_recording(hidden) as recording:

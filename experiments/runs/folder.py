@@ -312,7 +312,9 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise NotADirectoryError(errno.ENOTDIR, "is a file, or lies below one, and cannot be a folder", path) from None
+        raise NotADirectoryError(
+            errno.ENOTDIR, "is a file, or lies below one, and cannot be a folder", str(path)
+        ) from None
 
 
 def as_json(value):
@@ -332,7 +334,9 @@ def flat(tables: Mapping) -> dict:
 
 def check_format(path: Path, found: int, known: int) -> None:
     """Check that a file or folder is not of a newer format than is known here, else raise ValueError."""
-    if not (isinstance(found, int) and found <= known):
+    if isinstance(found, bool) or not isinstance(found, int):
+        raise ValueError(f"{path} is damaged: its format must be a number, got {found!r}")
+    if found > known:
         raise ValueError(
             f"{path} was written by a newer version of wavefield: its format is {found}, this version reads up to "
             f"{known}; update wavefield"

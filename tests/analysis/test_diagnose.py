@@ -174,3 +174,9 @@ def test_two_local_oscillators_are_no_standing_wave(noise):
         for here, there in ((x < 16, x >= 16), (np.exp(-(((x - 9) / 4) ** 2)), np.exp(-(((x - 22) / 4) ** 2)))):
             u = first * here + second * there + noise * rng.standard_normal((400, 32))
             assert verdict(wf.recording(u, dims=("time", "position"), boundary="open")).verdict.item() != "standing"
+
+
+@pytest.mark.parametrize("command", [["diagnose", "a.nc"], ["compare", "a.nc", "b.nc"]])
+def test_a_figure_of_no_known_kind_is_refused_before_anything_is_computed(command, capsys):
+    assert main([*command, "--figure", "waves.docx"]) == 2
+    assert "--figure must end in .png, .pdf, .svg" in capsys.readouterr().err

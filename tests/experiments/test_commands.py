@@ -182,6 +182,8 @@ def test_a_lack_of_memory_is_said_in_one_line_and_leaves_nothing(setting, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+# where the stack is at its end, a weak reference that is cleared then cannot be heard
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_values_nested_too_deeply_are_refused_in_one_line(tmp_path, capsys):
     (tmp_path / "deep.toml").write_text("x = " + "[" * 20_000 + "]" * 20_000)
     assert main(["run", str(tmp_path / "deep.toml")]) == 2
@@ -267,3 +269,48 @@ def test_a_pipe_that_ends_early_is_no_error():
     done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, env=environment)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+# where the stack is at its end, a weak reference that is cleared then cannot be heard
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_keys_nested_too_deeply_are_refused_in_one_line(tmp_path, capsys):
+    for depth in (300, 3000):
+        (tmp_path / "deep.toml").write_text("x" + ".y" * depth + " = 1\n")
+        assert main(["run", str(tmp_path / "deep.toml"), "-o", str(tmp_path / "r")]) == 2
+        assert "config 'deep' is not acceptable" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["run", "copy-wrnn", "-o"], ["resume"], ["sweep", "copy-wrnn", "-o"], ["report"]])
+def test_an_empty_name_is_no_folder(command, capsys):
+    with pytest.raises(SystemExit):  # of a variable of the shell that is not set: never the working folder
+        main([*command, ""])
+    assert "the name of a folder is empty" in capsys.readouterr().err
+
+
+def test_an_option_given_as_a_setting_is_explained():
+    with pytest.raises(ConfigError, match=r"unknown key 'device', it is an option of the command: --device VALUE"):
+        load_config("copy-wrnn", ["device=cuda"])
+
+
+def test_evaluations_that_were_deleted_are_said(tmp_path, capsys):
+    assert main(["run", "copy-wrnn", *TINY, "-o", str(tmp_path / "run"), "-q"]) == 0
+    (tmp_path / "run" / "metrics.csv").unlink()
+    assert main(["resume", str(tmp_path / "run"), "steps=15", "-q"]) == 0
+    assert "metrics.csv is gone: evaluations up to step 10 are lost" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("loudness", ["--quiet", "--json"])
+def test_a_reproduction_without_budget_prints_nothing_but_what_is_asked_for(loudness, tmp_path, capsys):
+    command = ["reproduce", "adding", "--row", "wRNN", "--budget", "0s", "--runs", str(tmp_path)]
+    assert main([*command, loudness]) == 0
+    told = capsys.readouterr().out
+    assert told == "" if loudness == "--quiet" else json.loads(told) == []
+    assert main([*command, "--seeds", "-1", loudness]) == 2
+    assert capsys.readouterr().err == "error: --seeds must be 0 or more, got -1\n"
+
+
+def test_a_file_in_the_way_is_named_plainly(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["run", "copy-wrnn", *TINY, "-o", str(tmp_path / "file"), "-q"]) == 2
+    error = capsys.readouterr().err
+    assert error == f"error: {tmp_path / 'file'}: is a file, or lies below one, and cannot be a folder\n"

@@ -14,10 +14,10 @@ from experiments.reproduce import _one
 from experiments.run import start
 from experiments.runs.folder import RunFolder
 
-SETTINGS = ["evaluate_every=50", "steps=50000"]
-CHOSEN = ["copy", "--row", "iRNN", "--column", "delay 0", "--set", SETTINGS[0], "--set", SETTINGS[1]]
+SETTINGS = ["evaluate_every=50", "steps=50000", "batch_size=8", "held_out=8"]
+CHOSEN = ["copy", "--row", "iRNN", "--column", "delay 0", *(word for s in SETTINGS for word in ("--set", s))]
 OPTIONS = argparse.Namespace(jobs=1, quiet=True, verbose=False, json=False, device=None, data=None, checkpoint=60.0)
-NAME = "copy-irnn-delay0-evaluate_every50-steps50000-seed0"
+NAME = "copy-irnn-delay0-evaluate_every50-steps50000-batch_size8-held_out8-seed0"
 
 
 def reproduction(folder):
@@ -57,7 +57,7 @@ def test_a_run_ends_with_its_reproduction_and_is_saved(tmp_path):
 
 
 def test_without_budget_a_run_that_was_begun_is_not_called_unbegun(tmp_path, capsys):
-    config = load_config("copy-irnn", ["delay=0", "evaluate_every=50", "steps=50000", "seed=0"])
+    config = load_config("copy-irnn", ["delay=0", *SETTINGS, "seed=0"])
     start(config, tmp_path / NAME, budget=0.0)
     assert main(["reproduce", *CHOSEN, "--runs", str(tmp_path), "--budget", "0s"]) == 0
     assert f"{NAME}: not resumed, the budget is spent" in capsys.readouterr().out

@@ -208,3 +208,25 @@ def test_what_a_sheet_lacks_is_said(given, said, tmp_path, capsys):
     else:
         assert main(arguments) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["decode", "."], ".: is a folder, not a recording"),
+        (["plot", "field.nc", "-o", "p.xyz"], "--output must end in .png, .pdf, .svg, .jpg"),
+        (["plot", "field.nc", "-o", "p"], "--output must end in .png"),
+        (["figure", "digit", "-o", "digit.docx"], "--output must end in .png"),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_named_at_once(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--size", "64y"), ("--size", "4,4,4"), ("--at", "3"), ("--at", "a,b")])
+def test_sizes_and_cells_that_are_none_are_explained(flag, value, capsys):
+    with pytest.raises(SystemExit):
+        main(["simulate", "wave", flag, value, "-o", "x.nc"])
+    assert f"is written {'N, or NY,NX' if flag == '--size' else 'Y,X'}" in capsys.readouterr().err

@@ -295,6 +295,8 @@ def open_recording(path: str | os.PathLike, *, chunks: Any = None, allow_externa
         recording (then it says what is missing), or if it reaches into other files.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a recording", str(path))
     if not path.is_file():
         hint = f"; an interrupted recording is at {partial_path(path)}" if partial_path(path).is_file() else ""
         raise FileNotFoundError(errno.ENOENT, f"no such file{hint}", str(path))

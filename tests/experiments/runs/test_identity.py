@@ -94,6 +94,14 @@ def test_a_folder_of_a_newer_format_is_refused_by_name(paused):
         resume(paused)
 
 
+@pytest.mark.parametrize("written", ["2", 2.5, True, None])
+def test_a_format_that_is_no_number_is_damage_and_not_news(written, paused):
+    record = json.loads((paused / "run.json").read_text())
+    write_text(paused / "run.json", json.dumps(record | {"format": written}))
+    with pytest.raises(ValueError, match=r"run is damaged: its format must be a number"):
+        resume(paused)
+
+
 def test_a_checkpoint_of_a_newer_format_is_refused_by_name(paused):
     newest = RunFolder(paused).checkpoints()[0]
     progress = load_checkpoint(newest)
@@ -110,13 +118,13 @@ def test_a_folder_of_the_first_format_is_resumed(paused):
 
 
 def test_files_of_a_run_follow_the_umask(tmp_path):
-    before = os.umask(0o022)
+    before = os.umask(0o002)
     try:
         start(load_config("digits-wrnn", ["epochs=1", "permuted=true", "evaluate_every=20"]), tmp_path / "run")
     finally:
         os.umask(before)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "run").rglob("*") if path.is_file()}
-    assert set(modes.values()) == {0o644}, modes
+    assert set(modes.values()) == {0o664}, modes
 
 
 @pytest.mark.parametrize("what", ["files", "folder"])
