@@ -200,7 +200,7 @@ def memory_of_sheets(tables: Mapping[str, list[dict]]) -> Figure:
     about = {
         name: {"units": "1", "long_name": text} for name, text in (("events", "number of events"), ("noise", "noise"))
     }
-    values = np.array([[share[count, noise] for noise in noises] for count in counts])
+    values = np.array([[share.get((count, noise), np.nan) for noise in noises] for count in counts])  # blank: not run
     limits = xr.Dataset(
         {"exact": (("events", "noise"), values, {"units": "1", "long_name": "share of snapshots read exactly"})},
         coords={name: (name, of, about[name]) for name, of in (("events", counts), ("noise", noises))},
