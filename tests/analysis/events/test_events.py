@@ -36,6 +36,7 @@ def test_bursts_are_found_with_onset_duration_speed_and_direction(found):
     np.testing.assert_allclose(found.wavelength, 1 / np.hypot(0.15, 0.1), rtol=0.05)
     assert (found.sites == 36).all()
     assert (found.expected_false < 0.05).all()
+    assert (found.expected_false >= 1 / 201 - 1e-12).all()  # (1 + #{as massive})/(1 + surrogates), never 0
     assert (found.participation.mean(["y", "x"]) > 0.5).all()
 
 
