@@ -1,5 +1,7 @@
 """Laws, priors and errors of decoding against closed forms: densities, evidence, noise, what is left of an event."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -10,6 +12,7 @@ import wavefield as wf
 from wavefield.decoding import noise as laws
 from wavefield.decoding.dense import most_probable
 from wavefield.decoding.estimate import COVERED, _deviations, _interval, _Mode
+from wavefield.decoding.inverse.classes import Block
 from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import Cells, judge
 from wavefield.decoding.sparse.misfit import SIGNIFICANT
@@ -151,6 +154,15 @@ def test_the_error_of_an_amplitude_grows_as_its_trace_fades():
     by_onset = dict(zip(found.onset.values.tolist(), found.amplitude_error.values.tolist(), strict=True))
     assert by_onset[30] == pytest.approx(0.01 / 0.9**9)
     assert by_onset[10] == pytest.approx(0.01 / 0.9**29)
+
+
+def test_members_of_a_class_share_its_probability_and_scale_with_their_trace():
+    design = SimpleNamespace(inputs=1, steps=5)
+    block = Block(design, 5, 0, 0, False, Columns(np.eye(2)), [np.array([0, 1])], [np.array([1.0, 4.0])])
+    rows = block.rows(np.array([0]), [0], np.array([2.0]), np.array([0.1]), np.array([0.8]), np.array([0]))
+    np.testing.assert_allclose(rows.amplitude, [2.0, 0.5])
+    np.testing.assert_allclose(rows.error, [0.1, 0.025])
+    np.testing.assert_allclose(rows.confidence, [0.4, 0.4])
 
 
 class Left:
