@@ -34,7 +34,7 @@ PIECES = {  # modules, and where their tests are; each fits an hour on an idle c
         "tests/analysis/direction/test_significance.py tests/analysis/comparison/test_boundaries.py",
     ),
     "intervals": (
-        "analysis/velocity/intervals.py analysis/velocity/chance.py analysis/velocity/stacking.py "
+        "analysis/velocity/result.py analysis/velocity/chance.py analysis/velocity/stacking.py "
         "analysis/comparison/contrast.py analysis/comparison/common_axes.py analysis/comparison/evoked.py",
         "tests/analysis/velocity/test_intervals.py tests/analysis/velocity/test_stack.py "
         "tests/analysis/comparison/test_boundaries.py tests/analysis/comparison/test_evoked.py",

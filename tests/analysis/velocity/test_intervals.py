@@ -7,7 +7,7 @@ import pytest
 
 from analysis.direction.pairs import Pairs
 from analysis.velocity.chance import Balance, may_be_chance
-from analysis.velocity.intervals import long_run_covariance, quantile, velocity
+from analysis.velocity.result import long_run_covariance, quantile, velocity
 from analysis.velocity.stacking import Coherence, _spline, smoothing_window
 
 
