@@ -288,8 +288,8 @@ def open_recording(path: str | os.PathLike, *, chunks: Any = None, allow_externa
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such file; it says so where a partial one is there instead.
+    FileNotFoundError, IsADirectoryError
+        If there is no such file; it says so where a partial one is there instead. If the path is a folder.
     ValueError
         Naming the path, if the file is of another format, damaged or cut off, if it is a netCDF file but not a
         recording (then it says what is missing), or if it reaches into other files.

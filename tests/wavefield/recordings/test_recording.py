@@ -451,7 +451,7 @@ def test_a_missing_file_is_named_and_so_is_the_partial_one_beside_it(tmp_path):
     (tmp_path / "r.partial.nc").write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"interrupted recording is at .*r\.partial\.nc"):
         open_recording(tmp_path / "r.nc")
-    with pytest.raises(FileNotFoundError, match="no such file"):
+    with pytest.raises(IsADirectoryError, match="is a folder, not a recording"):
         open_recording(tmp_path)
 
 
