@@ -217,15 +217,19 @@ def _continue(session):
     changed = folder.changes(config)
     folder.check_data(problem.data)
     folder.check_fixed(problem.fixed)
+    reached = folder.rows()
+    lacking = [name for name in problem.metrics if reached and f"held_out_{name}" not in reached[0]]
+    if lacking:
+        raise ValueError(f"{folder.metrics} is damaged: it has no column held_out_{lacking[0]}")
     stored = folder.restore(session.model, session.optimizer)
     progress = session.progress = Progress(**(stored or {}))
-    if stored is None and (reached := folder.rows()):
+    if stored is None and reached:
         print(
             f"{folder.path} holds no checkpoint, though it had reached step {reached[-1]['step']:.0f}: training begins "
             "again from step 0",
             file=sys.stderr,
         )
-    if progress.step and not folder.rows():
+    if progress.step and not reached:
         print(f"{folder.metrics} is gone: evaluations up to step {progress.step:,} are lost", file=sys.stderr)
     problem.restore(progress.problem)
     if changed:

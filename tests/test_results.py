@@ -232,3 +232,14 @@ def test_segmentation(row):
     assert told[1].split(", ") == [f"{float(run['best_test.foreground_accuracy']):.3f}" for run in runs]
     assert told[2].split(", ") == [f"{float(run['best_test.background_false_positives']):.0e}" for run in runs]
     assert {run["step"] for run in runs} == {"2500"}
+
+
+def test_waves_of_trained_sheets():
+    with open(RESULTS / "tetrominoes-waves.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert len(found) == 10
+    assert {row["verdict"] for row in found} == {"static"}
+    p, still = ([float(row[name]) for row in found] for name in ("p_value", "static_share"))
+    page = PAGES["docs/results.md"]
+    assert f"p from {min(p):.2f} to {max(p):.2f}" in page
+    assert f"{100 * min(still):.0f} to {100 * max(still):.0f} % of the power" in page

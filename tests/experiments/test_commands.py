@@ -294,7 +294,11 @@ def test_an_option_given_as_a_setting_is_explained():
 
 def test_evaluations_that_were_deleted_are_said(tmp_path, capsys):
     assert main(["run", "copy-wrnn", *TINY, "-o", str(tmp_path / "run"), "-q"]) == 0
-    (tmp_path / "run" / "metrics.csv").unlink()
+    metrics = tmp_path / "run" / "metrics.csv"
+    metrics.write_text(metrics.read_text().replace("held_out_loss", "lost"))
+    assert main(["resume", str(tmp_path / "run"), "steps=15", "-q"]) != 0
+    assert "metrics.csv is damaged: it has no column held_out_loss" in capsys.readouterr().err
+    metrics.unlink()
     assert main(["resume", str(tmp_path / "run"), "steps=15", "-q"]) == 0
     assert "metrics.csv is gone: evaluations up to step 10 are lost" in capsys.readouterr().err
 
