@@ -157,7 +157,9 @@ def generate(app):
     validation = DOCS.parent / "experiments" / "results" / "validation"
     (folder / "validation").mkdir(exist_ok=True)
     for path in validation.glob("*.csv"):
-        table = pd.read_csv(path, usecols=["quantity", "value", "target"])
+        table = pd.read_csv(path)
+        if "quantity" in table:  # comparisons with other packages have columns of their own
+            table = table[["quantity", "value", "target"]]
         table.to_csv(folder / "validation" / path.name, index=False, float_format="%.3g")
     log = ROOT / "CHANGELOG.md"
     text = log.read_text(encoding="utf-8") if log.is_file() else "# Changelog\n\nThere is no release yet.\n"

@@ -141,7 +141,7 @@ def hdf5_file(draw, path):
             file[name] = file["/"]
         if how in ("type", "huge", "shape"):
             for dim, over in zip(file[name].dims, scales, strict=False):
-                for scale in (scale for scale in over if scale in file):
+                for scale in (scale for scale in over if scale and scale in file):
                     dim.attach_scale(file[scale])
 
 
