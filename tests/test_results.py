@@ -232,6 +232,10 @@ def test_segmentation(row):
     assert told[1].split(", ") == [f"{float(run['best_test.foreground_accuracy']):.3f}" for run in runs]
     assert told[2].split(", ") == [f"{float(run['best_test.background_false_positives']):.0e}" for run in runs]
     assert {run["step"] for run in runs} == {"2500"}
+    if row == "NWM, linear":
+        right = numbers(runs, "best_test.foreground_accuracy")
+        assert len(runs) == 5
+        assert f"| {min(right):.2f} to {max(right):.2f} | 0.99 |" in PAGES["README.md"]
 
 
 def test_waves_of_trained_sheets():
