@@ -247,3 +247,15 @@ def test_waves_of_trained_sheets():
     page = PAGES["docs/results.md"]
     assert f"p from {min(p):.2f} to {max(p):.2f}" in page
     assert f"{100 * min(still):.0f} to {100 * max(still):.0f} % of the power" in page
+
+
+def test_speed_of_sheets():
+    with open(RESULTS / "bench" / "wavefield.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    page = PAGES["docs/results.md"]
+    for against, told in (
+        ("Devito", "{:.1f} to {:.1f} times the rate of Devito"),
+        ("NumPy", "{:.0f} to {:.0f} times that of"),
+    ):
+        ratio = [float(row["ratio"]) for row in found if row["case"].startswith("sheet") and against in row["against"]]
+        assert told.format(min(ratio), max(ratio)) in page
