@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from wavefield.checks import positive, positive_int
 from wavefield_torch.models.segmentation.layers import checked_image, encoder
-from wavefield_torch.models.sheets.wave_sheet import LAPLACIAN, WaveSheet
+from wavefield_torch.models.sheets.wave_sheet import LAPLACIAN, WaveSheet, sheet_like
 from wavefield_torch.recurrence.sheet.scan import sheet_scan
 
 
@@ -142,18 +142,7 @@ class NeuralWaveMachine(nn.Module):
         if image.dim() != 3:
             raise ValueError(f"image must be one, (I, H, W), got shape {tuple(image.shape)}")
         _, stiffness, damping = (part[0] for part in self.encode(image[None]))
-        sheet = WaveSheet(
-            self.channels,
-            (image.shape[1], image.shape[2]),
-            kernel_size=self.kernel.shape[-1],
-            dt=self.dt,
-            boundary=self.boundary,
-            nonlinearity=self.nonlinearity,
-            scheme=self.scheme,
-            backend=self.backend,
-            device=self.kernel.device,
-            dtype=self.kernel.dtype,
-        )
+        sheet = sheet_like(self, (image.shape[1], image.shape[2]))
         for parameter, value in zip(sheet.parameters(), (self.kernel, stiffness, damping), strict=True):
             parameter.copy_(value)
         return sheet

@@ -248,17 +248,7 @@ class WaveSheet(nn.Module):
     @torch.no_grad()
     def averaged(self) -> WaveSheet:
         """Return the sheet whose ω and α are their means over all places, the medium as a dispersion surface has it."""
-        mean = WaveSheet(
-            self.channels,
-            kernel_size=self.kernel.shape[-1],
-            dt=self.dt,
-            boundary=self.boundary,
-            nonlinearity=self.nonlinearity,
-            scheme=self.scheme,
-            backend=self.backend,
-            device=self.kernel.device,
-            dtype=self.kernel.dtype,
-        )
+        mean = sheet_like(self)
         mean.dx = self.dx
         for parameter, value in zip(mean.parameters(), self.parameters(), strict=True):
             parameter.copy_(value if value.dim() == 4 else value.reshape(self.channels, -1).mean(1))
@@ -351,3 +341,19 @@ def _finite(parameter, name):
     if not np.isfinite(values).all():
         raise ValueError(f"{name} must be finite to be an operator, it holds NaN or infinity")
     return values
+
+
+def sheet_like(model: Any, size: tuple[int, int] | None = None) -> WaveSheet:
+    """Return a sheet of the channels, kernel size, step and boundary of a model of sheets, with values of its own."""
+    return WaveSheet(
+        model.channels,
+        size,
+        kernel_size=model.kernel.shape[-1],
+        dt=model.dt,
+        boundary=model.boundary,
+        nonlinearity=model.nonlinearity,
+        scheme=model.scheme,
+        backend=model.backend,
+        device=model.kernel.device,
+        dtype=model.kernel.dtype,
+    )
