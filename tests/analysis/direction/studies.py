@@ -66,9 +66,9 @@ def shapes(case: str, seed: int) -> Outcomes:
     result = diagnose(rec, draws=199)
     right = result.verdict.item() == kind and (kind != "rotating" or result.sign.item() == sense)
     if kind == "travelling":
-        return {"verdict right": right}
+        return {"verdict right": bool(right)}
     away = float(np.hypot(result.centre_x - centre[0], result.centre_y - centre[1]))
-    return {"verdict right": right, "error of the centre in spacings": away}
+    return {"verdict right": bool(right), "error of the centre in spacings": away}
 
 
 def directions(case: str, seed: int) -> Outcomes:
