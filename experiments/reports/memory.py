@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 import matplotlib
@@ -26,6 +27,8 @@ from wavefield_torch.inspection.linearise import state_size, step
 SEQUENCES = 8  # whose gradients are taken
 STEPS = 40  # of them, five times round a history of length 8
 NULL_SEED = 0
+NULL_DRAWS = 200
+QUANTILES = (0.05, 0.5, 0.95)  # of the null, of each figure by itself
 NAMES = {
     "elman": "RNN",
     "open-line": "wave network",
@@ -89,29 +92,31 @@ def recoveries(memory: Memory) -> list[dict]:
     """Return the numeric summary of the waves found, beside two comparisons.
 
     These are the waves of the published procedure, which is given the true f, and, as a null, those found with input
-    and output weights drawn at random.
+    and output weights drawn at random: the quantiles of each figure over many draws.
     """
     if memory.waves is None:
         return []
     net, system = linearised(memory.after), memory.problem.system
-    drawn = np.random.default_rng(NULL_SEED)
-    null = net._replace(**{name: drawn.normal(size=getattr(net, name).shape) for name in ("weight_in", "weight_out")})
-    found = {
-        "unaided": lambda: memory.waves,
-        "published, told f": lambda: analysis.published_recovery(*net, system),
-        "null: random input and output weights": lambda: analysis.recover_waves(
-            *null, length=system.length, grounding="output"
-        ),
-    }
-    rows = []
-    for how, find in found.items():
-        try:
-            waves = find()
-        except analysis.NoWaveError:
-            continue
-        figures = {name: f"{value:.6g}" for name, value in wave_figures(waves, system).items()}
-        rows.append({"recovery": how, "rank": waves.attrs["rank"]} | figures)
+    rows = [_row("unaided", 1, "", wave_figures(memory.waves, system), memory.waves)]
+    with suppress(analysis.NoWaveError):
+        waves = analysis.published_recovery(*net, system)
+        rows.append(_row("published, told f", 1, "", wave_figures(waves, system), waves))
+    drawn, found = np.random.default_rng(NULL_SEED), []
+    for _ in range(NULL_DRAWS):
+        ends = {name: drawn.normal(size=getattr(net, name).shape) for name in ("weight_in", "weight_out")}
+        with suppress(analysis.NoWaveError):
+            waves = analysis.recover_waves(*net._replace(**ends), length=system.length, grounding="output")
+            found.append(wave_figures(waves, system))
+    for quantile in QUANTILES if found else ():
+        figures = {name: float(np.quantile([one[name] for one in found], quantile)) for name in found[0]}
+        rows.append(_row("null: random input and output weights", len(found), quantile, figures, memory.waves))
     return rows
+
+
+def _row(recovery: str, draws: int, quantile: float | str, figures: dict[str, float], waves: xr.Dataset) -> dict:
+    """One line of the table; the rank is that of the recurrence, whatever the weights at its ends."""
+    told = {name: f"{value:.6g}" for name, value in figures.items()}
+    return {"recovery": recovery, "draws": draws, "quantile": quantile, "rank": waves.attrs["rank"]} | told
 
 
 def memory_figure(memory: Memory, against_lag: dict[str, xr.Dataset]) -> Figure:
