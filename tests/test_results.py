@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "experiments" / "results"
 PAGES = {name: " ".join((ROOT / name).read_text().split()) for name in ("README.md", "docs/results.md")}
+LIMITATIONS = " ".join((ROOT / "docs" / "limitations.md").read_text().split())
 
 
 def rows(table, **wanted):
@@ -29,11 +30,15 @@ def power(value):
     return re.sub(r"e-0", "e-", f"{value:.0e}")
 
 
-def cells(page, first):
-    """Rows of the Markdown tables of a page whose first cells are these."""
+def lines(page):
+    """Rows of the Markdown tables of a page, as lists of cells."""
     table = [line for line in (ROOT / page).read_text().splitlines() if line.startswith("|")]
-    lines = [[cell.strip() for cell in line.strip("| ").split("|")] for line in table]
-    return [line for line in lines if line[: len(first)] == first]
+    return [[cell.strip() for cell in line.strip("| ").split("|")] for line in table]
+
+
+def cells(page, first):
+    """Those whose first cells are these."""
+    return [line for line in lines(page) if line[: len(first)] == first]
 
 
 @pytest.mark.parametrize("delay", ["0", "10", "30", "80"])
@@ -187,6 +192,17 @@ def test_driven_ends(system):
     assert cells("docs/results.md", [system])[-1][1:] == expected
 
 
+@pytest.mark.parametrize("kernel", ["shift", "fading", "two speeds", "mixing", "mixing both ways"])
+def test_kernels_of_travel(kernel):
+    name = {"mixing": "slots that mix", "mixing both ways": "both ways", "shift": "exact shift"}.get(kernel, kernel)
+    study = f"test_a_trained_end_remembers_what_the_capacity_says[{kernel}]"
+    (line,) = [cells for cells in lines("docs/results.md") if cells[0].startswith(f"{name}, [")]
+    expected = [
+        (float(row["value"]), float(row["target"].split(",")[0])) for row in rows("validation/travel", study=study)
+    ]
+    assert line[1:] == [f"{trained:.2f} ({exact:.2f})" for trained, exact in expected]
+
+
 def test_the_wave_in_trained_weights():
     page = PAGES["docs/results.md"]
     t4 = "history-elman-systemT4-hidden_size128-weight_decay0.001-seed0"
@@ -202,6 +218,12 @@ def test_the_wave_in_trained_weights():
     assert f"On T1 they hold {100 * of(t1, 'unaided', 'recurrence_share'):.0f} % of all" in page
     entries = [100 * of(t1, recovery, "entry_share") for recovery in ("unaided", null)]
     assert "{:.0f} % of the encoder is in the newest slot, {:.0f} % from random weights".format(*entries) in page
+
+
+def test_intervals_of_an_estimated_law():
+    held = [round(100 * float(row["value"])) for row in rows("validation/estimate")]
+    assert len(held) == 5
+    assert f"of three fields, {min(held)} to {max(held)} held the speed or the damping" in LIMITATIONS
 
 
 @pytest.mark.parametrize("page", PAGES)
