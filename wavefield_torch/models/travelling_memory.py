@@ -463,11 +463,12 @@ def _end(boundary, dimension, length, generator):
 def _kernel(travel, channels):
     """The kernel of travel (d, d, K): one for every line, or one that also mixes them."""
     kernel = torch.as_tensor([0.0, 0.0, 1.0] if travel is None else travel).double()
+    given = tuple(kernel.shape)
     if kernel.dim() == 1:
         kernel = torch.eye(channels, dtype=torch.double)[..., None] * kernel
     if kernel.dim() != 3 or kernel.shape[:2] != (channels, channels) or kernel.shape[2] % 2 == 0:
         wanted = f"(K,) or ({channels}, {channels}, K), K odd"
-        raise ValueError(f"travel must have shape {wanted}, got {tuple(kernel.shape)}")
+        raise ValueError(f"travel must have shape {wanted}, got {given}")
     if not torch.isfinite(kernel).all():
         raise ValueError("travel must be finite, it holds NaN or infinity")
     return kernel

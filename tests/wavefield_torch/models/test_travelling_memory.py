@@ -285,7 +285,7 @@ def test_it_is_saved_and_loaded_and_drawn_from_a_seed():
         (lambda: TravellingMemory(2, 4, boundary=3), "boundary must be one of .* got int"),
         (lambda: TravellingMemory(2, 4, boundary=AttentionEnd(2, 5)), "boundary must be made for a length of 4"),
         (lambda: TravellingMemory(2, 4, entry="both"), "entry must be add or replace"),
-        (lambda: TravellingMemory(2, 4, travel=[0.5, 0.5]), "travel must have shape"),
+        (lambda: TravellingMemory(2, 4, travel=[0.5, 0.5]), r"travel must have shape .* got \(2,\)"),
         (lambda: TravellingMemory(2, 4, travel=[0.0, float("nan"), 1.0]), "travel must be finite"),
         (lambda: TravellingMemory(2, 4, input_size=0), "input_size must be at least 1"),
         (lambda: AttentionEnd(2, 4, heads=0), "heads must be at least 1"),
