@@ -2,6 +2,7 @@
 
 import csv
 import re
+from math import log
 from pathlib import Path
 from statistics import mean
 
@@ -233,6 +234,19 @@ def test_diagnostics(page):
     assert f"between {min(rates):.2f} and {max(rates):.2f}" in PAGES[page]
     assert len(rates) == 24
     assert f"{100 * min(coverage):.0f} to {100 * max(coverage):.0f} %" in PAGES[page]
+
+
+def test_how_many_events_a_sheet_holds():
+    def quietest(events):
+        """The largest noise up to which all draws are read exactly."""
+        read = {float(row["noise"]): float(row["exact"]) == 1 for row in rows("sheets/readout", events=events)}
+        assert len(read) == 7
+        return max((noise for noise in read if all(read[lower] for lower in read if lower <= noise)), default=None)
+
+    page = PAGES["docs/results.md"]
+    assert f"64 in every draw up to a noise of {quietest('64'):g}, 128 up to {quietest('128'):g}, 256 in none" in page
+    assert quietest("256") is None
+    assert f"R/(2 log n) = {2 * 32**2 / (2 * log(40 * 32**2)):.0f} events" in page
 
 
 def test_headlines_of_the_readme_are_on_the_results_page():

@@ -178,7 +178,7 @@ def drums() -> Figure:
 
 def memory_of_sheets(tables: Mapping[str, list[dict]]) -> Figure:
     """Capacity by lag against size, damping and noise, and the phase diagram of exact readout, from their tables."""
-    figure, axes = plt.subplots(1, 4, figsize=(14, 3.3), layout="constrained")
+    figure, axes = plt.subplots(1, 4, figsize=(14, 3.8), layout="constrained")
     rows = [{name: float(value) for name, value in row.items()} for row in tables["memory"]]
     for ax, (varied, values) in zip(axes, VARIED.items(), strict=False):
         held = {name: value for name, value in BASE.items() if name != varied}
@@ -192,7 +192,8 @@ def memory_of_sheets(tables: Mapping[str, list[dict]]) -> Figure:
             )
         ax.set(xlabel="steps since the input arrived", ylim=(-0.03, 1.05))
         ax.set_title(", ".join(f"{name} {value:g}" for name, value in held.items()), fontsize="small", loc="left")
-        ax.legend(frameon=False, fontsize="small", title=f"{varied} (total)", title_fontsize="small")
+        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.17), "ncols": 3}
+        ax.legend(**below, frameon=False, fontsize="small", title=f"{varied} (total)", title_fontsize="small")
     axes[0].set_ylabel("memory capacity")
     exact = [{name: float(value) for name, value in row.items()} for row in tables["readout"]]
     counts, noises = (sorted({row[name] for row in exact}) for name in ("events", "noise"))
