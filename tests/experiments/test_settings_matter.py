@@ -10,7 +10,8 @@ from torch import nn
 
 import experiments.run as loop
 from experiments.config import load_config
-from experiments.tasks.generators import VALIDATION, generator_for
+from experiments.tasks import continuation, history, problems
+from experiments.tasks.generators import TRAINING, VALIDATION, generator_for
 from experiments.tasks.problem import load_problem
 from wavefield_torch.tasks import adding_batch, copy_batch, mnist
 
@@ -72,6 +73,36 @@ def test_training_is_not_drawn_as_held_out_data_are(step):
         assert not torch.equal(x, again(generator_for(task.seed, VALIDATION, step)))
 
 
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("copy-wrnn", "delay=0"),
+        ("adding-wrnn", "length=10"),
+        ("history-elman", "system=T1"),
+        ("memory-mlp", "noise=0.1"),
+    ],
+)
+def test_no_generator_of_a_batch_is_used_again_or_draws_what_is_scored(name, setting, monkeypatch):
+    used = []
+
+    def noted(seed, purpose, step=0, device="cpu"):
+        used.append((seed, purpose, step))
+        return generator_for(seed, purpose, step, device)
+
+    for module in (problems, history, continuation):
+        monkeypatch.setattr(module, "generator_for", noted)
+    task = problem(name, setting, "batch_size=2", "held_out=3", "seed=5")
+    if name.startswith("memory"):  # the others are tested on the held-out sequences
+        task.test(Watching(task.outputs, task.every_step))
+        assert set(used) == {(5, VALIDATION, 0), (5, VALIDATION, 1)}
+    scored, steps = set(used), [*range(4), *range(97, 103), *range(498, 503), *range(997, 1003)]
+    used.clear()
+    for step in steps:
+        task.batch(step)
+    assert used == [(5, TRAINING, step) for step in steps]
+    assert {purpose for _, purpose, _ in scored} == {VALIDATION}
+
+
 def test_every_epoch_has_an_order_of_its_own():
     task = problem("digits-wrnn")
     orders = {digest(task.batch(epoch * task.steps_per_epoch)[0]) for epoch in range(12)}
@@ -119,6 +150,11 @@ def test_the_permutation_is_applied_to_every_image_and_is_one(tiny_mnist):
         )
     plain = problem("smnist-wrnn", "held_out=5", data=tiny_mnist)
     assert torch.equal(plain.testing.batch(torch.arange(10))[0], straight)
+    digits, shuffled = problem("digits-wrnn"), problem("digits-wrnn", "permuted=true")
+    for part in ("training", "testing"):
+        (x, _), (y, _) = (getattr(task, part).batch(torch.arange(5)) for task in (digits, shuffled))
+        assert torch.equal(y, x[shuffled.fixed["permutation"]])
+        assert not torch.equal(y, x)
     assert load_config("psmnist-wrnn").task.permuted
     assert not load_config("smnist-wrnn").task.permuted
 
@@ -302,6 +338,63 @@ def test_nonlinearity_bias_readout_and_size_are_as_asked():
     mlp = model("copy-wrnn", "readout=mlp", "readout_hidden=37")[0].readout
     assert [layer.out_features for layer in mlp if isinstance(layer, nn.Linear)] == [37, 10]
     assert model("copy-wrnn", "hidden_size=20", "channels=3")[0].recurrence.output_size == 60
+
+
+def attention(model):
+    return model.recurrence.boundary
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "found"),
+    [
+        ("copy-irnn", "nonlinearity=tanh", lambda m: m.recurrence.nonlinearity == "tanh"),
+        ("copy-irnn", "nonlinearity=relu", lambda m: m.recurrence.nonlinearity == "relu"),
+        ("copy-irnn", "bias=none", lambda m: not [key for key, _ in m.recurrence.named_parameters() if "bias" in key]),
+        ("copy-irnn", "bias=reference", lambda m: m.recurrence.bias_ih_l0.any() and not m.recurrence.bias_hh_l0.any()),
+        ("copy-irnn", "bias=clean", lambda m: not m.recurrence.bias_ih_l0.any()),
+        ("copy-irnn", "hidden_size=7", lambda m: m.recurrence.weight_hh_l0.shape == (7, 7)),
+        ("copy-lstm", "bias=false", lambda m: not [key for key, _ in m.recurrence.named_parameters() if "bias" in key]),
+        ("copy-lstm", "hidden_size=7", lambda m: m.recurrence.weight_hh_l0.shape == (28, 7)),
+        ("copy-gru", "hidden_size=7", lambda m: m.recurrence.weight_hh_l0.shape == (21, 7)),
+        ("copy-medium", "courant=0.4", lambda m: m.recurrence.courant == 0.4),
+        ("copy-medium", "hidden_size=7", lambda m: m.recurrence.coupling.shape == (7,)),
+        ("history-line", "nonlinearity=identity", lambda m: m.recurrence.nonlinearity == "identity"),
+        ("history-line", "length=5", lambda m: m.recurrence.hidden_size == 5),
+        ("history-elman", "hidden_size=7", lambda m: m.recurrence.weight_hh_l0.shape == (7, 7)),
+        ("memory-attention", "heads=3", lambda m: attention(m).heads == 3),
+        ("memory-attention", "head_size=5", lambda m: attention(m).head_size == 5),
+        ("memory-attention", "positions=fixed", lambda m: "position" in dict(attention(m).named_buffers())),
+        ("memory-attention", "positions=learned", lambda m: "position" in dict(attention(m).named_parameters())),
+        ("memory-attention", "positions=none", lambda m: attention(m).position is None),
+        ("memory-attention", "hidden=9", lambda m: attention(m).feedforward[0].out_features == 9),
+        ("memory-attention", "length=6", lambda m: m.recurrence.hidden_size == attention(m).length == 6),
+        ("memory-mlp", "hidden=9", lambda m: 9 in [p.shape[0] for p in m.recurrence.boundary.parameters()]),
+        ("memory-mlp", "length=6", lambda m: m.recurrence.hidden_size == 6),
+        ("memory-linear", "length=6", lambda m: m.recurrence.boundary.weight.shape == (6, 8, 8)),
+        ("memory-linear", "length=6", lambda m: m.recurrence.entry == "replace"),
+        ("memory-linear", "length=6", lambda m: not m.recurrence.encoder.requires_grad),
+        ("digits-wrnn", "model.kind=local", lambda m: m.recurrence.kernel.shape[-1] == m.recurrence.hidden_size),
+        ("digits-wrnn", "kernel_size=5", lambda m: m.recurrence.kernel.shape[-1] == 5),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_network_has_what_its_config_says(name, setting, found):
+    assert found(model(name, setting)[0])
+
+
+def test_a_local_network_starts_with_the_kernel_encoder_and_parts_that_are_asked_for():
+    def built(*settings):
+        config = load_config("smnist-local", ["hidden_size=8", "channels=2", *settings])
+        return config.model.recurrence(1, torch.Generator().manual_seed(0))
+
+    shift, same, drawn = (built(f"start={start}").kernel.detach() for start in ("shift", "identity", "uniform"))
+    assert shift[0, 0, 2].all()
+    assert same[0, 0, 1].all()
+    assert drawn.all()
+    assert built("kernel_size=5").kernel.shape == (2, 2, 5, 8)
+    assert (built("encoder=gaussian").encoder != 0).all()
+    assert (built("encoder=sparse").encoder != 0).sum() == 2
+    assert {key for key, p in built("frozen=true").named_parameters() if p.requires_grad} <= {"bias"}
 
 
 @pytest.mark.parametrize("name", ["copy-wrnn", "smnist-local"])

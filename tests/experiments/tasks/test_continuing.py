@@ -61,6 +61,10 @@ def test_scores_of_the_last_model_are_of_other_sequences_than_those_that_choose_
     held_out = problem.validation
     assert problem.test(model)["loss"] != problem.evaluate(model)["loss"]
     assert problem.validation is held_out
+    shown = []
+    problem.test(lambda x: shown.append(x) or x)
+    assert shown[0].shape == held_out.x.shape == (8 + 200, 256, 8)
+    assert not torch.equal(shown[0], held_out.x)
 
 
 def test_the_horizon_grows_where_the_answers_are_right_and_is_kept_in_checkpoints():

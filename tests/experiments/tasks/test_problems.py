@@ -86,6 +86,31 @@ def test_answering_one_at_the_adding_task_is_wrong_by_a_sixth():
     assert not adding.reference_solved(0.051)
 
 
+def test_images_are_scored_each_as_much_as_any_other(monkeypatch):
+    monkeypatch.setattr("experiments.tasks.problems.EVALUATION_BATCH", 150)  # 359 of them: pieces of 150, 150 and 59
+    digits = problem("digits-wrnn")
+    model = Answer(lambda x: x.mean(0) * torch.linspace(-9, 9, 10), False)
+    for score, images, index in (
+        (digits.test, digits.testing, torch.arange(359)),
+        (digits.evaluate, digits.training, digits.held_out),
+    ):
+        x, target = images.batch(index)
+        logits = model(x)
+        scores = score(model)
+        assert scores["loss"] == pytest.approx(nn.functional.cross_entropy(logits, target).item(), rel=1e-5)
+        assert scores["accuracy"] == pytest.approx((logits.argmax(1) == target).double().mean().item(), rel=1e-9)
+    assert digits.steps_per_epoch == math.ceil(1238 / digits.batch_size)
+
+
+def test_the_horizon_that_is_told_is_that_of_the_stage():
+    task = problem("history-elman", "held_out=2")
+    told = []
+    for stage in range(5):
+        task.restore({"stage": stage})
+        told.append(task.evaluate(Answer(lambda x: torch.ones(*x.shape[:2], 8), True))["horizon"])
+    assert told == [10, 20, 40, 60, 100]
+
+
 @pytest.mark.skipif(not DATA, reason="WAVEFIELD_DATA names no folder with MNIST")
 def test_mnist_is_split_and_permuted_as_published():
     plain, permuted = (problem(name, data=DATA) for name in ("smnist-wrnn", "psmnist-wrnn"))

@@ -111,6 +111,36 @@ def test_a_model_of_the_background_has_collapsed_and_a_perfect_one_has_not():
         assert scores["loss"] < 1e-6
 
 
+class Dim(nn.Module):
+    """Gives every pixel logits that follow from its brightness, and remembers every image that it is shown."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.classes, self.shown = classes, []
+
+    def forward(self, x):
+        self.shown += list(x)
+        return x.mean(1, keepdim=True) * torch.linspace(-2, 2, self.classes)[:, None, None]
+
+
+@pytest.mark.parametrize("name", ["tetrominoes-nwm", "mnistseg-nwm", "multimnist-nwm"])
+def test_scenes_are_scored_on_those_of_their_part_each_as_much_as_any_other(name, digits, monkeypatch):
+    monkeypatch.setattr(
+        "experiments.tasks.segmentation.EVALUATION_PIXELS", 4 * 32**2
+    )  # pieces of 4 and of what is left
+    more = {"multimnist-nwm": ["digit_size=14"]}.get(name, [])
+    task = problem(name, *SMALL, *more, data=digits)
+    trained = {x.numpy().tobytes() for step in range(task.steps_per_epoch) for x in task.batch(step)[0]}
+    for part, score in (("held-out", task.evaluate), ("test", task.test)):
+        model, scenes = Dim(task.outputs), task.scenes[part]
+        found, shown = score(model), torch.stack(model.shown)
+        assert torch.equal(shown, scenes.images.float() / 255)
+        assert not {x.numpy().tobytes() for x in shown} & trained
+        logits, target = Dim(task.outputs)(shown), scenes.masks.long()
+        assert found["loss"] == pytest.approx(nn.functional.cross_entropy(logits, target).item(), rel=1e-5)
+        assert found["accuracy"] == pytest.approx((logits.argmax(1) == target).double().mean().item(), rel=1e-9)
+
+
 def test_the_full_configs_are_those_published():
     for name, images, seed in (("tetrominoes-nwm", 10_000, 42), ("multimnist-nwm", 10_000, 50)):
         config = load_config(name)

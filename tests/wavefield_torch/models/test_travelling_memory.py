@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from torch import nn
 
 import analysis
@@ -152,6 +153,60 @@ def test_an_attention_end_is_the_attention_system_of_the_theory():
     output, _ = net(torch.zeros(100, 2, 4, dtype=torch.double), h0)
     ours = output.detach().unflatten(-1, (4, 6)).transpose(0, 1)
     np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("positions", "hidden"), [("learned", 0), ("fixed", 0), ("fixed", 6), ("none", 6)])
+def test_an_attention_end_is_the_formula_of_its_docstring(positions, hidden):
+    heads, m = 2, 5
+    end = AttentionEnd(D, S, heads=heads, head_size=m, positions=positions, hidden=hidden, generator=seeded(3)).double()
+    if positions == "learned":
+        end.position.data = rand(heads, S, seed=4)
+    history = rand(1, S, D, seed=5)[0].numpy()
+    weights = {key: value.detach().numpy() for key, value in end.named_parameters()}
+    joined = []
+    for a in range(heads):
+        rows = slice(a * m, (a + 1) * m)
+        query, key, value = (weights[f"{name}.weight"][rows] for name in ("query", "key", "value"))
+        score = (history @ key.T) @ (query @ history[-1]) / np.sqrt(m)
+        if positions == "fixed":  # ALiBi: the oldest of S slots has the age S − 1
+            score = score - 2.0 ** (-8 * (a + 1) / heads) * np.arange(S - 1, -1, -1)
+        elif positions == "learned":
+            score = score + weights["position"][a]
+        share = np.exp(score - score.max())
+        joined.append(share @ (history @ value.T) / share.sum())
+    joined = np.concatenate(joined)
+    expected = weights["output.weight"] @ joined
+    if hidden:
+        inner = weights["feedforward.0.weight"] @ joined + weights["feedforward.0.bias"]
+        gelu = inner * norm.cdf(inner)
+        expected = expected + weights["feedforward.2.weight"] @ gelu + weights["feedforward.2.bias"]
+    np.testing.assert_allclose(end(torch.tensor(history)).detach(), expected, atol=1e-12)
+
+
+def test_first_weights_are_uniform_up_to_one_over_the_root_of_the_inputs():
+    end = AttentionEnd(25, 4, heads=4, head_size=16, hidden=100, bias=True, generator=seeded())
+    layers = {"query": 25, "key": 25, "value": 25, "output": 64, "feedforward.0": 64, "feedforward.2": 100}
+    for name, inputs in layers.items():
+        weight = end.get_parameter(f"{name}.weight")
+        assert 0.97 / inputs**0.5 < weight.abs().max() <= 1 / inputs**0.5, name
+        assert weight.std().item() == pytest.approx((3 * inputs) ** -0.5, rel=0.05), name
+    assert not any(p.any() for key, p in end.named_parameters() if key.endswith("bias"))
+    linear, mlp = LinearEnd(5, 20, generator=seeded()), MLPEnd(5, 20, hidden=64, generator=seeded())
+    assert 0.097 < linear.weight.abs().max() <= 0.1  # of 100 inputs
+    assert sorted(round(float(p.abs().max()), 2) for p in mlp.parameters() if p.dim() == 2) == [0.1, 0.12]
+    net = TravellingMemory(2, 3, input_size=5)
+    assert net.encoder.tolist() == [[1, 0, 1, 0, 1], [0, 1, 0, 1, 0]]
+
+
+def test_of_entries_that_replace_only_a_state_of_zeros_lets_the_end_continue():
+    net = TravellingMemory(2, 3, boundary=LinearEnd(2, 3, generator=seeded()), entry="replace")
+    h0 = torch.rand(1, 3, 6)
+    x = torch.tensor([[[0.5, 0.0], [0.0, 0.0], [0.0, -2.0]]])
+    after = net.newest(net(x, h0)[1][0])
+    alone = net.newest(net(torch.zeros(1, 3, 2), h0)[1][0])
+    assert torch.equal(after[[0, 2]], x[0, [0, 2]])
+    assert torch.equal(after[1], alone[1])
+    assert after[1].any()
 
 
 @pytest.mark.parametrize("name", ends())
