@@ -1,4 +1,4 @@
-"""What a run notes of losses and scores that are known beforehand: means, the best, when it was solved, when it ends."""
+"""What a run notes of losses and scores known beforehand: means, the best, when it was solved, when it ends."""
 
 import math
 
