@@ -29,13 +29,18 @@ def model(name, *settings):
 
 @pytest.fixture(scope="module")
 def tiny_mnist(tmp_path_factory):
-    """MNIST files of forty images that all differ, ten of them for testing."""
+    """MNIST of forty images that all differ, ten of them for testing, and CIFAR-10 of twelve, two for testing."""
     folder, rng = tmp_path_factory.mktemp("mnist"), np.random.default_rng(0)
     for part, count in (("train", 30), ("t10k", 10)):
         for name, shape in (("images-idx3", (count, 28, 28)), ("labels-idx1", (count,))):
             header = b"\0\0\x08" + bytes([len(shape)]) + np.array(shape, ">u4").tobytes()
             values = rng.integers(0, 10 if name.startswith("labels") else 256, shape, dtype=np.uint8)
             (folder / f"{part}-{name}-ubyte").write_bytes(header + values.tobytes())
+    (folder / "cifar-10-batches-bin").mkdir()
+    for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):  # 10 images and 2
+        (folder / "cifar-10-batches-bin" / f"{name}.bin").write_bytes(
+            rng.integers(0, 10, (2, 3073), np.uint8).tobytes()
+        )
     return folder
 
 
@@ -159,17 +164,27 @@ def test_the_permutation_is_applied_to_every_image_and_is_one(tiny_mnist):
     assert not load_config("smnist-wrnn").task.permuted
 
 
-@pytest.mark.parametrize(("field", "name"), [("permutation_seed", "psmnist-wrnn"), ("noise_seed", "nscifar10-wrnn")])
-def test_fixed_draws_follow_their_own_seed(field, name, tiny_mnist):
-    if name == "nscifar10-wrnn":
-        from wavefield_torch.tasks import cifar_noise
+@pytest.mark.parametrize(
+    ("field", "name", "drawn"),
+    [("permutation_seed", "psmnist-wrnn", "permutation"), ("noise_seed", "nscifar10-wrnn", "noise")],
+)
+def test_fixed_draws_follow_their_own_seed_and_are_those_of_all_samples(field, name, drawn, tiny_mnist):
+    def loaded(*settings):
+        return problem(name, "held_out=3", *settings, data=tiny_mnist)
 
-        drawn = [cifar_noise(generator=generator_for(seed, 4)) for seed in (0, 1)]
-        assert not torch.equal(*drawn)
-        assert hasattr(load_config(name).task, field)
-        return
-    drawn = [problem(name, f"{field}={seed}", "held_out=5", data=tiny_mnist).fixed["permutation"] for seed in (0, 1)]
-    assert not torch.equal(*drawn)
+    one, run, other = loaded(), loaded("seed=1"), loaded(f"{field}=1")
+    assert torch.equal(one.fixed[drawn], run.fixed[drawn])
+    assert not torch.equal(one.fixed[drawn], other.fixed[drawn])
+    assert set(one.held_out.tolist()) != set(run.held_out.tolist())
+    if drawn == "noise":
+        for images in (one.training, one.testing):
+            x, _ = images.batch(torch.arange(2))
+            assert x.shape == (1000, 2, 96)
+            assert torch.equal(x[32:], one.fixed["noise"][:, None].expand(-1, 2, -1))
+        noise = one.fixed["noise"]
+        assert abs(noise.mean()) < 0.02
+        assert noise.std().item() == pytest.approx(1, rel=0.02)  # N(0, 1)
+        assert noise.min() < -4 < 4 < noise.max()
 
 
 # ------------------------------------------------------------------------------------------------ what counts

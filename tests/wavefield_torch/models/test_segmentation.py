@@ -260,6 +260,68 @@ def test_a_gated_recurrence_is_the_published_loop():
         assert torch.allclose(state, hy, atol=1e-6)
 
 
+def test_the_readout_of_a_gated_recurrence_is_a_perceptron_of_each_pixel():
+    net = ConvLSTM(in_channels=1, channels=2, steps=1)
+    hidden = torch.randn(2, 2, 3, 4, generator=RNG)
+    below, _, above = net.output
+    inner = torch.einsum("oc,bchw->bohw", below.weight[..., 0, 0], hidden) + below.bias[:, None, None]
+    expected = torch.einsum("oc,bchw->bohw", above.weight[..., 0, 0], inner.clamp(min=0)) + above.bias[:, None, None]
+    torch.testing.assert_close(net.output(hidden), expected)
+
+
+def perceptron(mlp, x):
+    """Layers of a `PixelMLP` as 1 × 1 convolutions with ReLU between them."""
+    for number, layer in enumerate(mlp.layers):
+        x = nn.functional.conv2d(x.relu() if number else x, layer.weight[..., None, None], layer.bias)
+    return x
+
+
+def test_networks_without_a_recurrence_are_what_their_docstrings_say():
+    image = torch.rand(2, 3, 10, 12, generator=RNG)
+    net, x = LocalCNN(3, 6, 4, width=5, features=9, hidden=(8, 7)), image
+    for layer in layers_of(net.stack, nn.Conv2d):
+        x = nn.functional.conv2d(x, layer.weight, layer.bias, padding=1).relu()
+    assert x.shape[1] == 2
+    x = nn.functional.conv2d(x, net.widen.weight, net.widen.bias)
+    torch.testing.assert_close(net(image), perceptron(net.mlp, x))
+    net = EncoderReadout(3, 6, hidden=(8,))
+    read = []
+    for layers, last in ((net.initial, torch.tanh), (net.stiffness, torch.relu), (net.damping, torch.relu)):
+        x, convolutions = image, layers_of(layers, nn.Conv2d)
+        for layer in convolutions:
+            x = nn.functional.conv2d(x, layer.weight, layer.bias, padding=1)
+            x = last(x) if layer is convolutions[-1] else x.relu()
+        read.append(x)
+    torch.testing.assert_close(net(image), perceptron(net.mlp, torch.cat(read, 1)))
+
+
+def test_a_u_net_is_four_halvings_and_four_doublings_with_the_image_handed_across():
+    net, image = UNet(2, 5, 2).eval(), torch.rand(1, 2, 18, 35, generator=RNG)
+    for norm in layers_of(net, nn.BatchNorm2d):  # as after training
+        nn.init.uniform_(norm.running_mean, -0.2, 0.2)
+        nn.init.uniform_(norm.running_var, 0.5, 2.0)
+
+    def twice(block, x):
+        for layer, norm in zip(layers_of(block, nn.Conv2d), layers_of(block, nn.BatchNorm2d), strict=True):
+            x = nn.functional.conv2d(x, layer.weight, padding=1)
+            mean, scale = norm.running_mean[:, None, None], (norm.running_var + 1e-5).sqrt()[:, None, None]
+            x = ((x - mean) / scale * norm.weight[:, None, None] + norm.bias[:, None, None]).relu()
+        return x
+
+    levels = [twice(net.first, image)]
+    for block in net.down:
+        levels.append(twice(block, nn.functional.max_pool2d(levels[-1], 2)))
+    x = levels[-1]
+    for across, up, block in zip(levels[-2::-1], net.up, net.joined, strict=True):
+        grown = nn.functional.conv_transpose2d(x, up.weight, up.bias, stride=2)
+        x = torch.zeros_like(across)
+        top, left = ((across.shape[axis] - grown.shape[axis]) // 2 for axis in (2, 3))
+        x[:, :, top : top + grown.shape[2], left : left + grown.shape[3]] = grown
+        x = twice(block, torch.cat([across, x], 1))
+    expected = nn.functional.conv2d(x, net.last.weight, net.last.bias)
+    torch.testing.assert_close(net(image), expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("readout", READOUTS)
 def test_every_parameter_has_a_gradient(readout):
     torch.manual_seed(0)

@@ -193,7 +193,7 @@ def test_first_weights_are_uniform_up_to_one_over_the_root_of_the_inputs():
     assert not any(p.any() for key, p in end.named_parameters() if key.endswith("bias"))
     linear, mlp = LinearEnd(5, 20, generator=seeded()), MLPEnd(5, 20, hidden=64, generator=seeded())
     assert 0.097 < linear.weight.abs().max() <= 0.1  # of 100 inputs
-    assert sorted(round(float(p.abs().max()), 2) for p in mlp.parameters() if p.dim() == 2) == [0.1, 0.12]
+    assert sorted(round(p.detach().abs().max().item(), 2) for p in mlp.parameters() if p.dim() == 2) == [0.1, 0.12]
     net = TravellingMemory(2, 3, input_size=5)
     assert net.encoder.tolist() == [[1, 0, 1, 0, 1], [0, 1, 0, 1, 0]]
 

@@ -104,6 +104,18 @@ def test_a_split_is_disjoint_and_whole():
     assert len(held) == 30
 
 
+def test_a_split_is_drawn_at_random_from_the_generator():
+    (_, one), (_, same), (_, other) = (tasks.split(10_000, 1000, generator=seeded(seed)) for seed in (0, 0, 1))
+    assert torch.equal(one, same)
+    assert 50 < len(set(one.tolist()) & set(other.tolist())) < 150  # a tenth of the thousand
+    assert one.double().mean().item() == pytest.approx(5000, abs=400)  # 4 standard errors
+    order = tasks.pixel_permutation(400, generator=seeded())
+    assert (order == torch.arange(400)).sum() < 10
+    noise = tasks.cifar_noise(generator=seeded())
+    assert noise.std().item() == pytest.approx(1, rel=0.02)
+    assert abs(noise.mean().item()) < 0.02
+
+
 def write_idx(path, array):
     header = b"\0\0\x08" + bytes([array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     raw = header + array.astype(np.uint8).tobytes()
