@@ -354,6 +354,45 @@ def test_a_grid_is_gone_through_whole_unless_fewer_trials_are_asked_for(tmp_path
     assert _wanted(None, study, work | {"grid": False}) == 40
 
 
+def test_positive_numbers_are_searched_on_a_logarithmic_scale_and_all_else_is_chosen():
+    asked = []
+    trial = SimpleNamespace(
+        suggest_float=lambda *given, **more: asked.append((*given, more)),
+        suggest_categorical=lambda *given: asked.append(given),
+    )
+    rates = [1e-3, 1e-5, 1e-4]
+    module._suggest(trial, "learning_rate", rates, False)
+    for name, values, grid in (
+        ("learning_rate", rates, True),
+        ("clip", [0.0, 1.0], False),
+        ("drop_every", [40, 100], False),
+        ("clip", [1.0], False),
+        ("start", ["identity", "uniform"], False),
+    ):
+        module._suggest(trial, name, values, grid)
+        assert asked.pop() == (name, values)
+    assert asked == [("learning_rate", 1e-5, 1e-3, {"log": True})]
+
+
+def test_a_task_draws_by_its_number_and_is_held_against_the_median_of_five(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "storage_of", lambda path: optuna.storages.InMemoryStorage())
+    drawn = {}
+    for seed, number in ((0, 0), (0, 1), (1, 0)):
+        study = _study(study_of("digits-irnn", tmp_path)[1] | {"seed": seed}, number)
+        drawn[seed, number] = study.ask().suggest_float("x", 0, 1)
+    assert drawn[0, 1] == drawn[1, 0] != drawn[0, 0]
+    study, _ = study_of("digits-irnn", tmp_path)
+    for number, pruned in enumerate([False] * 5 + [True]):
+        for score in (0.4, 0.6):
+            trial = study.ask()
+            trial.report(score, 10)
+            assert trial.should_prune() == (pruned and score == 0.4)
+            study.tell(trial, state=TrialState.FAIL)
+        score = [0.1, 0.5, 0.9, 0.5, 0.5, 0.5][number]
+        ended = optuna.trial.create_trial(value=score, intermediate_values={10: score})
+        study.add_trial(ended)
+
+
 def test_a_folder_holds_one_search(tmp_path, capsys):
     study, work = study_of("digits-irnn", tmp_path, "epochs=2")
     _claim(study, work)

@@ -173,6 +173,18 @@ def test_spreads_are_sample_standard_deviations(tmp_path):
     assert line[3] == "3e-02 ± 3e-02"  # √(Σ(x − x̄)² / (n − 1)) = 0.028; over n it is 0.02
 
 
+def test_figures_of_seeds_are_means_and_a_tenth_of_the_steps_is_enough_to_compare(tmp_path):
+    for seed, (loss, took, share) in enumerate(((0.01, 60.0, 0.01), (0.02, 60.0, 0.01), (0.06, 600.0, 0.07))):
+        final = {"loss": 0.5, "reference_loss": loss}
+        told = {"final": final, "seconds": took, "data_share": share, "step": 6000, "steps": 60_000}
+        written(tmp_path / str(seed), "copy-irnn", "delay=10", f"seed={seed}", **told)
+    line = line_of(load_table("copy"), find_runs(tmp_path), "delay 10", "iRNN")
+    assert line[2:5] == ["3e-03", "3e-02 ± 3e-02", "10"]
+    assert line[6:10] == ["3", "6,000 of 60,000", "4.0", "3.0%"]
+    written(tmp_path / "3", "copy-irnn", "delay=10", "seed=3", **(told | {"step": 5999}))
+    assert line_of(load_table("copy"), find_runs(tmp_path), "delay 10", "iRNN")[4] == ""
+
+
 def test_a_run_shorter_than_its_cell_says_so_and_one_far_shorter_has_no_ratio(tmp_path):
     long = {"step": 20_000, "steps": 20_000, "data_share": 0.03}
     written(tmp_path / "copy-0", "copy-irnn", "delay=10", "steps=20000", **long)

@@ -34,6 +34,22 @@ def models():
     }
 
 
+def test_the_bound_takes_the_largest_step_of_all_samples():
+    """Of tanh units J(t) = diag(1 − h(t+1)²) W, in NumPy; the first step, from zero, is that of the entry."""
+    model = elman(3, 12, generator=seeded())
+    x, target = (torch.randn(6, 4, 3, generator=seeded(n)) for n in (1, 2))
+    found = gradient_against_lag(model, x, target)
+    weight, entry = (getattr(model.recurrence, f"weight_{part}_l0").detach().numpy() for part in ("hh", "ih"))
+    states, sizes = np.zeros((4, 12)), []
+    for t, x_t in enumerate(x.numpy()):
+        states = np.tanh(states @ weight.T + x_t @ entry.T)
+        gain = (1 - states**2)[:, :, None]
+        sizes.append(np.linalg.norm(gain * (weight if t else entry), ord=2, axis=(1, 2)))
+    assert float(found.mu) == pytest.approx(np.max(sizes[1:]), rel=1e-5)
+    bound = found.state_gradient_norm.values * sizes[0][:, None] * np.max(sizes[1:]) ** np.arange(6)
+    np.testing.assert_allclose(found.bound_product, bound, rtol=1e-4)
+
+
 @pytest.mark.parametrize("name", models())
 def test_the_product_of_jacobians_is_what_backpropagation_gives(name):
     model = models()[name].double()

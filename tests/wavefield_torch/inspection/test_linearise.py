@@ -25,6 +25,19 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.parametrize(("moved", "rests"), [(0.9e-3, True), (1.1e-3, False)])
+def test_a_state_of_rest_moves_by_less_than_a_thousandth(moved, rests):
+    net = IdentityRNN(2, 4, nonlinearity="tanh", dtype=torch.double)
+    with torch.no_grad():
+        net.bias_ih_l0[1] = moved  # the first step from zero is tanh of it
+    model = SequenceModel(net, linear_readout(4, 2).double(), every_step=True)
+    if rests:
+        np.testing.assert_allclose(linearised(model).weight_hh, np.eye(4), atol=1e-6)
+    else:
+        with pytest.raises(NotLinearisableError, match=r"moves on from it by 0\.0011"):
+            linearised(model)
+
+
 def test_of_a_tanh_network_the_jacobian_is_its_gain_times_its_weights():
     net = IdentityRNN(
         3, 6, recurrence="uniform", nonlinearity="tanh", bias=False, generator=seeded(), dtype=torch.double

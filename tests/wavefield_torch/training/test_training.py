@@ -26,6 +26,14 @@ def test_clipping_scales_the_whole_gradient_to_the_norm():
     assert [w.item() for w in weights] == [0.0, 0.0]
 
 
+@pytest.mark.parametrize(("slope", "offset", "moved"), [(8.0, -8.0, 2.0), (1.5, 50.0, 1.5), (2.0, 0.0, 2.0)])
+def test_what_is_clipped_is_decided_by_the_gradient_and_not_by_the_loss(slope, offset, moved):
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    loss, norm = training_step(torch.optim.SGD([weight], lr=1.0), slope * weight.sum() + offset, clip=2.0)
+    assert (loss, norm) == (slope + offset, slope)
+    assert weight.item() == pytest.approx(1.0 - moved)
+
+
 def test_a_finite_gradient_is_clipped_even_if_its_squares_overflow():
     weight = torch.nn.Parameter(torch.tensor([1.0, 1.0]))
     _, norm = training_step(torch.optim.SGD([weight], lr=1.0), (weight * torch.tensor([3e25, 4e25])).sum(), clip=0.5)
