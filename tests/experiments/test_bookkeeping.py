@@ -1,6 +1,8 @@
 """What a run notes of losses and scores known beforehand: means, the best, when it was solved, when it ends."""
 
 import math
+from itertools import count
+from typing import get_args
 
 import pytest
 import torch
@@ -8,7 +10,8 @@ import torch
 import experiments.run as loop
 from experiments.config import load_config
 from experiments.runs.folder import RunFolder
-from experiments.tasks.problems import AddingProblem
+from experiments.tasks.problems import AddingProblem, Task
+from experiments.tasks.segmentation import Segmentation
 
 LOSSES = [0.9, 0.04, 0.3, 0.2, 0.06, 0.05, 0.01, 0.5, 0.2, 0.6, 0.1, 0.7]  # of the steps, from the first on
 
@@ -61,6 +64,27 @@ def test_the_best_model_and_the_last_are_tested_each_by_itself(told, tmp_path):
     assert (summary["best"], summary["best_step"]) == (2.0, 4)  # the first of two that are alike
     assert summary["test"]["loss"] == 8
     assert summary["best_test"]["loss"] == 4
+
+
+def test_a_loss_is_better_where_it_is_lower_and_an_accuracy_where_it_is_higher():
+    kinds = [kind.problem for kind in (*get_args(Task)[:-1], *get_args(Segmentation))]
+    assert len(kinds) >= 8
+    for problem in kinds:
+        assert problem.higher_is_better == (problem.score == "accuracy")
+        assert loop._better(problem)(0.9, 0.1) == (problem.score == "accuracy")
+        assert loop._better(problem)(0.1, 0.9) == (problem.score == "loss")
+        assert not loop._better(problem)(0.5, 0.5)
+
+
+def test_time_goes_on_where_a_paused_run_had_stopped(told, tmp_path, monkeypatch):
+    clock = count(1000.0)
+    monkeypatch.setattr(loop, "monotonic", lambda: next(clock))
+    told(tmp_path / "run", [9.0] * 3, "steps=6", "evaluate_every=3")
+    before = RunFolder(tmp_path / "run").rows()[-1]["seconds"]
+    assert before > 5
+    monkeypatch.setattr(AddingProblem, "evaluate", lambda problem, model: {"loss": 9.0})
+    loop.resume(tmp_path / "run", ["steps=9"], device="cpu")
+    assert RunFolder(tmp_path / "run").rows()[-1]["seconds"] > before + 2
 
 
 @pytest.mark.parametrize(("patience", "end"), [(1, 6), (2, 8), (3, 10), (0, 12)])

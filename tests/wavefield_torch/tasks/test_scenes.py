@@ -180,6 +180,26 @@ def test_shapes_have_the_area_and_the_corners_of_their_kind():
     assert (torch.hypot(*(first - second)[:, 3:].T) > first[:, 1] + second[:, 1]).all()
 
 
+def test_numbers_kinds_areas_and_angles_are_drawn_evenly():
+    layout = polygons(500, size=32, generator=seeded()).layout
+    there = layout[..., 0] >= 0
+    assert (there.sum(1) == 2).double().mean().item() == pytest.approx(0.5, abs=0.09)  # 4 standard errors
+    chosen = layout[there]
+    kinds = torch.bincount(chosen[:, 0].long(), minlength=5) / len(chosen)
+    assert (kinds - 0.2).abs().max() < 0.06
+    squares = chosen[chosen[:, 0] == 1]
+    share = 2 * squares[:, 1] ** 2 / 32**2  # of the image; a square of diagonal 2 r has the area 2 r²
+    assert share.mean().item() == pytest.approx(0.065, abs=0.005)
+    assert share.std().item() == pytest.approx(0.05 / 12**0.5, rel=0.15)
+    assert chosen[:, 2].mean().item() == pytest.approx(math.pi, abs=0.27)
+    assert 6.2 < chosen[:, 2].max() < 2 * math.pi
+    digits = multi_digits(*pool(), 300, size=48, digit_size=16, generator=seeded()).layout[..., 0]
+    several = (digits >= 0).sum(1)
+    assert (torch.bincount(several, minlength=5)[1:] / 300 - 0.25).abs().max() < 0.1
+    assert digits[digits >= 0].double().mean().item() == pytest.approx(19.5, abs=1.7)  # of a pool of forty
+    assert {0, 39} <= set(digits.flatten().tolist())
+
+
 # ------------------------------------------------------------------------------------------------------ scores
 
 
