@@ -8,8 +8,10 @@ import time
 import psutil
 import pytest
 
+from experiments import reproduce as module
 from experiments.__main__ import main
 from experiments.config import load_config
+from experiments.reports.tables import load_table
 from experiments.reproduce import _one
 from experiments.run import start
 from experiments.runs.folder import RunFolder
@@ -54,6 +56,38 @@ def test_a_run_ends_with_its_reproduction_and_is_saved(tmp_path):
     process.communicate()
     assert psutil.wait_procs([run], timeout=60)[0]
     assert RunFolder(tmp_path / NAME).read_summary()["status"] == "interrupted"
+
+
+def test_first_seeds_come_first_and_the_budget_is_that_of_all_runs_together(tmp_path, monkeypatch):
+    tables = [load_table("copy")]
+    chosen = {"seeds": [3, 5], "row": ["wRNN", "iRNN"], "column": ["delay 10", "delay 30"], "set": ["steps=7"]}
+    options = argparse.Namespace(**chosen, runs=tmp_path, **vars(OPTIONS))
+    plan = module._plan(tables, options)
+    wanted = [
+        (config, f"delay={d}", f"seed={s}") for s in (3, 5) for config in ("copy-wrnn", "copy-irnn") for d in (10, 30)
+    ]
+    assert [(config, settings[0], settings[-1]) for config, settings, _ in plan] == wanted
+    assert all("steps=7" in settings for _, settings, _ in plan)
+    assert len({folder for *_, folder in plan}) == 8
+    begun, clock = [], [1000.0]
+
+    class Process:  # each run takes 25 seconds
+        exitcode, sentinel = 0, 7
+
+        def __init__(self, target, args):
+            begun.append((args[2], args[3]))
+
+        def start(self):
+            clock[0] += 25.0
+
+        def join(self):
+            pass
+
+    monkeypatch.setattr(module, "SPAWN", argparse.Namespace(Process=Process))
+    monkeypatch.setattr(module, "wait", list)
+    monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
+    assert module._carry_out(plan, 1060.0, options) == []
+    assert begun == [(plan[k][2], budget) for k, budget in enumerate((60.0, 35.0, 10.0))]
 
 
 def test_without_budget_a_run_that_was_begun_is_not_called_unbegun(tmp_path, capsys):
