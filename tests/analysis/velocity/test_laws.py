@@ -1,4 +1,4 @@
-"""Fits of ridges and of curved fronts against the closed forms of least squares, and the noise that they are held to."""
+"""Fits of ridges and curved fronts against the closed forms of least squares, and the noise they are held to."""
 
 import numpy as np
 import pytest
