@@ -123,6 +123,22 @@ def test_the_permutation_is_applied_to_every_image_and_is_one(tiny_mnist):
     assert not load_config("smnist-wrnn").task.permuted
 
 
+def test_small_digits_are_permuted_too():
+    plain, permuted, other = (
+        problem("digits-wrnn", *settings)
+        for settings in ([], ["permuted=true"], ["permuted=true", "permutation_seed=1"])
+    )
+    assert plain.fixed is None
+    few = torch.arange(8)
+    for task in (permuted, other):
+        order = task.fixed["permutation"]
+        assert sorted(order.tolist()) == list(range(64)) != order.tolist()
+        for part in ("training", "testing"):
+            straight, shown = (getattr(each, part).batch(few)[0] for each in (plain, task))
+            assert torch.equal(shown, straight[order])
+    assert not torch.equal(permuted.fixed["permutation"], other.fixed["permutation"])
+
+
 @pytest.mark.parametrize(("field", "name"), [("permutation_seed", "psmnist-wrnn"), ("noise_seed", "nscifar10-wrnn")])
 def test_fixed_draws_follow_their_own_seed(field, name, tiny_mnist):
     if name == "nscifar10-wrnn":
