@@ -85,7 +85,7 @@ def test_clusters_are_what_adjoins_above_the_level_and_lasts(shortest):
     statistic[1:4, 1] = 0.9  # three samples
     statistic[3:6, 2] = 0.8  # which adjoin another three: five together
     statistic[8:12, 4] = 0.7  # four, apart
-    statistic[0, 0] = 0.5  # at the level, not above it
+    statistic[0, 1] = 0.5  # at the level, not above it: it makes nothing longer
     mass, label = rooms.clusters(statistic, 0.5, rooms.places(where, 1.0), shortest)
     expected = [3 * 0.4 + 3 * 0.3] + [4 * 0.2] * (shortest <= 4)
     np.testing.assert_allclose(mass, expected)

@@ -59,6 +59,13 @@ def test_a_bridge_carries_an_even_rotation_across_gaps_and_beyond_both_ends(rate
     np.testing.assert_allclose(np.exp(1j * _bridge(phase, bad)), truth, atol=1e-9)
 
 
+def test_a_bridge_over_every_other_sample_turns_by_the_shorter_way():
+    truth = np.exp(2j * np.pi * 0.1 * np.arange(41))
+    bad = np.arange(41) % 2 == 1
+    phase = np.where(bad, 1.0, np.angle(truth))
+    np.testing.assert_allclose(np.exp(1j * _bridge(phase, bad)), truth, atol=1e-9)
+
+
 @pytest.mark.parametrize(("cycles", "warned"), [(0.1, False), (-0.22, False), (0.23, True), (0.3, True)])
 def test_steepness_is_the_step_between_neighbours_in_pi_and_warned_of_from_nine_twentieths_on(cycles, warned):
     rec = synthetic.plane(synthetic.line(12), 100, wavenumber=cycles, frequency=0.1)
