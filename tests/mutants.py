@@ -2,9 +2,11 @@
 
 `make mutants` plants, in every module of a piece, a changed number, comparison, sign, operator or function, one at a
 time, and runs the tests that pass through that line. Survivors are listed in `experiments/results/mutants/`, each with
-the reason why it may live, which the table keeps from run to run. Nothing on the disk is changed: a fork of this
-process, which has the libraries imported, loads the module with the error in it. (mutmut leaves numbers outside of
-functions alone, and here the thresholds stand there; cosmic-ray starts Python anew for each error.)
+the reason why it may live, which the table keeps from run to run; it is written module by module, so that what is done
+is kept. `--sample 20` plants twenty errors in each module, drawn at random, where a whole piece would take too long.
+Nothing on the disk is changed: a fork of this process, which has the libraries imported, loads the module with the
+error in it. (mutmut leaves numbers outside of functions alone, and here the thresholds stand there; cosmic-ray starts
+Python anew for each error.)
 """
 
 import argparse
@@ -13,6 +15,7 @@ import csv
 import importlib
 import json
 import os
+import random
 import re
 import signal
 import sys
@@ -25,7 +28,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ROOT / "experiments" / "results" / "mutants"
-LIBRARIES = ("h5netcdf", "matplotlib.pyplot", "numba", "numpy", "scipy.signal", "scipy.stats", "xarray")
+LIBRARIES = ("h5netcdf", "matplotlib.pyplot", "numba", "numpy", "scipy.signal", "scipy.stats", "torch", "xarray")
 PIECES = {  # modules, and where their tests are; each fits an hour on an idle core
     "p-values": (
         "analysis/direction/[psi]*.py analysis/direction/doubts.py analysis/direction/motion.py "
@@ -55,6 +58,17 @@ PIECES = {  # modules, and where their tests are; each fits an hour on an idle c
         "tests/wavefield/decoding/test_laws.py tests/wavefield/decoding/test_decode.py "
         "tests/wavefield/decoding/test_estimate.py",
     ),
+    "phases": ("analysis/phase/*.py", "tests/analysis/phase"),
+    "filters": ("analysis/preprocess.py", "tests/analysis/test_preprocess.py"),
+    "ridges": (
+        "analysis/spectra/dispersion.py analysis/velocity/ridge_centroid.py analysis/velocity/fronts.py",
+        "tests/analysis/velocity/test_laws.py tests/analysis/velocity/test_dispersion.py",
+    ),
+    "first weights": (
+        "wavefield_torch/models/initialization.py wavefield_torch/models/medium_rnn.py",
+        "tests/wavefield_torch/models/test_initial_values.py",
+    ),
+    "tasks": ("wavefield_torch/tasks/[achp]*.py wavefield_torch/tasks/segmentation.py", "tests/wavefield_torch/tasks"),
 }
 SWAPPED = {
     "<": "<=", "<=": "<", ">": ">=", ">=": ">", "==": "!=", "!=": "==", "+": "-", "-": "+", "*": "/", "/": "*",
@@ -122,25 +136,25 @@ def mutants(source: str):
 
 
 class Watch:
-    """A pytest plugin: which lines of one file each test passes, in what time, and which test failed first."""
+    """A pytest plugin: which lines of some files each test passes, in what time, and which test failed first."""
 
-    def __init__(self, path=None):
-        self.path, self.passed, self.failed = path, {}, None
+    def __init__(self, paths=()):
+        self.paths, self.passed, self.failed = set(paths), {}, None
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
-        lines, start = set(), time.perf_counter()
+        lines, start = {path: set() for path in self.paths}, time.perf_counter()
 
         def inside(frame, event, _):
-            lines.add(frame.f_lineno)
+            lines[frame.f_code.co_filename].add(frame.f_lineno)
             return inside
 
-        sys.settrace(lambda frame, event, _: inside if frame.f_code.co_filename == self.path else None)
-        if self.path is None:
-            sys.settrace(None)
+        if self.paths:
+            sys.settrace(lambda frame, event, _: inside if frame.f_code.co_filename in self.paths else None)
         done = yield
         sys.settrace(None)
-        self.passed[item.nodeid] = (time.perf_counter() - start, sorted(lines))
+        took = time.perf_counter() - start
+        self.passed[item.nodeid] = (took, {path: sorted(passed) for path, passed in lines.items()})
         return done
 
     def pytest_runtest_logreport(self, report):
@@ -152,8 +166,11 @@ class Watch:
             self.failed = report.nodeid
 
 
-def run(tests, path, source=None, *, limit=0, trace=False):
-    """What a fork of this process finds when it runs `tests` with `source` in place of the file at `path`."""
+def run(tests, path=None, source=None, *, limit=0, trace=()):
+    """What a fork of this process finds when it runs `tests` with `source` in place of the file at `path`.
+
+    The lines that the tests pass are noted of the files in `trace`.
+    """
     with tempfile.NamedTemporaryFile("r") as answer:
         if (child := os.fork()) == 0:
             try:
@@ -165,7 +182,7 @@ def run(tests, path, source=None, *, limit=0, trace=False):
                     return compile(source, path, "exec") if source and loader.path == path else plain(loader, name)
 
                 SourceFileLoader.get_code = get_code
-                watch = Watch(path if trace else None)
+                watch = Watch(trace)
                 code = pytest.main([*([] if trace else ["-x"]), "-p", "no:cacheprovider", *tests], plugins=[watch])
                 Path(answer.name).write_text(json.dumps([int(code), watch.failed, watch.passed]))
             finally:
@@ -175,7 +192,7 @@ def run(tests, path, source=None, *, limit=0, trace=False):
     return json.loads(text) if text else [1, "out of time", {}]
 
 
-def passing(line, source, seen):
+def passing(line, source, path, seen):
     """The tests, quick ones first, that pass `line`, or, outside of functions, one that reads what it defines."""
     tree, lines, inside = ast.parse(source), {line}, False
     for node in ast.walk(tree):
@@ -189,19 +206,18 @@ def passing(line, source, seen):
         top = next(node for node in tree.body if node.lineno <= line <= node.end_lineno)
         names = {node.id for node in ast.walk(top) if isinstance(node, ast.Name)} | {getattr(top, "name", "")}
         lines |= {n for n, text in enumerate(source.splitlines(), 1) if names & set(re.findall(r"\w+", text))}
-    chosen = [(took, test) for test, (took, passed) in seen.items() if lines & set(passed)]
+    chosen = [(took, test) for test, (took, passed) in seen.items() if lines & set(passed[path])]
     return sorted(chosen) or ([] if inside else sorted((took, test) for test, (took, _) in seen.items()))
 
 
-def survivors(path, tests):
+def survivors(path, seen, sample):
     """(how many errors were planted in the file at `path`, those that no test notices), with progress on stderr."""
     source, alive = path.read_text(), []
-    code, failed, seen = run(tests, str(path), trace=True)
-    if code:
-        raise SystemExit(f"{failed or tests} fails without any error planted: mend it first")
     planted = list(mutants(source))
+    if sample and sample < len(planted):
+        planted = random.Random(path.name).sample(planted, sample)
     for number, (line, old, new, wrong) in enumerate(planted, start=1):
-        chosen = passing(line, source, seen)
+        chosen = passing(line, source, str(path), seen)
         limit = SLOWEST + 5 * sum(took for took, _ in chosen)
         if not chosen or not run([test for _, test in chosen], str(path), wrong, limit=limit)[0]:
             text = source.splitlines()[line - 1].strip()
@@ -214,29 +230,45 @@ def survivors(path, tests):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pieces", nargs="*", help=f"of {list(PIECES)}; all by default")
-    pieces = parser.parse_args().pieces or list(PIECES)
+    parser.add_argument("--sample", type=int, default=0, help="errors in each module; all by default")
+    options = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     for library in LIBRARIES:
         importlib.import_module(library)
-    for piece in pieces:
+    for piece in options.pieces or list(PIECES):
         modules, tests = PIECES[piece]
+        paths = sorted({path for pattern in modules.split() for path in ROOT.glob(pattern)})
+        code, failed, seen = run(tests.split(), trace=[str(path) for path in paths])
+        if code:
+            raise SystemExit(f"{failed or tests} fails without any error planted: mend it first")
         table = TABLES / f"{piece}.csv"
-        why = {}
-        if table.exists():
-            with open(table, newline="") as file:
-                why = {(row["module"], row["line"], row["old"], row["new"]): row["why"] for row in csv.DictReader(file)}
-        table.parent.mkdir(parents=True, exist_ok=True)
-        with open(table, "w", newline="") as file:
-            rows = csv.writer(file, lineterminator="\n")
-            rows.writerow(["module", "planted", "line", "old", "new", "why"])
-            for path in sorted(path for pattern in modules.split() for path in ROOT.glob(pattern)):
-                name = str(path.relative_to(ROOT))
-                planted, alive = survivors(path, tests.split())
-                rows.writerow([name, planted, f"{planted - len(alive)} caught", "", "", ""])
-                for row in alive:
-                    key = (name, row["line"], row["old"], row["new"])
-                    rows.writerow([name, 1, *key[1:], why.get(key, "NOT EXPLAINED")])
+        rows = read(table)
+        for path in paths:
+            name = str(path.relative_to(ROOT))
+            planted, alive = survivors(path, seen, options.sample)
+            why = {tuple(row[2:5]): row[5] for row in rows if row[0] == name}
+            rows = [row for row in rows if row[0] != name]
+            rows.append([name, planted, f"{planted - len(alive)} caught", "", "", ""])
+            for row in alive:
+                key = (row["line"], row["old"], row["new"])
+                rows.append([name, 1, *key, why.get(key, "NOT EXPLAINED")])
+            write(table, sorted(rows, key=lambda row: row[0]))  # what is done is kept if the rest is stopped
+
+
+def read(table):
+    """The rows of a table of survivors, none where there is no table yet."""
+    if not table.exists():
+        return []
+    with open(table, newline="") as file:
+        return list(csv.reader(file))[1:]
+
+
+def write(table, rows):
+    """Write a table of survivors."""
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with open(table, "w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([["module", "planted", "line", "old", "new", "why"], *rows])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""A second list of every setting: `tests/settings.csv` holds what each config, field and argument says by itself.
+"""A second list of the choices that are no numbers: `tests/settings.csv`.
 
-The constants that decide are in `tests/thresholds.csv`; here are the values of the configs and the choices of the
-tables, the defaults of the fields that a config may leave out, and those of the arguments of networks, readouts and
-tools. What changes one by accident has to change two files; what each *does* is held by the tests of its room.
+Numbers stand in `tests/thresholds.csv`; here are the words and truth values that fields of a config and arguments of
+networks, readouts and tools have by default, and which configs, settings and formats a table of the paper asks for.
+What changes one by accident has to change two files; what each *does* is held by the tests of its room.
 """
 
 import ast
@@ -16,31 +16,19 @@ FIELDS = ("experiments/config.py", "experiments/models.py", "experiments/segment
 ARGUMENTS = ("models", "inspection", "recurrence/scan.py", "recurrence/sheet/scan.py")
 
 
-def leaves(value, name=""):
-    """Yield (dotted name, value) of what nested tables and lists hold."""
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if inner is None or (isinstance(value, list) and not any(isinstance(one, dict) for one in value)):
-        yield name, value
-        return
-    for key, one in inner:
-        yield from leaves(one, f"{name}.{key}" if name else str(key))
-
-
 def constant(node):
-    """The value of a default: a constant, or that of a ``Field(default=…)``; None of anything else, as of None."""
+    """A default that is a word, a truth value or several of a kind, as such or in a ``Field``; None of any other."""
     if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Field":
         node = next((word.value for word in node.keywords if word.arg == "default"), None)
     try:
-        return None if node is None else ast.literal_eval(node)
+        found = None if node is None else ast.literal_eval(node)
     except ValueError:
         return None
+    return None if type(found) in (int, float) else found
 
 
 def settings():
-    """Yield (file, key, value) of all settings, the values as JSON."""
-    for path in sorted((ROOT / "experiments" / "configs").glob("*.toml")):
-        for key, value in leaves(tomllib.loads(path.read_text(encoding="utf-8"))):
-            yield f"configs/{path.name}", key, value
+    """Yield (file, key, value) of all of them."""
     for path in sorted((ROOT / "experiments" / "tables").glob("*.toml")):
         table = tomllib.loads(path.read_text(encoding="utf-8"))
         yield f"tables/{path.name}", f"{table['column']}", table["values"]

@@ -1,18 +1,23 @@
 """A second list of every number that decides: `tests/thresholds.csv` says what each is, and for what.
 
-A threshold, a number of cosines, a prior, the default of a public argument: what changes one by accident has to change
-two files. What each *does* is held by the tests of its room.
+A threshold, a number of cosines, a prior, a factor in the middle of a function, the default of an argument or of a
+setting, a rate in a config: what changes one by accident has to change two files. What each *does* is held by the tests
+of its room.
 """
 
 import ast
 import csv
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-LISTED = ("analysis", "wavefield", "wavefield_torch/tasks", "wavefield_torch/training", "experiments")
+LISTED = ("analysis", "wavefield", "experiments")
+LISTED += tuple(f"wavefield_torch/{room}" for room in ("tasks", "training", "models", "inspection"))
+PLAIN = (0, 0.5, 1, 2)  # of numbers within a function those that say nothing by themselves, …
+LEAST = 2e-6  # … and those that are only there for rounding
 BESIDE = re.compile(r"/(bench\w*|loops|plot\w*|figures|report|cli|__main__|version)(/|\.py)|_(BYTES|SAMPLES|ROWS)$")
 
 
@@ -27,24 +32,55 @@ def numbers(value):
     return " ".join(f"{one:.6g}" for one in flat) if plain and len(flat) else None
 
 
+def defaults(node):
+    """Yield (argument, default) of a function."""
+    arguments = node.args.posonlyargs + node.args.args
+    yield from zip(arguments[len(arguments) - len(node.args.defaults) :], node.args.defaults, strict=True)
+    yield from (pair for pair in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if pair[1])
+
+
+def within(node):
+    """The numbers with a point in a function, as text, but for those that say nothing by themselves."""
+    every = [inner.value for line in node.body for inner in ast.walk(line) if isinstance(inner, ast.Constant)]
+    return " ".join(f"{n:.6g}" for n in every if isinstance(n, float) and abs(n) not in PLAIN and abs(n) > LEAST)
+
+
+def in_functions(body, name):
+    """Yield (name, value) of the defaults and numbers of all functions and of the fields of classes."""
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from in_functions(node.body, f"{name}.{node.name}")
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
+            options = [word.value for word in node.value.keywords] if isinstance(node.value, ast.Call) else [node.value]
+            found = [text for text in map(numbers, options) if text]
+            if found:
+                yield f"{name}.{node.target.id}", " ".join(found)
+        elif isinstance(node, ast.FunctionDef):
+            for argument, default in defaults(node):
+                if found := numbers(default):
+                    yield f"{name}.{node.name}({argument.arg})", found
+            if found := within(node):
+                yield f"{name}.{node.name}: in it", found
+
+
 def decisive():
-    """Yield (name, value) of all constants and defaults that are numbers."""
+    """Yield (name, value) of all constants, defaults and numbers in functions, and of those of the configs."""
     for path in sorted(path for folder in LISTED for path in (ROOT / folder).rglob("*.py")):
         name = str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
-        for node in ast.parse(path.read_text()).body:
+        tree = ast.parse(path.read_text())
+        for node in tree.body:
             if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
                 found = numbers(node.value)
                 if node.targets[0].id.isupper() and found and not BESIDE.search(f"/{path}:{node.targets[0].id}"):
                     yield f"{name}.{node.targets[0].id}", found
-            elif isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not BESIDE.search(f"/{path}"):
-                arguments = node.args.posonlyargs + node.args.args
-                given = list(
-                    zip(arguments[len(arguments) - len(node.args.defaults) :], node.args.defaults, strict=True)
-                )
-                given += [pair for pair in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True) if pair[1]]
-                for argument, default in given:
-                    if found := numbers(default):
-                        yield f"{name}.{node.name}({argument.arg})", found
+        if not BESIDE.search(f"/{path}"):
+            yield from in_functions(tree.body, name)
+    for path in sorted((ROOT / "experiments" / "configs").glob("*.toml")):
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        rooms = {room: content[room] for room in ("task", "model", "training")}
+        rooms |= {f"where {chosen['when']}": chosen["set"] for chosen in content.get("selected", ())}
+        for room, settings in rooms.items():
+            yield from ((f"{path.name}: {room}.{key}", str(value)) for key, value in settings.items() if key != "kind")
 
 
 def test_numbers_that_decide_are_those_of_the_second_list():

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 import xarray as xr
-from scipy.signal import sosfiltfilt
+from scipy.signal import decimate, sosfiltfilt
+from scipy.stats import median_abs_deviation
 
 import wavefield as wf
 from analysis import preprocess, synthetic
@@ -248,3 +249,53 @@ def test_sensors_that_are_masked_leave_the_operator_of_the_field():
     masked = preprocess.mask_channels(rec, np.arange(32) == 3)
     validate_recording(masked)
     np.testing.assert_array_equal(wf.operator_of(masked).kernel, wf.operator_of(rec).kernel)
+
+
+@pytest.mark.parametrize("factor", [2, 5, 13])
+def test_downsampling_is_that_of_scipy(factor):
+    x = np.random.default_rng(factor).standard_normal(2600)
+    expected = decimate(x, factor, ftype="iir", zero_phase=True)
+    found = preprocess.downsample(series(x), factor).activity.isel(position=0).values
+    edge = 600 // factor
+    np.testing.assert_allclose(found[edge:-edge], expected[edge:-edge], atol=1e-6)
+
+
+@pytest.mark.parametrize("quality", [5.0, 20.0])
+def test_a_notch_halves_what_lies_half_its_width_beside_the_line(quality):
+    """One pass has half the power there, so that two have half the amplitude."""
+    q = 1 / (2 * quality)
+    for frequency in (50 * (np.sqrt(1 + q**2) - q), 50 * (np.sqrt(1 + q**2) + q)):
+        rec = series(tone(frequency))
+        kept = inner(preprocess.notch(rec, 50, quality=quality)).std() / inner(rec).std()
+        assert kept == pytest.approx(0.5, rel=0.03)
+
+
+@pytest.mark.parametrize("threshold", [1.0, 2.0, 3.0, 5.0])
+def test_bad_is_what_lies_beyond_the_threshold_in_standard_deviations_of_a_robust_kind(threshold):
+    rng = np.random.default_rng(5)
+    where = synthetic.line(30)
+    rec = synthetic.with_noise(synthetic.plane(where, 600, wavenumber=0.02, frequency=0.05), 4.0, seed=1)
+    rec.activity[:] = rec.activity * np.exp(0.3 * rng.standard_t(2, 30)) + 0.4 * rng.standard_normal(
+        rec.activity.shape
+    ) * (rng.random(30) < 0.3)
+    rec.activity[:, 7] *= 1e-8
+    found = preprocess.bad_channels(rec, threshold=threshold)
+
+    def robust(values):
+        return (values - np.nanmedian(values)) / median_abs_deviation(values, scale="normal", nan_policy="omit")
+
+    alive = np.arange(30) != 7
+    loud = np.abs(robust(np.log(found.deviation.values[alive]))) > threshold
+    unlike = robust(np.arctanh(found.correlation.values[alive])) < -threshold
+    reasons = np.where(loud, "amplitude", np.where(unlike, "correlation", ""))
+    assert found.reason.values[alive].tolist() == reasons.tolist()
+    assert found.reason.values[7] == "silent"
+    steps = np.sqrt((np.diff(rec.activity.values, axis=0) ** 2).mean(axis=0))
+    np.testing.assert_allclose(found.deviation, steps)
+
+
+@pytest.mark.parametrize(("share", "reason"), [(1e-7, "silent"), (1e-5, "amplitude")])
+def test_a_millionth_of_what_others_move_is_silence(share, reason):
+    rec = synthetic.white_noise(synthetic.line(12), 400, seed=2)
+    rec.activity[:, 4] *= share
+    assert preprocess.bad_channels(rec).reason.values[4] == reason

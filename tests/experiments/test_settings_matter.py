@@ -10,8 +10,7 @@ from torch import nn
 
 import experiments.run as loop
 from experiments.config import load_config
-from experiments.tasks import continuation, history, problems
-from experiments.tasks.generators import TRAINING, VALIDATION, generator_for
+from experiments.tasks.generators import VALIDATION, generator_for
 from experiments.tasks.problem import load_problem
 from wavefield_torch.tasks import adding_batch, copy_batch, mnist
 
@@ -78,36 +77,6 @@ def test_training_is_not_drawn_as_held_out_data_are(step):
         assert not torch.equal(x, again(generator_for(task.seed, VALIDATION, step)))
 
 
-@pytest.mark.parametrize(
-    ("name", "setting"),
-    [
-        ("copy-wrnn", "delay=0"),
-        ("adding-wrnn", "length=10"),
-        ("history-elman", "system=T1"),
-        ("memory-mlp", "noise=0.1"),
-    ],
-)
-def test_no_generator_of_a_batch_is_used_again_or_draws_what_is_scored(name, setting, monkeypatch):
-    used = []
-
-    def noted(seed, purpose, step=0, device="cpu"):
-        used.append((seed, purpose, step))
-        return generator_for(seed, purpose, step, device)
-
-    for module in (problems, history, continuation):
-        monkeypatch.setattr(module, "generator_for", noted)
-    task = problem(name, setting, "batch_size=2", "held_out=3", "seed=5")
-    if name.startswith("memory"):  # the others are tested on the held-out sequences
-        task.test(Watching(task.outputs, task.every_step))
-        assert set(used) == {(5, VALIDATION, 0), (5, VALIDATION, 1)}
-    scored, steps = set(used), [*range(4), *range(97, 103), *range(498, 503), *range(997, 1003)]
-    used.clear()
-    for step in steps:
-        task.batch(step)
-    assert used == [(5, TRAINING, step) for step in steps]
-    assert {purpose for _, purpose, _ in scored} == {VALIDATION}
-
-
 def test_every_epoch_has_an_order_of_its_own():
     task = problem("digits-wrnn")
     orders = {digest(task.batch(epoch * task.steps_per_epoch)[0]) for epoch in range(12)}
@@ -155,13 +124,24 @@ def test_the_permutation_is_applied_to_every_image_and_is_one(tiny_mnist):
         )
     plain = problem("smnist-wrnn", "held_out=5", data=tiny_mnist)
     assert torch.equal(plain.testing.batch(torch.arange(10))[0], straight)
-    digits, shuffled = problem("digits-wrnn"), problem("digits-wrnn", "permuted=true")
-    for part in ("training", "testing"):
-        (x, _), (y, _) = (getattr(task, part).batch(torch.arange(5)) for task in (digits, shuffled))
-        assert torch.equal(y, x[shuffled.fixed["permutation"]])
-        assert not torch.equal(y, x)
     assert load_config("psmnist-wrnn").task.permuted
     assert not load_config("smnist-wrnn").task.permuted
+
+
+def test_small_digits_are_permuted_too():
+    plain, permuted, other = (
+        problem("digits-wrnn", *settings)
+        for settings in ([], ["permuted=true"], ["permuted=true", "permutation_seed=1"])
+    )
+    assert plain.fixed is None
+    few = torch.arange(8)
+    for task in (permuted, other):
+        order = task.fixed["permutation"]
+        assert sorted(order.tolist()) == list(range(64)) != order.tolist()
+        for part in ("training", "testing"):
+            straight, shown = (getattr(each, part).batch(few)[0] for each in (plain, task))
+            assert torch.equal(shown, straight[order])
+    assert not torch.equal(permuted.fixed["permutation"], other.fixed["permutation"])
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,15 @@ import shutil
 import numpy as np
 import pytest
 
+import analysis
 import wavefield as wf
 from experiments.__main__ import main
 from experiments.config import load_config
-from experiments.reports.memory import gradients, load_memory
+from experiments.reports.memory import gradients, load_memory, recoveries
 from experiments.run import start
 from experiments.runs.folder import RunFolder
 from wavefield import plot
-from wavefield_torch import save_checkpoint
+from wavefield_torch import linearised, save_checkpoint
 from wavefield_torch.models.history_rnn import from_theory
 
 SHORT = ("steps=2", "evaluate_every=1", "held_out=16", "batch_size=8")
@@ -82,6 +83,29 @@ def test_pages_are_drawn_of_what_solved_the_task_and_of_what_did_not(runs, tmp_p
     printed = capsys.readouterr().out
     assert "64 of 64 directions persist" in printed
     assert "nothing:\nno wave" in printed
+
+
+def test_the_null_draws_input_and_output_weights_anew_and_keeps_the_recurrence(runs, monkeypatch):
+    memory, drawn = load_memory(runs / "solved"), []
+
+    def none_found(*net, **options):
+        drawn.append(net)
+        raise analysis.NoWaveError("not looked for")
+
+    monkeypatch.setattr(analysis, "recover_waves", none_found)
+    rows = recoveries(memory)
+    assert [row["recovery"] for row in rows] == ["unaided", "published, told f"]
+    trained, nets = linearised(memory.after), [type(linearised(memory.after))(*net) for net in drawn]
+    assert len(nets) == 200
+    assert all(np.array_equal(net.weight_hh, trained.weight_hh) for net in nets)
+    for name in ("weight_in", "weight_out"):
+        weights = np.array([getattr(net, name) for net in nets])
+        assert weights.shape[1:] == getattr(trained, name).shape
+        assert len({weight.tobytes() for weight in weights}) == 200
+        assert weights.mean() == pytest.approx(0, abs=0.02)
+        assert weights.std() == pytest.approx(1, abs=0.02)
+        apart = np.abs(weights - getattr(trained, name)).reshape(200, -1).mean(axis=1)
+        assert apart.min() > 0.5
 
 
 @pytest.mark.parametrize(

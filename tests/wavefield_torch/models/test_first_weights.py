@@ -1,23 +1,18 @@
-"""First weights are drawn from the law that is stated: uniform over the whole of ±1/√(fan-in), or normal."""
+"""Networks draw their first weights from the law that is stated: what `test_initial_values` does not look at."""
 
 import pytest
 import torch
 from torch import nn
 
 from wavefield_torch import (
-    GRU,
-    LSTM,
     ConvLSTM,
     IdentityRNN,
     LinearWaveMachine,
     LocallyConnectedRNN,
     NeuralWaveMachine,
     WaveRNN,
-    elman,
-    linear_readout,
     mlp_readout,
 )
-from wavefield_torch.models import initialization
 from wavefield_torch.models.segmentation.layers import convolution, upsampling
 from wavefield_torch.models.segmentation.time_readout import TimeReadout
 
@@ -39,23 +34,10 @@ def uniform(values, fan_in):
 
 
 UNIFORM = {  # what is drawn, and the number of its inputs
-    "kernel": lambda: (initialization.initial_kernel("uniform", 16, 5, generator=seeded()), 16 * 5),
-    "recurrence": lambda: (initialization.initial_recurrence("uniform", 40, generator=seeded()), 40),
-    "encoder": lambda: (initialization.initial_encoder("uniform", 4, 50, 9, generator=seeded()), 9),
-    "bias of an encoder": lambda: (
-        initialization.reference_encoder_bias("gaussian", (4, 500), 9, generator=seeded()),
-        9,
-    ),
-    "bias of a kernel": lambda: (initialization.reference_kernel_bias(800, 3, generator=seeded()), 2400),
-    "wave RNN, kernel": lambda: (WaveRNN(2, 9, channels=16, operator="uniform", generator=seeded()).kernel, 48),
     "wave RNN, encoder": lambda: (WaveRNN(5, 200, encoder="uniform", generator=seeded()).encoder, 5),
     "wave RNN, bias": lambda: (
         WaveRNN(5, 900, encoder="gaussian", bias="reference", generator=seeded()).encoder_bias,
         5,
-    ),
-    "local, kernel": lambda: (
-        LocallyConnectedRNN(2, 50, channels=4, operator="uniform", generator=seeded()).kernel,
-        12,
     ),
     "local, encoder": lambda: (LocallyConnectedRNN(5, 200, encoder="uniform", generator=seeded()).encoder, 5),
     "identity RNN, encoder": lambda: (IdentityRNN(5, 200, generator=seeded()).weight_ih_l0, 5),
@@ -67,13 +49,6 @@ UNIFORM = {  # what is drawn, and the number of its inputs
         IdentityRNN(2, 40, 2, encoder="sparse", generator=seeded()).weight_ih_l1,
         40,
     ),
-    "LSTM": lambda: (LSTM(2, 30, generator=seeded()).weight_hh_l0, 30),
-    "GRU": lambda: (GRU(20, 30, generator=seeded()).weight_ih_l0, 30),
-    "elman, recurrence": lambda: (elman(8, 40, generator=seeded()).recurrence.weight_hh_l0, 40),
-    "elman, encoder": lambda: (elman(8, 90, generator=seeded()).recurrence.weight_ih_l0, 90),
-    "elman, readout": lambda: (elman(8, 90, generator=seeded()).readout.weight, 90),
-    "linear readout": lambda: (linear_readout(70, 10, generator=seeded()).weight, 70),
-    "bias of a readout": lambda: (linear_readout(70, 900, generator=seeded()).bias, 70),
     "MLP readout, below": lambda: (mlp_readout(30, 10, generator=seeded())[0].weight, 30),
     "MLP readout, above": lambda: (mlp_readout(30, 10, generator=seeded())[2].weight, 100),
     "convolution": lambda: (convolution(16, 16, generator=seeded()).weight, 144),
@@ -89,7 +64,6 @@ def test_uniform_weights_fill_their_range(name):
 
 def test_gaussian_encoders_have_a_standard_deviation_of_a_thousandth():
     for encoder in (
-        initialization.initial_encoder("gaussian", 2, 500, 3, generator=seeded()),
         WaveRNN(3, 900, encoder="gaussian", generator=seeded()).encoder,
         IdentityRNN(3, 900, encoder="gaussian", generator=seeded()).weight_ih_l0,
     ):

@@ -110,3 +110,33 @@ def test_bad_arguments_are_named(arguments, message):
         tasks.continuation_batch(*arguments, generator=seeded())
     with pytest.raises(TypeError, match=r"generator must be a torch\.Generator"):
         tasks.continuation_batch(3, "T1", 10, generator=None)
+
+
+NEXT = {  # the table of `continuation`, its equations written out; states (…, s, d), the newest last
+    "parity": (4, 8, lambda x: np.sign(x[-3]) * np.sign(x[-8])),
+    "modular": (5, 8, lambda x: np.eye(5)[(x[-2].argmax() + x[-8].argmax()) % 5]),
+    "logistic": (1, 4, lambda x: 1.5 * x[-1] * (1 - x[-4])),
+    "henon": (1, 4, lambda x: 1.76 - x[-3] ** 2 - 0.1 * x[-4]),
+    "mackey-glass": (1, 17, lambda x: x[-1] + 0.2 * x[-17] / (1 + x[-17] ** 10) - 0.1 * x[-1]),
+}
+
+
+@pytest.mark.parametrize("name", NEXT)
+def test_the_systems_are_those_of_the_table(name):
+    dimension, length, following = NEXT[name]
+    chosen = tasks.continuation(name)
+    assert (chosen.system.dimension, chosen.system.length) == (dimension, length)
+    target = tasks.continuation_batch(3, name, 20, generator=seeded(2), dtype=torch.double).target
+    states = (target * chosen.spread + chosen.centre).transpose(0, 1).numpy()
+    for one in states:
+        for t in range(length, len(one)):
+            np.testing.assert_allclose(one[t], following(one[t - length : t]), atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["random-linear", "logistic", "henon", "mackey-glass"])
+def test_sequences_begin_where_they_have_settled(name):
+    """Their first states have the spread of their last."""
+    target = tasks.continuation_batch(2000, name, 300, generator=seeded(3), dtype=torch.double).target
+    first, last = (part.std(0).mean().item() for part in (target[:4].flatten(0, 1), target[-4:].flatten(0, 1)))
+    assert first == pytest.approx(last, rel=0.15)
+    assert first == pytest.approx(1, rel=0.2)
