@@ -88,7 +88,7 @@ def test_a_medium_is_stepped_as_its_equation_says():
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.uniform_(-0.4, 0.4, generator=seeded())
-    x = torch.randn(6, 1, 2, generator=seeded(), dtype=torch.float64)
+    x = torch.randn(6, 3, 2, generator=seeded(), dtype=torch.float64)
     found = net(x)[0][:, 0].detach().numpy().reshape(6, 3, 9)
     encoder, bias, coupling, sign = (
         getattr(net, name).detach().numpy() for name in ("encoder", "bias", "coupling", "sign")
