@@ -236,6 +236,39 @@ def test_diagnostics(page):
     assert f"{100 * min(coverage):.0f} to {100 * max(coverage):.0f} %" in PAGES[page]
 
 
+def test_diagnosis_in_a_plane():
+    page = PAGES["docs/results.md"]
+    shapes = rows("validation/shapes_in_full", quantity="verdict right")
+    wrong = {row["case"]: round(int(row["draws"]) * float(row["value"])) for row in shapes if row["value"] != "1"}
+    assert {row["draws"] for row in shapes} == {"50"}
+    assert list(wrong) == ["30 electrodes, rotating"]
+    assert f"among 30 scattered electrodes in {wrong['30 electrodes, rotating']} of those that rotate" in page
+
+    def directions(quantity):
+        return {row["case"]: float(row["value"]) for row in rows("validation/directions_in_full", quantity=quantity)}
+
+    travelling = directions("travelling")
+    hard = travelling.pop("20 electrodes, SNR 0.5")
+    assert f"in at least {100 * min(travelling.values()):.0f} % of 120 draws" in page
+    assert f"among 20 electrodes at 0.5 in {100 * hard:.0f} %" in page
+    assert f"at most {max(directions('error of the angle in degrees').values()):.1f}°" in page
+    held = directions("interval of the angle holds it").values()
+    assert f"intervals hold it in {100 * min(held):.0f} to {100 * max(held):.0f} %." in page
+
+    def coverage(estimator):
+        found = rows("validation/coverage_in_full", quantity=f"{estimator} holds the speed")
+        values = [float(row["value"]) for row in found]
+        return f"{100 * min(values):.0f} to {100 * max(values):.0f} %"
+
+    for estimator in ("radon", "delay", "phase gradient"):
+        name = estimator.capitalize() if estimator == "radon" else estimator
+        assert f"{coverage(estimator)} ({name})" in page
+    assert f"in {coverage('optical flow')}. The ridge" in page
+    assert f"less reliable ({coverage('ridge')})" in page
+    answers = rows("validation/coverage_in_full", quantity="ridge answers")
+    assert f"in {100 * max(float(row['value']) for row in answers):.0f} % of these draws at most" in page
+
+
 def test_how_many_events_a_sheet_holds():
     def quietest(events):
         """The largest noise up to which all draws are read exactly."""
