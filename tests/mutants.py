@@ -64,7 +64,7 @@ PIECES = {  # modules, and where their tests are; each fits an hour on an idle c
         "analysis/spectra/dispersion.py analysis/velocity/ridge_centroid.py analysis/velocity/fronts.py",
         "tests/analysis/velocity/test_laws.py tests/analysis/velocity/test_dispersion.py",
     ),
-    "first weights": (
+    "first-weights": (
         "wavefield_torch/models/initialization.py wavefield_torch/models/medium_rnn.py",
         "tests/wavefield_torch/models/test_initial_values.py",
     ),

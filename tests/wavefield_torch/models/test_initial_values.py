@@ -88,7 +88,7 @@ def test_a_medium_is_stepped_as_its_equation_says():
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.uniform_(-0.4, 0.4, generator=seeded())
-    x = torch.randn(6, 1, 2, generator=seeded(), dtype=torch.float64)
+    x = torch.randn(6, 3, 2, generator=seeded(), dtype=torch.float64)
     found = net(x)[0][:, 0].detach().numpy().reshape(6, 3, 9)
     encoder, bias, coupling, sign = (
         getattr(net, name).detach().numpy() for name in ("encoder", "bias", "coupling", "sign")
@@ -102,3 +102,21 @@ def test_a_medium_is_stepped_as_its_equation_says():
         h = np.tanh(encoder[0] @ x[t, 0].numpy() + bias[0] + sign * coupling * after)
         now, before = after, now
         np.testing.assert_allclose(found[t], [h, now, before], atol=1e-12)
+
+
+@pytest.mark.parametrize("width", [3, 5, 7])
+@pytest.mark.parametrize(("kind", "tap"), [("shift", 1), ("identity", 0)])
+def test_kernels_that_shift_or_stay_read_one_cell_of_their_own_channel(kind, tap, width):
+    expected = torch.zeros(4, 4, width)
+    for channel in range(4):
+        expected[channel, channel, (width - 1) // 2 + tap] = 1.0
+    assert torch.equal(initialization.initial_kernel(kind, 4, width), expected)
+    assert initialization.initial_kernel(kind, 4).shape == (4, 4, 3)
+
+
+def test_the_sparse_encoder_is_one_into_the_first_unit_of_every_ring():
+    expected = torch.zeros(3, 6, 2)
+    for ring in range(3):
+        for number in range(2):
+            expected[ring, 0, number] = 1.0
+    assert torch.equal(initialization.initial_encoder("sparse", 3, 6, 2), expected)
