@@ -91,7 +91,7 @@ def nwb_series(path: str | os.PathLike, name: str | None = None, *, allow_extern
             content = io.read()
             place, found = _chosen(path, _electrical(pynwb, content), name)
             return _as_series(path, place, found, content, io)
-    except _damage() as error:
+    except damage() as error:
         if io is not None:
             io.close()
         if isinstance(error, ValueError) and str(path) in str(error):
@@ -101,7 +101,8 @@ def nwb_series(path: str | os.PathLike, name: str | None = None, *, allow_extern
         ) from error
 
 
-def _damage():
+def damage():
+    """What the library raises for files that are no NWB files, or are damaged."""
     from hdmf.build.errors import BuildError, ConstructError
 
     return (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, BuildError, ConstructError)

@@ -119,3 +119,60 @@ def test_values_without_sense_are_named():
     assert "1 of 8 sensors never change (number 3)" in diagnose(flat, draws=19).attrs["warnings"]
     turned = xr.DataArray(LINE.activity.values.T, dims=("time", "position"))
     assert "if its axes are the other way round" in diagnose(turned, draws=19).attrs["warnings"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"spikes": "0.5 0.6"}, "spikes is '0.5 0.6' .str.: a sequence with the spike times of each unit"),
+        ({"spikes": ["a", "b", "c"]}, r"spikes\[0\] is 'a' .str.: a sequence"),
+        ({"spikes": [[0.1], ["0.2"], [0.3]]}, r"spikes\[1\] is \['0.2'\]"),
+        ({"spikes": [0.1, 0.2, 0.3]}, r"spikes\[0\] is 0.1 .float."),
+        ({"spikes": [[0.1, [0.2]], [0.2], [0.3]]}, r"spikes\[0\] is \[0.1, \[0.2\]\]"),
+        ({"spikes": None}, "spikes is None"),
+        ({"spikes": [[], [], []]}, "spikes holds no spike, in 3 units"),
+        ({"spikes": [[0.1], [np.nan], [0.3]]}, r"spikes\[1\] holds NaN or infinite times"),
+        ({"width": -0.1}, "width must be a finite positive number, got -0.1"),
+        ({"width": "wide"}, "width must be a positive number, got 'wide'"),
+        ({"rate": np.nan}, "rate must be a finite positive number, got nan"),
+        ({"start": 2, "stop": 1}, "start=2, stop=1 leaves no sample at 100 Hz; the spikes lie from 0.1 to 0.3 s"),
+        ({"start": 100, "stop": 300}, "leaves no spike; the spikes lie from 0.1 to 0.3 s: are both in seconds"),
+        ({"start": "now"}, "start is 'now'"),
+        ({"stop": 1e12}, "are they in seconds"),
+        ({"positions": [0.0, 0.4]}, r"3 units, but positions has shape \(2, 1\)"),
+        ({"positions": ["left", "middle", "right"]}, "positions hold something that is not a number"),
+    ],
+)
+def test_spikes_that_make_no_sense_are_named(change, message):
+    options = {"spikes": [[0.1], [0.2], [0.3]], "rate": 100, "width": 0.02, "positions": [0.0, 0.4, 0.8]} | change
+    with pytest.raises((ValueError, TypeError), match=message):
+        readers.spike_rates(options.pop("spikes"), **options)
+
+
+def test_spikes_need_no_order_and_units_a_place():
+    options = {"rate": 100, "width": 0.02, "start": 0, "stop": 1}
+    found = readers.spike_rates([[0.7, 0.2, 0.5], [], [0.3]], positions=[0.0, 0.4, 0.8], **options)
+    same = readers.spike_rates([[0.2, 0.5, 0.7], [], [0.3]], positions=[0.0, 0.4, 0.8], **options)
+    np.testing.assert_array_equal(found.activity, same.activity)
+    with pytest.warns(UserWarning, match="1 of 3 electrodes have no place and are left out: unit 1"):
+        left = readers.spike_rates([[0.2], [0.5], [0.3]], positions=[0.0, np.nan, 0.8], **options)
+    assert left.activity.argmax("time").values.tolist() == [20, 30]
+
+
+@pytest.mark.parametrize("content", [b"", b"nothing of the kind", None])
+def test_files_of_spikes_that_are_none_are_named(content, tmp_path):
+    pytest.importorskip("pynwb", reason="NWB files need pynwb")
+    path, options = tmp_path / "a.nwb", {"rate": 100, "width": 0.02}
+    if content is None:  # cut off
+        with h5py.File(path, "w") as file:
+            file["times"] = np.arange(5000.0)
+        content = path.read_bytes()[:3000]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.nwb is .*damaged or cut off"):
+        readers.read_nwb_units(path, **options)
+    with pytest.raises(ValueError, match=r"a\.nwb is .*damaged or cut off"):
+        readers.read_hdf5_spikes(path, times="times", positions=[0.0, 0.4], **options)
+    with h5py.File(path, "w") as file:
+        file["times"] = np.arange(5.0)
+    with pytest.raises(ValueError, match=r"a\.nwb is not an NWB file, or is damaged"):
+        readers.read_nwb_units(path, **options)
