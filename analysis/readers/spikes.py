@@ -94,7 +94,8 @@ def spike_rates(
 
     series = Series(
         Path("spikes"), "spike times", read, samples, len(there), np.dtype(np.float64), start, 1 / rate,
-        units="Hz", names=tuple(f"unit {unit}" for unit in first), attrs={"kernel_width": width, "kernel_shape": "gaussian"},
+        units="Hz", names=tuple(f"unit {unit}" for unit in first),
+        attrs={"kernel_width": width, "kernel_shape": "gaussian"},
     )  # fmt: skip
     choices = Choices(units="Hz", positions=there, position_units=position_units, grid=grid, spacing=spacing)
     rec = to_recording(series, choices)
