@@ -99,7 +99,8 @@ def diagnose(
     band : (float, float), optional
         Only frequencies from the first to the second.
     mask : None, "nan" or boolean array
-        Dead positions.
+        Dead positions. Sensors that never change or hold nothing but NaN, as electrodes that are cut off do, are taken
+        as dead too, with a warning that names them, where they are fewer than half; not in a simulated field.
     draws : int
         Surrogates of the direction test.
     alpha : float
@@ -135,7 +136,7 @@ def diagnose(
     _check_options(draws, alpha, seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        field = Field.of(rec, mask)
+        field = Field.of(rec, mask, living=True)
         band = None if band is None else check_band(band, field.time)
         _warn_of_flat(field)
         if flow:

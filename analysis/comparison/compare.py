@@ -129,7 +129,7 @@ def compare(
     rng, by = np.random.default_rng(seed), Criteria(margins, alpha, confidence, draws, seed)
     of_recording = FeatureOptions(frequencies, estimator, events, seed)
     of_model = replace(of_recording, frequencies=model_frequencies)
-    ours, theirs = Field.of(model), Field.of(recording, mask)
+    ours, theirs = Field.of(model, living=True), Field.of(recording, mask, living=True)
     our_peak, their_peak = spectral_peak(ours, model_frequencies), spectral_peak(theirs, frequencies)
     cycles = min(our_peak.cycles, their_peak.cycles) if cycles is None else float(cycles)
     segment = cycles / our_peak.frequency
@@ -144,7 +144,7 @@ def compare(
         sources["shuffled model"] = _measured(_shuffled(ours, rng), of_model, segment)
         progress.update()
         for name, rec in nulls.items():
-            sources[name] = _measured(Field.of(rec), of_model, segment)
+            sources[name] = _measured(Field.of(rec, living=True), of_model, segment)
             progress.update()
     scales = _scales(axes, sources["model"], measured, space_scale, time_scale, by, rng)
     one_sense = sources["model"].dimension != measured.dimension

@@ -89,7 +89,7 @@ def wave_features(
     (4, 1.6, 1.0)
     """
     options = FeatureOptions(frequencies, estimator, events, seed)
-    return features(Field.of(rec, mask), options, segment=segment)
+    return features(Field.of(rec, mask, living=True), options, segment=segment)
 
 
 @dataclass(frozen=True)

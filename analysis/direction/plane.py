@@ -71,7 +71,7 @@ def plane_direction_test(
     >>> result.p_value.item() <= 0.05, round(float(np.degrees(result.angle)) / 10)
     (True, 9)
     """
-    return plane_symmetry_test(Field.of(rec, mask), seed=seed, null=null, draws=draws, band=band)
+    return plane_symmetry_test(Field.of(rec, mask, living=True), seed=seed, null=null, draws=draws, band=band)
 
 
 def plane_symmetry_test(

@@ -7,6 +7,7 @@ lazy.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,11 +17,12 @@ import numpy as np
 import xarray as xr
 
 from analysis.fields.axes import Axis, check_size, common_units, even_axis, space_dims
-from analysis.fields.dead import Mask, dead_positions, silenced
+from analysis.fields.dead import Mask, dead_positions, runs_down, silenced, unchanging
 from analysis.fields.read import Recording, activity, check_finite
 from analysis.fields.sensors import Sites, sites_of
 from wavefield.progress import Progress
 
+NAMED = 32  # sensors at most that a warning names
 LONG = 2**24  # samples of all sensors of a trial and channel from which a recording is measured stretch by stretch …
 STRETCH = 2**22  # … of so many at most: what is worked out of one takes some twenty times its memory
 
@@ -125,7 +127,7 @@ class Field:
     clock: Axis | None = None
 
     @classmethod
-    def of(cls, rec: Recording, mask: Mask = None) -> Field:
+    def of(cls, rec: Recording, mask: Mask = None, *, living: bool = False) -> Field:
         """Read and check a recording.
 
         Parameters
@@ -134,6 +136,11 @@ class Field:
             A recording (see `wavefield.recording`), or its activity.
         mask : None, "nan" or boolean array
             Dead positions: none; those that hold a NaN anywhere; those that are True (shaped like the space dims).
+        living : bool
+            Whether sensors that never change or hold nothing but NaN are dead too, and named in a warning. So are
+            electrodes that are cut off; one of them would decide how much of the field stands still, or hide the others
+            in rounding. A NaN beside a `mask` that names the dead sensors is left to be refused. Nothing is left out
+            where half of the sensors or more never change, nor of a model, whose units may stand still.
 
         Raises
         ------
@@ -142,6 +149,8 @@ class Field:
         """
         array = activity(rec)
         dead = dead_positions(array, mask, rec)
+        if living and not _of_a_model(rec):
+            dead = _with_unchanging(array, dead, mask, rec)
         return cls(silenced(array, dead), Space.of(array, dead))
 
     @cached_property
@@ -243,3 +252,36 @@ class Field:
         """Every coordinate that lies on the space dims alone."""
         dims = set(self.space.dims)
         return {name: c for name, c in self.values.coords.items() if c.ndim and set(c.dims) <= dims}
+
+
+def _of_a_model(rec: Recording) -> bool:
+    """Whether a recording says that it was simulated."""
+    driven = isinstance(rec, xr.Dataset) and bool({"drive", "kernel"} & set(rec.data_vars))
+    return driven or rec.attrs.get("source_kind", "recorded") != "recorded"
+
+
+def _with_unchanging(array, dead, mask, rec):
+    """The dead sensors, and with them those that never change or hold nothing but NaN; None: none is."""
+    alive = np.ones([array.sizes[dim] for dim in space_dims(array)], bool) if dead is None else ~dead
+    flat, missing = unchanging(array, alive, zeros=rec.attrs.get("boundary", "open") == "open")
+    missing &= mask is None
+    if not (flat | missing).any():
+        return dead
+    turned = tuple(axis for axis, dim in enumerate(space_dims(array)) if runs_down(dim, rec))
+    _warn_of_dead(np.flip(flat, turned), "never change")
+    _warn_of_dead(np.flip(missing, turned), "hold nothing but NaN")
+    return ~alive | flat | missing
+
+
+def _warn_of_dead(found: np.ndarray, what: str) -> None:
+    """Name the sensors that are left out, in the order of the recording."""
+    if not found.any():
+        return
+    numbers = np.flatnonzero(found).tolist()
+    named = ", ".join(map(str, numbers[:NAMED])) + (f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else "")
+    rows = " row by row from 0" if found.ndim == 2 else ""
+    warnings.warn(
+        f"{len(numbers)} of {found.size} sensors {what} (number {named}{', counted' * bool(rows)}{rows}), as those do "
+        "that are cut off: taken as dead and left out",
+        stacklevel=5,
+    )

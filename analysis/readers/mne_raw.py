@@ -13,11 +13,10 @@ import xarray as xr
 
 from analysis.readers.endings import advice
 from analysis.readers.optional import need
-from analysis.readers.series import Choices, Series, joined, to_recording
+from analysis.readers.series import Choices, Series, is_bad, joined, to_recording
 
 KINDS = ("eeg", "ecog", "seeg", "dbs", "mag", "grad")
 EPOCHS = ("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")  # how MNE calls files of epochs
-BAD = "BAD"  # how annotations of what is not to be used begin, in capitals, in MNE as in BrainVision
 SI = {"eeg": "V", "ecog": "V", "seeg": "V", "dbs": "V", "mag": "T", "grad": "T m-1"}  # what MNE returns
 
 
@@ -142,7 +141,7 @@ def _bad_spans(raw) -> tuple[tuple[float, float], ...]:
     return tuple(
         (float(start), float(end))
         for start, end, text in zip(found.onset, ends, found.description, strict=True)
-        if str(text).upper().startswith(BAD)
+        if is_bad(str(text))
     )
 
 
@@ -152,7 +151,7 @@ def _events(raw) -> tuple[tuple[float, float, str], ...]:
     return tuple(
         (float(start), float(duration), str(text))
         for start, duration, text in zip(found.onset, found.duration, found.description, strict=True)
-        if not str(text).upper().startswith(BAD)
+        if not is_bad(str(text))
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from analysis.fields.read import activity
 from analysis.fields.sensors import electrode_positions
 from analysis.readers.endings import advice
 from analysis.readers.optional import need
-from analysis.readers.series import Choices, Series, to_recording
+from analysis.readers.series import Choices, Series, is_bad, to_recording
 from analysis.readers.units import length_factor, voltage_factor
 from wavefield.files import whole_or_nothing
 from wavefield.recordings.external import refuse_external, refuse_oversized
@@ -55,9 +56,10 @@ def read_nwb(
     xarray.Dataset
         ``activity`` in uV, positions in mm (``rel_x, rel_y`` of the electrode table, or ``x, y``, which the schema has
         in um), time in s. To be closed, or used in a ``with`` statement. Electrodes that the table marks as bad (a
-        column ``bad`` or ``good``), and times in the file's table ``invalid_times``, are NaN. Rows of
-        its tables ``trials`` and ``epochs`` become events, ``event_onset``, ``event_duration`` and ``event_kind``: see
-        `analysis.drive_events`.
+        column ``bad`` or ``good``), and times in the file's table ``invalid_times``, are NaN; so is what a table or
+        annotation marks whose name begins with "bad". The rows of all other tables of intervals (``trials``,
+        ``epochs``, …) and of events, and annotations, become events, ``event_onset``, ``event_duration`` and
+        ``event_kind``: see `analysis.drive_events`.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def nwb_series(path: str | os.PathLike, name: str | None = None, *, allow_extern
             content = io.read()
             place, found = _chosen(path, _electrical(pynwb, content), name)
             return _as_series(path, place, found, content, io)
-    except _damage() as error:
+    except damage() as error:
         if io is not None:
             io.close()
         if isinstance(error, ValueError) and str(path) in str(error):
@@ -101,7 +103,8 @@ def nwb_series(path: str | os.PathLike, name: str | None = None, *, allow_extern
         ) from error
 
 
-def _damage():
+def damage():
+    """What the library raises for files that are no NWB files, or are damaged."""
     from hdmf.build.errors import BuildError, ConstructError
 
     return (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, BuildError, ConstructError)
@@ -167,7 +170,7 @@ def _as_series(path, place, found, content, io):
         return values
 
     session = {"nwb_identifier": content.identifier, "session_start": content.session_start_time.isoformat()}
-    description = content.session_description
+    description, (bad, events) = content.session_description, _spans(content)
     return Series(
         path,
         place,
@@ -183,8 +186,8 @@ def _as_series(path, place, found, content, io):
         position_units=NWB_POSITION_UNITS,
         names=_table_names(table, rows),
         dead=_table_bad(table, rows),
-        bad=_invalid_times(content),
-        events=_events(content),
+        bad=tuple((start, start + length) for start, length, _ in bad),
+        events=tuple((start, length if np.isfinite(length) else 0.0, name) for start, length, name in events),
         chunk=(getattr(data, "chunks", None) or (1,))[0],
         attrs={**session, **({"session_description": description} if description else {})},
         close=io.close,
@@ -223,24 +226,39 @@ def _table_names(table, rows):
     return None
 
 
-def _invalid_times(content) -> tuple[tuple[float, float], ...]:
-    """Spans of the table ``invalid_times``, s."""
-    table = content.invalid_times
-    if table is None:
-        return ()
-    return tuple(zip(map(float, table["start_time"].data[:]), map(float, table["stop_time"].data[:]), strict=True))
+def _spans(content) -> tuple[list, list]:
+    """What the file says of its time: spans that are bad, and events, each onset and duration, s, and its name.
+
+    Rows of every table of intervals and events, and of every series of annotations. Bad is what lies in the table
+    ``invalid_times``, in one whose name begins with "bad", and what has a name that begins so.
+    """
+    bad, events = [], []
+    tables = [content.invalid_times, content.trials, content.epochs, *(content.intervals or {}).values()]
+    tables += list((getattr(content, "events", None) or {}).values())  # newer versions of the library have them
+    for table in {id(table): table for table in tables if table is not None}.values():  # some are in both places
+        for start, duration, name in _rows_of(table):
+            wrong = table.name == "invalid_times" or is_bad(table.name) or is_bad(name)
+            (bad if wrong else events).append((start, duration, name))
+    for notes in content.objects.values():
+        if getattr(notes, "neurodata_type", "") == "AnnotationSeries":
+            times = np.arange(len(notes.data)) / notes.rate + notes.starting_time if notes.rate else notes.timestamps[:]
+            for time, text in zip(np.asarray(times, dtype=float).tolist(), notes.data[:], strict=True):
+                (bad if is_bad(str(text)) else events).append((time, 0.0, str(text) or notes.name))
+    return bad, [event for event in events if np.isfinite(event[0])]
 
 
-def _events(content) -> tuple[tuple[float, float, str], ...]:
-    """Rows of the tables ``trials`` and ``epochs``: onset and duration, s, and their tags or the table's name."""
-    found = []
-    for name in ("trials", "epochs"):
-        table = getattr(content, name)
-        for row in range(0 if table is None else len(table)):
-            start, stop = float(table["start_time"][row]), float(table["stop_time"][row])
-            tags = table["tags"][row] if "tags" in table.colnames else ()
-            found.append((start, stop - start, ", ".join(map(str, tags)) or name.removesuffix("s")))
-    return tuple(found)
+def _rows_of(table) -> Iterator[tuple[float, float, str]]:
+    """Onset and duration, s, of every row, and its tags, its annotation or the table's name."""
+    spans = "start_time" in table.colnames
+    for row in range(len(table)):
+        start = float(table["start_time" if spans else "timestamp"][row])
+        length = float(table["stop_time"][row]) - start if spans else 0.0
+        if "duration" in table.colnames and not spans:
+            length = float(table["duration"][row])
+        tags = table["tags"][row] if "tags" in table.colnames else ()
+        note = str(table["annotation"][row]) if "annotation" in table.colnames else ""
+        name = ", ".join(map(str, [tags] if isinstance(tags, str) else tags)) or note or table.name.removesuffix("s")
+        yield start, length if np.isfinite(length) or spans else 0.0, name
 
 
 def _table_bad(table, rows):
@@ -343,8 +361,8 @@ def _electrode_region(content, microns, bad):
     device = content.create_device(name="array", description="not known")
     group = content.create_electrode_group(name="array", description="all", location="unknown", device=device)
     content.add_electrode_column(name="bad", description="dead electrode")
-    for (x, y), is_bad in zip(microns, bad, strict=True):
-        content.add_electrode(group=group, location="unknown", rel_x=float(x), rel_y=float(y), bad=bool(is_bad))
+    for (x, y), wrong in zip(microns, bad, strict=True):
+        content.add_electrode(group=group, location="unknown", rel_x=float(x), rel_y=float(y), bad=bool(wrong))
     return content.create_electrode_table_region(list(range(len(bad))), "every electrode")
 
 

@@ -23,6 +23,7 @@ from wavefield.recordings.recording import RecordingWriter, recording, with_hist
 JITTER = 0.01  # of the sampling interval, by which time stamps may differ from even ones
 SMALLEST, LARGEST = 0.01, 1000.0  # extents of arrays that are believed, mm
 QUIETEST, LOUDEST = 1e-4, 1e8  # median deviation of potentials that is believed, uV
+BAD = "BAD"  # how marks of what is not to be used begin, in capitals, in MNE as in BrainVision
 LOOKED_AT = 512  # samples at the beginning that are looked at for it
 BLOCK_BYTES = 32 * 2**20  # of samples as the recording holds them, read at a time
 
@@ -71,6 +72,11 @@ class Choices:
     stop: float | None = None
 
 
+def is_bad(text: str) -> bool:
+    """Whether what a file calls by this name is not to be used."""
+    return text.strip().upper().startswith(BAD)
+
+
 def even_interval(times: np.ndarray, where: str) -> float:
     """The sampling interval of time stamps, which must be even."""
     if times.size < 2 or not np.isfinite(times).all():
@@ -112,13 +118,14 @@ def _without_bad(series):
     if not series.bad:
         return series.read
     read = series.read
-    rows = [  # samples at or after the start and before the end
-        tuple(int(np.ceil((time - series.first) / series.interval - 1e-6)) for time in span) for span in series.bad
-    ]
+    spans = [span for span in series.bad if not np.isnan(span[0])]
+    rows = np.ceil((np.reshape(spans, (-1, 2)) - series.first) / series.interval - 1e-6)  # at or after either end
+    rows[:, 1] = np.maximum(rows[:, 1], rows[:, 0] + 1)  # a moment is one sample
+    rows = np.where(np.isnan(rows), series.samples, rows).clip(0, series.samples).astype(int)  # no end: to the last
 
     def marked(start, stop):
         values = read(start, stop)
-        for first, last in rows:
+        for first, last in rows.tolist():
             if first < stop and last > start:
                 values = np.array(values)
                 values[max(first - start, 0) : last - start] = np.nan
@@ -130,7 +137,7 @@ def _without_bad(series):
 def _bad_text(series) -> str:
     """For the history: which spans are NaN."""
     last = series.first + series.samples * series.interval
-    inside = [span for span in series.bad if span[0] < last and span[1] > series.first]
+    inside = [span for span in series.bad if span[0] < last and not span[1] <= series.first]
     spans = ", ".join(f"{start:.6g} to {stop:.6g} s" for start, stop in inside)
     return f", {len(inside)} spans marked as bad set to NaN: {spans}" if inside else ""
 

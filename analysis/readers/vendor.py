@@ -11,7 +11,7 @@ import xarray as xr
 
 from analysis.readers.endings import advice
 from analysis.readers.optional import need
-from analysis.readers.series import Choices, Series, to_recording
+from analysis.readers.series import Choices, Series, is_bad, to_recording
 
 
 def read_neo(
@@ -32,7 +32,9 @@ def read_neo(
     Returns
     -------
     xarray.Dataset
-        ``activity`` in uV, scaled by the gain and offset of each channel.
+        ``activity`` in uV, scaled by the gain and offset of each channel. Epochs of the segment whose label or channel
+        begins with ``BAD`` are NaN; its other epochs and events become ``event_onset``, ``event_duration`` and
+        ``event_kind``: see `analysis.drive_events`.
 
     Raises
     ------
@@ -119,6 +121,8 @@ def _as_series(path, where, raw, stream, segment):
         samples = raw.get_analogsignal_chunk(**place, i_start=start, i_stop=stop)
         return raw.rescale_signal_raw_to_float(samples, dtype=np.float32, stream_index=stream)
 
+    interval = 1 / float(raw.get_signal_sampling_rate(stream_index=stream))
+    bad, events = _spans(raw, segment, interval, where)
     return Series(
         path,
         str(raw.header["signal_streams"]["name"][stream]),
@@ -127,25 +131,40 @@ def _as_series(path, where, raw, stream, segment):
         len(channels),
         np.dtype(np.float32),
         float(raw.get_signal_t_start(**place)),
-        1 / float(raw.get_signal_sampling_rate(stream_index=stream)),
+        interval,
         units=units.pop(),
         names=tuple(map(str, channels["name"].tolist())),
-        events=_events(raw, segment),
+        bad=bad,
+        events=events,
         attrs={"format": type(raw).__name__.removesuffix("RawIO")},
     )
 
 
-def _events(raw, segment) -> tuple[tuple[float, float, str], ...]:
-    """Every event and epoch of the segment: onset and duration, s, and its label or the name of its channel."""
-    found = []
+def _spans(raw, segment, interval, where):
+    """What the segment says of its time: spans that are bad (start and end), and events (onset, duration, name), s.
+
+    An event or epoch is called by its label, or where it has none by its channel; bad is what either calls so.
+    """
+    bad, events, unknown = [], [], 0
+    late = interval * isinstance(raw, need("neo.rawio", "neo", "").BrainVisionRawIO)  # whose markers count from 1
     for number, channel in enumerate(raw.header["event_channels"]):
         times, durations, labels = raw.get_event_timestamps(
             block_index=0, seg_index=segment, event_channel_index=number
         )
-        times = raw.rescale_event_timestamp(times, dtype=np.float64, event_channel_index=number)
+        times = raw.rescale_event_timestamp(times, dtype=np.float64, event_channel_index=number) - late
         lengths = np.zeros(len(times)) if durations is None else np.asarray(durations)
         if durations is not None:
             lengths = raw.rescale_epoch_duration(lengths, dtype=np.float64, event_channel_index=number)
-        for time, length, label in zip(times, lengths, labels, strict=True):
-            found.append((float(time), float(length), str(label) or str(channel["name"])))
-    return tuple(found)
+        for time, length, label in zip(times.tolist(), lengths.tolist(), map(str, labels), strict=True):
+            if is_bad(label) or is_bad(str(channel["name"])):
+                bad.append((time, time + max(length, interval)))
+                unknown += durations is None
+            else:
+                events.append((time, length, label or str(channel["name"])))
+    if unknown:
+        warnings.warn(
+            f"{where}: {unknown} events mark what is bad, and this reader does not know for how long: only the sample "
+            "of each is NaN; take another reader (of BrainVision read_mne, --reader mne)",
+            stacklevel=5,
+        )
+    return tuple(bad), tuple(events)

@@ -70,7 +70,8 @@ def radon_velocity(
     slowest : float, optional
         Least speed to look for. By default that of a wave two spacings long at the mean coherent frequency.
     mask : None, "nan" or boolean array
-        Dead sensors to leave out (True = dead), or those that hold a NaN.
+        Dead sensors to leave out (True = dead), or those that hold a NaN. Those that never change or hold nothing but
+        NaN are left out too, with a warning, as in `analysis.diagnose`.
     confidence : float
         Of the intervals.
 
@@ -105,7 +106,7 @@ def radon_velocity(
     >>> round(float(radon_velocity(rec).speed), 2)
     17.0
     """
-    return radon_speed(Field.of(rec, mask), band=band, slowest=slowest, confidence=confidence)
+    return radon_speed(Field.of(rec, mask, living=True), band=band, slowest=slowest, confidence=confidence)
 
 
 def delay_velocity(
@@ -152,7 +153,7 @@ def delay_velocity(
     >>> round(float(delay_velocity(rec).speed), 3)
     -0.5
     """
-    return delay_speed(Field.of(rec, mask), band=band, slowest=slowest, confidence=confidence)
+    return delay_speed(Field.of(rec, mask, living=True), band=band, slowest=slowest, confidence=confidence)
 
 
 def phase_gradient_velocity(
@@ -200,7 +201,7 @@ def phase_gradient_velocity(
     >>> round(float(phase_gradient_velocity(rec).speed), 3)
     1.0
     """
-    return phase_gradient_speed(Field.of(rec, mask), band=band, slowest=slowest, confidence=confidence)
+    return phase_gradient_speed(Field.of(rec, mask, living=True), band=band, slowest=slowest, confidence=confidence)
 
 
 def optical_flow_velocity(
@@ -260,7 +261,7 @@ def optical_flow_velocity(
     >>> round(float(result.speed), 1), round(float(np.degrees(result.direction)))
     (0.4, 53)
     """
-    return flow_speed(Field.of(rec, mask), band=band, slowest=slowest, confidence=confidence)
+    return flow_speed(Field.of(rec, mask, living=True), band=band, slowest=slowest, confidence=confidence)
 
 
 # The same of a field --------------------------------------------------------------------------------------------------

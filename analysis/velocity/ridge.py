@@ -74,7 +74,7 @@ def ridge_velocity(
     1.0
     """
     options = Spectral(window, space_window, detrend, segment=None, overlap=0.0)
-    return ridge_speed(Field.of(rec, mask), options, side=side, band=band, confidence=confidence)
+    return ridge_speed(Field.of(rec, mask, living=True), options, side=side, band=band, confidence=confidence)
 
 
 def ridge_speed(
