@@ -23,6 +23,7 @@ from analysis.fields.read import Recording
 from analysis.fields.units import labelled, netcdf_attrs
 from analysis.spectra.spectrum import spectrum
 from analysis.spectra.transform import Spectral, spectral_dims
+from analysis.velocity.chance import MOSTLY
 from analysis.velocity.estimators import ANY_LAYOUT, check_flow, every_speed, radon_speed
 from analysis.velocity.result import STATUS, DoubtfulEstimate
 from wavefield.progress import Progress
@@ -99,8 +100,8 @@ def diagnose(
     band : (float, float), optional
         Only frequencies from the first to the second.
     mask : None, "nan" or boolean array
-        Dead positions. Sensors that never change or hold nothing but NaN, as electrodes that are cut off do, are taken
-        as dead too, with a warning that names them, where they are fewer than half; not in a simulated field.
+        Dead positions. Sensors that never change, as electrodes that are cut off do, are taken as dead too, with a
+        warning that names them, where they are fewer than half; not in a simulated field.
     draws : int
         Surrogates of the direction test.
     alpha : float
@@ -440,8 +441,8 @@ def _in_two_dimensions(field: Field, result: xr.Dataset, alpha: float) -> xr.Dat
     """The direction with its interval, and no speed or angle of a plane wave where there is none."""
     code = result["verdict_code"]
     still = code.isin([VERDICTS.index(word) for word in ("none", "static", "standing")])
-    # a single line leaves the test little power: near its level the estimators decide for themselves
-    undecided = (result["p_value"] <= NEARLY * alpha) & (result["wave_share"] > result["modules_share"])
+    # a single line leaves the test little power: near its level the estimators decide for themselves, if a wave it is
+    undecided = (result["p_value"] <= NEARLY * alpha) & (result["wave_share"] > result["modules_share"].clip(MOSTLY))
     refused = still & ~((code == VERDICTS.index("none")) & undecided) & (result["status"] == 0)
     status = xr.where(refused, STATUS.index("chance"), result["status"]).transpose(*result["status"].dims)
     result["status"] = status.astype(np.int8).assign_attrs(result["status"].attrs)

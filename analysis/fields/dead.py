@@ -46,8 +46,8 @@ def dead_positions(array: xr.DataArray, mask: Mask, rec=None) -> np.ndarray | No
     return dead if dead.any() else None
 
 
-def unchanging(array: xr.DataArray, alive: np.ndarray, zeros: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Which living sensors keep one value all the time in some trial or channel, and which hold nothing but NaN there.
+def unchanging(array: xr.DataArray, alive: np.ndarray, zeros: bool = True) -> np.ndarray:
+    """Which living sensors keep one value all the time in some trial or channel, shape of the space dims.
 
     So do electrodes that are cut off. Trials and channels in which half of the living sensors or more do so do not
     count: there the field itself stands still. Lazy data are read in full only where a few samples do not exclude it.
@@ -59,38 +59,32 @@ def unchanging(array: xr.DataArray, alive: np.ndarray, zeros: bool = True) -> tu
     alive : boolean array, shape of the space dims
     zeros : bool
         Whether sensors that stay at 0 count.
-
-    Returns
-    -------
-    flat, missing : boolean arrays, shape of the space dims
     """
     dims = space_dims(array)
     array = array.transpose(..., "time", *dims)
     few = array.isel(time=sorted({0, array.sizes["time"] // 3, array.sizes["time"] - 1})).values
     few = few.reshape(-1, *few.shape[-1 - len(dims) : -len(dims)], alive.size)  # (batch, time, site)
-    likely = ((few == few[:, :1]) | np.isnan(few)).all(axis=1) & alive.ravel()  # (batch, site)
-    flat, missing = np.zeros_like(likely), np.zeros_like(likely)
+    likely = (few == few[:, :1]).all(axis=1) & alive.ravel()  # (batch, site)
+    flat = np.zeros_like(likely)
     if likely.any() and array.sizes["time"] > 1:
         low, high = _range(array, likely.any(axis=0))
-        missing = likely & np.isnan(low)
         flat = likely & (low == high) & (zeros | (low != 0))
-    counts = 2 * (flat | missing).sum(axis=1, keepdims=True) < alive.sum()
-    flat, missing = ((part & counts).any(axis=0).reshape(alive.shape) for part in (flat, missing))
-    return flat, missing
+    counts = 2 * flat.sum(axis=1, keepdims=True) < alive.sum()
+    return (flat & counts).any(axis=0).reshape(alive.shape)
 
 
 def _range(array, wanted):
-    """Least and greatest value over time (batch, site) of the sites wanted, NaN where all are NaN."""
+    """Least and greatest value over time (batch, site) of the sites wanted, NaN of others and where one is."""
     shape = array.shape[array.get_axis_num("time") + 1 :]
     if array.chunks is not None:
-        low, high = dask.compute(array.min("time"), array.max("time"))
+        low, high = dask.compute(array.min("time", skipna=False), array.max("time", skipna=False))
         return (end.values.reshape(-1, wanted.size) for end in (low, high))
     values = array.values.reshape(-1, array.sizes["time"], *shape)
     low = np.full((len(values), wanted.size), np.nan)
     high = low.copy()
     for site in np.flatnonzero(wanted):  # one by one: nothing is held beside the recording
         trace = values[(slice(None), slice(None), *np.unravel_index(site, shape))]
-        low[:, site], high[:, site] = np.fmin.reduce(trace, axis=1), np.fmax.reduce(trace, axis=1)
+        low[:, site], high[:, site] = trace.min(axis=1), trace.max(axis=1)
     return low, high
 
 

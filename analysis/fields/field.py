@@ -137,10 +137,10 @@ class Field:
         mask : None, "nan" or boolean array
             Dead positions: none; those that hold a NaN anywhere; those that are True (shaped like the space dims).
         living : bool
-            Whether sensors that never change or hold nothing but NaN are dead too, and named in a warning. So are
-            electrodes that are cut off; one of them would decide how much of the field stands still, or hide the others
-            in rounding. A NaN beside a `mask` that names the dead sensors is left to be refused. Nothing is left out
-            where half of the sensors or more never change, nor of a model, whose units may stand still.
+            Whether sensors that never change are dead too, and named in a warning. So are electrodes that are cut off;
+            one of them would decide how much of the field stands still, or hide the others in rounding. A NaN is left
+            to be refused. Nothing is left out where half of the sensors or more never change, nor of a model, whose
+            units may stand still.
 
         Raises
         ------
@@ -150,7 +150,7 @@ class Field:
         array = activity(rec)
         dead = dead_positions(array, mask, rec)
         if living and not _of_a_model(rec):
-            dead = _with_unchanging(array, dead, mask, rec)
+            dead = _with_unchanging(array, dead, rec)
         return cls(silenced(array, dead), Space.of(array, dead))
 
     @cached_property
@@ -260,28 +260,24 @@ def _of_a_model(rec: Recording) -> bool:
     return driven or rec.attrs.get("source_kind", "recorded") != "recorded"
 
 
-def _with_unchanging(array, dead, mask, rec):
-    """The dead sensors, and with them those that never change or hold nothing but NaN; None: none is."""
+def _with_unchanging(array, dead, rec):
+    """The dead sensors, and with them those that never change; None: none is."""
     alive = np.ones([array.sizes[dim] for dim in space_dims(array)], bool) if dead is None else ~dead
-    flat, missing = unchanging(array, alive, zeros=rec.attrs.get("boundary", "open") == "open")
-    missing &= mask is None
-    if not (flat | missing).any():
+    flat = unchanging(array, alive, zeros=rec.attrs.get("boundary", "open") == "open")
+    if not flat.any():
         return dead
     turned = tuple(axis for axis, dim in enumerate(space_dims(array)) if runs_down(dim, rec))
-    _warn_of_dead(np.flip(flat, turned), "never change")
-    _warn_of_dead(np.flip(missing, turned), "hold nothing but NaN")
-    return ~alive | flat | missing
+    _warn_of_dead(np.flip(flat, turned))
+    return ~alive | flat
 
 
-def _warn_of_dead(found: np.ndarray, what: str) -> None:
+def _warn_of_dead(found: np.ndarray) -> None:
     """Name the sensors that are left out, in the order of the recording."""
-    if not found.any():
-        return
     numbers = np.flatnonzero(found).tolist()
     named = ", ".join(map(str, numbers[:NAMED])) + (f" and {len(numbers) - NAMED} more" if len(numbers) > NAMED else "")
     rows = " row by row from 0" if found.ndim == 2 else ""
     warnings.warn(
-        f"{len(numbers)} of {found.size} sensors {what} (number {named}{', counted' * bool(rows)}{rows}), as those do "
-        "that are cut off: taken as dead and left out",
+        f"{len(numbers)} of {found.size} sensors never change (number {named}{', counted' * bool(rows)}{rows}), as "
+        "those do that are cut off: taken as dead and left out",
         stacklevel=5,
     )

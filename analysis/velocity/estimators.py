@@ -70,8 +70,8 @@ def radon_velocity(
     slowest : float, optional
         Least speed to look for. By default that of a wave two spacings long at the mean coherent frequency.
     mask : None, "nan" or boolean array
-        Dead sensors to leave out (True = dead), or those that hold a NaN. Those that never change or hold nothing but
-        NaN are left out too, with a warning, as in `analysis.diagnose`.
+        Dead sensors to leave out (True = dead), or those that hold a NaN. Those that never change are left
+        out too, with a warning, as in `analysis.diagnose`.
     confidence : float
         Of the intervals.
 
