@@ -27,7 +27,7 @@ def positive_int(value: Any, name: str, least: int = 1) -> int:
     return int(value)
 
 
-def real_array(value: Any, name: str) -> np.ndarray:
+def real_array(value: Any, name: str, wanted: str = "finite") -> np.ndarray:
     """Return a copy of `value` as a float array if it is finite real numbers, else raise an error that names it."""
     try:
         array = np.asarray(value)
@@ -36,7 +36,7 @@ def real_array(value: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, it holds NaN or infinity")
+        raise ValueError(f"{name} must be {wanted}, it holds NaN or infinity")
     return array.astype(float)
 
 
