@@ -27,16 +27,21 @@ def positive_int(value: Any, name: str, least: int = 1) -> int:
     return int(value)
 
 
-def real_array(value: Any, name: str) -> np.ndarray:
-    """Return a copy of `value` as a float array if it is finite real numbers, else raise an error that names it."""
+def plain_array(value: Any, name: str) -> np.ndarray:
+    """Return `value` as an array, else raise a TypeError that names it."""
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except (RuntimeError, TypeError, ValueError) as error:  # a tensor that requires grad, a ragged list
         raise TypeError(f"{name} must be an array of real numbers (a tensor detached): {error}") from None
+
+
+def real_array(value: Any, name: str, wanted: str = "finite") -> np.ndarray:
+    """Return a copy of `value` as a float array if it is finite real numbers, else raise an error that names it."""
+    array = plain_array(value, name)
     if array.dtype.kind not in "iuf":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {array.dtype}")
     if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, it holds NaN or infinity")
+        raise ValueError(f"{name} must be {wanted}, it holds NaN or infinity")
     return array.astype(float)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from wavefield.checks import positive_int
+from wavefield.checks import plain_array, positive_int
 from wavefield.operators.design import design
 from wavefield.operators.encoder import EVERYWHERE, resolve_encoder
 from wavefield.operators.operator import WaveOperator
@@ -200,7 +200,7 @@ def _is_deviation(value):
 
 def _checked_level(values, name, dims):
     """Return a level as (B, rings, N) or (B, rings, Ny, Nx), its dtype of floats kept, and whether there are trials."""
-    values = np.asarray(values)
+    values = plain_array(values, name)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{name} must be an array of real numbers, got dtype {values.dtype}")
     if values.ndim not in (dims, dims + 1, dims + 2) or 0 in values.shape:
@@ -219,6 +219,7 @@ def _checked_law(given: _Field, shape):
     size = tuple(size)
     given.operator.check_size(size)
     encoder = "own" if given.encoder is None else given.encoder
+    encoder = encoder if isinstance(encoder, str) else plain_array(encoder, "encoder")
     array = np.ndim(encoder) == 2 + given.operator.dims
     inputs = rings if isinstance(encoder, str) else np.shape(encoder)[-1] if array else 0
     encoder, operator = resolve_encoder(encoder, given.operator, size, inputs)

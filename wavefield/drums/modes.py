@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.sparse.linalg import eigsh
 
-from wavefield.checks import grid_shape, positive_int
+from wavefield.checks import grid_shape, plain_array, positive_int
 from wavefield.operators.energy import cell_weights
 from wavefield.operators.operator import WaveOperator
 from wavefield.recordings.schema import space_dims
@@ -84,8 +84,8 @@ def _on_domain(operator, domain):
         raise ValueError(f"operator must be a two-way wave of one ring or sheet, got {operator!r}")
     if "absorbing" in operator.boundaries:
         raise ValueError("operator has absorbing ends: its waves leave, it has no modes")
-    if domain is not None and np.ndim(domain) == 2:
-        operator = replace(operator, mask=np.asarray(domain))
+    if domain is not None and plain_array(domain, "domain").ndim == 2:
+        operator = replace(operator, mask=domain)
         domain = None
     known = [part for part in (operator.mask, operator.profile) if part is not None]
     if domain is None and not known:

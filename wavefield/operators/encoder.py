@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.ndimage import distance_transform_edt
 
-from wavefield.checks import grid_shape, positive_int
+from wavefield.checks import grid_shape, plain_array, positive_int, real_array
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.step_matrix import local_taps
 
@@ -134,11 +134,10 @@ def resolve_encoder(
             matrix.reshape(operator.rings, -1, inputs)[:, 0] = 1.0
             return matrix, operator
         raise ValueError(f"encoder must be 'own', 'first' or an array (rings, size, inputs), got {encoder!r}")
-    matrix = np.asarray(encoder, dtype=float)
-    if matrix.ndim != 2 + operator.dims or matrix.shape[1:] != (*shape, inputs):
+    matrix = plain_array(encoder, "encoder")
+    if matrix.ndim != 2 + operator.dims or matrix.shape[1:] != (*shape, inputs) or not len(matrix):
         raise ValueError(f"encoder must have shape (rings, size={size}, inputs={inputs}), got {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise ValueError("encoder must be finite, it holds NaN or infinity")
+    matrix = real_array(matrix.astype(float) if matrix.dtype == bool else matrix, "encoder")
     return matrix, operator.with_rings(matrix.shape[0])
 
 

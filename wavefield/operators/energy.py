@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from wavefield.checks import plain_array
 from wavefield.operators.operator import WaveOperator
 from wavefield.operators.step_matrix import local_taps, reflect
 
@@ -65,7 +66,7 @@ def energy(operator: WaveOperator, now: ArrayLike, before: ArrayLike) -> np.ndar
     """
     if operator.levels != 2:
         raise ValueError(f"operator must be a two-way wave, whose energy two levels make up, got {operator!r}")
-    now, before = (np.asarray(level, dtype=float) for level in (now, before))
+    now, before = (_level(level, name) for level, name in ((now, "now"), (before, "before")))
     for name, level in (("now", now), ("before", before)):
         if level.ndim <= operator.dims or level.shape[-1 - operator.dims] != operator.rings:
             axes = "N" if operator.dims == 1 else "Ny, Nx"
@@ -83,6 +84,13 @@ def energy(operator: WaveOperator, now: ArrayLike, before: ArrayLike) -> np.ndar
         pulling = np.maximum(operator.restoring_profile, 0)  # what pushes is in the taps
         potential += 0.5 * operator.dt**2 * _summed(pulling * (now**2 + before**2), weights)
     return 0.5 * (kinetic + potential) * float(np.prod(operator.spacings)) / operator.dt**2
+
+
+def _level(level, name):
+    level = plain_array(level, name)
+    if level.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must be an array of real numbers, got dtype {level.dtype}")
+    return level.astype(float)
 
 
 def cell_weights(operator: WaveOperator, shape: tuple[int, ...]) -> np.ndarray:

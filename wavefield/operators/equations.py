@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from wavefield.checks import finite_vector, positive, positive_int, real_array
-from wavefield.operators.operator import WaveOperator
+from wavefield.operators.operator import WaveOperator, speed_profile
 from wavefield.operators.step_matrix import conductance
 
 
@@ -67,7 +67,7 @@ def transport(
     if direction is not None:
         return _transport_on_sheet(speed, gain, direction, boundary, dx, dt, profile)
     dx, dt = positive(dx, "dx"), positive(dt, "dt")
-    profile = None if profile is None else np.asarray(profile)
+    profile = None if profile is None else speed_profile(profile, 1)
     nu = speed * dt / dx
     _check_courant(nu, speed, 1.0, dx, profile)
     return WaveOperator(_on_diagonal(gain[:, None] * _upwind(nu)), boundary, dx, dt, profile=profile)
@@ -216,10 +216,9 @@ def wave(
         raise ValueError(f"damping·dt must be below 2, or the field flips at every step, got {(damping * dt).max():g}")
     if boundary == "open":
         raise ValueError("boundary='open' belongs to one-way fields; let a two-way wave leave through 'absorbing'")
-    profile = None if profile is None else np.asarray(profile)
-    given = {"damping_profile": damping_profile, "restoring_profile": restoring_profile, "density": density}
-    medium = {name: real_array(part, name) for name, part in given.items() if part is not None}
-    if order != 2 and (profile is not None or medium):
+    profile = None if profile is None else speed_profile(profile, dims)
+    medium = {"damping_profile": damping_profile, "restoring_profile": restoring_profile, "density": density}
+    if order != 2 and any(part is not None for part in (profile, *medium.values())):
         raise ValueError(
             f"order must be 2 with a speed profile, or one of damping, restoring force or density, got {order}"
         )
@@ -245,10 +244,8 @@ def wave(
         dt,
         levels=2,
         profile=profile,
-        damping_profile=medium.get("damping_profile"),
-        restoring_profile=medium.get("restoring_profile"),
-        density=medium.get("density"),
-        mask=None if mask is None else np.asarray(mask),
+        **medium,
+        mask=mask,
         edge=edge,
         rim=rim if absorbs else 0,
     )

@@ -41,6 +41,7 @@ from wavefield.values import digest, read_only, rebuild, same, set_fields
 
 BOUNDARIES = ("periodic", "fixed", "free", "absorbing", "open")
 EDGES = ("fixed", "free")  # of a mask
+_AXES = {1: "(N,)", 2: "(Ny, Nx)"}
 _MEDIUM = ("damping_profile", "restoring_profile", "density")  # of a two-way wave, beside its speed profile
 
 
@@ -117,15 +118,13 @@ class WaveOperator:
             raise ValueError(f"levels must be 1 or 2, got {self.levels!r}")
         if self.levels == 2:
             _check_pairs(self.kernel)
-        for name in _MEDIUM:
-            if (given := getattr(self, name)) is not None:
-                set_fields(self, **{name: read_only(real_array(given, name))})
-                if self.profile is None:  # whatever needs positions that are all alike asks for a profile
-                    set_fields(self, profile=np.ones(np.shape(given)))
         if self.mask is not None:
             set_fields(self, mask=_checked_mask(self))
-            if self.edge == "free" and self.profile is None:
-                set_fields(self, profile=np.ones(self.mask.shape))
+        set_fields(self, **_by_position(self))
+        if self.profile is None:  # whatever needs positions that are all alike asks for a profile
+            free = self.mask if self.edge == "free" else None
+            needs = [part for part in (*(getattr(self, name) for name in _MEDIUM), free) if part is not None]
+            set_fields(self, profile=np.ones(needs[0].shape) if needs else None)
         if self.profile is not None:
             set_fields(self, profile=_checked_profile(self))
             _check_medium(self)
@@ -566,10 +565,37 @@ def _check_pairs(kernel):
         )
 
 
+def speed_profile(value: ArrayLike, dims: int) -> np.ndarray:
+    """Return the relative speeds at the positions of a line or sheet, which are checked."""
+    wanted = f"a {dims}-D array of finite relative speeds"
+    return _one_for_each(real_array(value, "profile", wanted), f"profile must be {wanted}", dims)
+
+
+def _one_for_each(array, wanted, dims):
+    if array.ndim != dims or not array.size:
+        raise ValueError(f"{wanted}, one for each position {_AXES[dims]}, got shape {array.shape}")
+    return read_only(array)
+
+
+def _by_position(op):
+    """What is given for every position, by name: of one shape, that of the mask if there is one."""
+    arrays = {} if op.profile is None else {"profile": speed_profile(op.profile, op.dims)}
+    for name in _MEDIUM:
+        if (given := getattr(op, name)) is not None:
+            wanted = f"{name} must be a {op.dims}-D array of finite numbers"
+            arrays[name] = _one_for_each(real_array(given, name), wanted, op.dims)
+    shapes = ({} if op.mask is None else {"mask": op.mask.shape}) | {
+        name: array.shape for name, array in arrays.items()
+    }
+    for name, shape in shapes.items():
+        owner, first = next(iter(shapes.items()))
+        if shape != first:
+            raise ValueError(f"{name} must be of shape {first}, as the {owner}, got {shape}")
+    return arrays
+
+
 def _checked_profile(op):
-    profile = np.array(op.profile, dtype=float)
-    if profile.ndim != op.dims or profile.size < 2 or not np.isfinite(profile).all():
-        raise ValueError(f"profile must be a {op.dims}-D array of finite relative speeds, got shape {profile.shape}")
+    profile = op.profile
     if op.dims == 2 and op.levels == 1:
         raise ValueError("profile of a sheet needs a two-way wave")
     if op.dims == 2 and (op.kernel.shape[2:] != (3, 3) or not op.diagonal or op.taps[:, ::2, ::2].any()):
@@ -584,9 +610,12 @@ def _checked_profile(op):
 
 
 def _checked_mask(op):
-    mask = np.array(op.mask)
     if op.dims != 2:
         raise ValueError("mask needs a sheet; the ends of a line are its boundary")
+    try:
+        mask = np.array(op.mask)
+    except ValueError:  # a ragged list
+        raise TypeError(f"mask must be a 2-D array of bool, got {type(op.mask).__name__} of unequal rows") from None
     if mask.dtype.kind not in "biu" or mask.ndim != 2 or not np.isin(mask, (0, 1)).all():
         raise ValueError(f"mask must be a 2-D array of bool, got {mask.dtype} of shape {mask.shape}")
     if not mask.any():
@@ -613,8 +642,6 @@ def _check_medium(op):
             continue
         if op.levels != 2:
             raise ValueError(f"{name} needs a two-way wave; a one-way field has a gain and a speed profile")
-        if given.shape != op.profile.shape:
-            raise ValueError(f"{name} must be of shape {op.profile.shape}, as the profile, got {given.shape}")
     if op.density is not None and op.dims == 2:
         raise ValueError("density needs a line; a sheet has a speed, a damping and a restoring profile")
     if op.density is not None and (op.density <= 0).any():

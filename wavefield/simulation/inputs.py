@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from wavefield.checks import positive_int
+from wavefield.checks import plain_array, positive_int
 from wavefield.progress import Progress
 
 _FRAME_BYTES = 16_000_000  # of a movie that are read at a time
@@ -114,7 +114,7 @@ def flattened_movie(drive, operator):
             frames = max(1, _FRAME_BYTES // (8 * drive.shape[-2] * drive.shape[-1]))
             drive = drive.chunk({dim: frames if k == drive.ndim - 3 else -1 for k, dim in enumerate(drive.dims)})
         drive = drive.data
-    movie = drive if hasattr(drive, "dask") else np.asarray(drive)
+    movie = drive if hasattr(drive, "dask") else plain_array(drive, "drive")
     if movie.ndim not in (3, 4):
         raise ValueError(f"drive must be a movie (steps, Ny, Nx) or (trial, steps, Ny, Nx), got shape {movie.shape}")
     return movie.reshape(*movie.shape[:-2], -1), movie.shape[-2:]

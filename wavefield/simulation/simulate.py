@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, DTypeLike
 
-from wavefield.checks import grid_shape, positive_int, real_array
+from wavefield.checks import grid_shape, plain_array, positive_int, real_array
 from wavefield.loops.choose import NONLINEARITIES
 from wavefield.operators.encoder import EVERYWHERE, resolve_encoder
 from wavefield.operators.operator import WaveOperator
@@ -155,12 +155,18 @@ def simulate(
     if isinstance(initial, xr.Dataset):
         past, then = _continued(initial, operator)
     else:
+        initial = None if initial is None else _checked_initial(initial, operator.dims)
         past, then = beginning(initial, previous), None
     if encoder is None:
         encoder = "own" if then is None or then.encoder is None else then.encoder
     frame = None
     if isinstance(encoder, str) and encoder == EVERYWHERE:
         drive, frame = flattened_movie(drive, operator)
+    elif not isinstance(encoder, str):
+        encoder = plain_array(encoder, "encoder")
+        if encoder.ndim != 2 + operator.dims:
+            axes = "N" if operator.dims == 1 else "Ny, Nx"
+            raise ValueError(f"encoder must have shape (rings, {axes}, inputs), got {encoder.shape}")
     inputs = read_inputs(drive, steps, past.last_inputs)
     units = resolve_units(units, initial, drive, operator.dt)
     trials = inputs.trials if past.now is None or np.ndim(past.now) < 2 + operator.dims else np.shape(past.now)[0]
@@ -265,12 +271,20 @@ def _float_dtype(dtype):
     return dtype
 
 
+def _checked_initial(initial, dims):
+    initial = real_array(initial, "initial")
+    if initial.ndim not in (dims, dims + 1, dims + 2) or 0 in initial.shape:
+        n = "N" if dims == 1 else "Ny, Nx"
+        raise ValueError(f"initial must have shape (rings, {n}) or (trial, rings, {n}), got {initial.shape}")
+    return initial
+
+
 def _common_shape(size, frame, initial, encoder, operator):
     """Return the positions along each axis, which everything that has positions must agree on."""
     dims = operator.dims
     arrays = {
         "drive": frame,
-        "initial": None if initial is None else np.shape(initial)[-dims:] if np.ndim(initial) >= dims else (0,),
+        "initial": None if initial is None else np.shape(initial)[-dims:],
         "encoder": np.shape(encoder)[1:-1] if not isinstance(encoder, str) and np.ndim(encoder) == 2 + dims else None,
         "profile": None if operator.profile is None else operator.profile.shape,
         "mask": None if operator.mask is None else operator.mask.shape,

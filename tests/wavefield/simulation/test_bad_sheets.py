@@ -1,5 +1,7 @@
 """Whatever is given for a sheet: a finite field, or a sentence that names what does not fit."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -91,3 +93,83 @@ def test_whatever_is_given_for_a_sheet_moves_or_is_refused_in_a_sentence(speed, 
 def test_wherever_inputs_are_to_enter_there_is_an_encoder_or_a_sentence(places, size):
     encoder = answered(lambda: wf.encoder_at(places, size))
     assert encoder is None or encoder.shape[1:-1] == ((size,) if isinstance(size, int) else size)
+
+
+BY_POSITION = ["profile", "damping_profile", "restoring_profile", "density", "mask"]
+
+
+@pytest.mark.parametrize("name", BY_POSITION)
+@pytest.mark.parametrize("dims", [1, 2])
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(1.0, True, "soft", {"a": 1}, [], [[]], [[1, 2], [3]]),
+        *(np.ones(3), np.ones((3, 3)), np.ones((3, 3, 3)), np.ones((0, 4))),
+        *(np.ones(3) * 1j, np.array([1, np.nan]), np.array([[1, np.inf]])),
+    ],
+    ids=lambda given: f"{type(given).__name__}{np.shape(given) if isinstance(given, np.ndarray) else ''}",
+)
+def test_what_is_given_by_position_is_refused_by_its_own_name(name, dims, given):
+    fits = isinstance(given, np.ndarray) and given.shape == (3,) * dims and given.dtype == float and name != "mask"
+    fits = fits and not (name == "density" and dims == 2)
+    with nullcontext() if fits else pytest.raises((ValueError, TypeError), match=f"^{name} "):
+        wf.wave(0.5, dims=dims, **{name: given})
+
+
+def test_two_shapes_by_position_are_refused_with_the_names_of_both():
+    with pytest.raises(
+        ValueError, match=r"restoring_profile must be of shape \(4, 4\), as the damping_profile, got \(5, 4"
+    ):
+        wf.wave(0.5, dims=2, damping_profile=np.ones((4, 4)), restoring_profile=np.ones((5, 4)))
+    with pytest.raises(ValueError, match=r"profile must be of shape \(4, 5\), as the mask, got \(4, 4\)"):
+        wf.wave(0.5, dims=2, profile=np.ones((4, 4)), mask=np.ones((4, 5), bool))
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "fixed", "free"])
+@pytest.mark.parametrize("shape", [(1,), (2,), (1, 1), (1, 2), (2, 1), (2, 2)], ids=str)
+def test_the_smallest_media_move_as_fields_without_any(boundary, shape):
+    law = {"dims": len(shape), "boundary": boundary}
+    drive, plain = np.sin(np.arange(9.0)), wf.wave(0.6, 0.1, **law)
+    expected = wf.simulate(plain, drive, size=shape, source="force").activity.values
+    for same in ({"profile": np.ones(shape)}, {"damping_profile": np.full(shape, 0.1)}):
+        op = wf.wave(0.6, 0.0 if "damping_profile" in same else 0.1, **law, **same)
+        rec = wf.simulate(op, drive, source="force")
+        np.testing.assert_allclose(rec.activity.values, expected, rtol=0, atol=1e-13)
+
+
+SHEET, STATE = wf.wave(0.5, dims=2), np.ones((1, 4, 4))
+TAKES = {
+    "initial": lambda given: wf.simulate(SHEET, initial=given, steps=3),
+    "velocity": lambda given: wf.simulate(SHEET, initial=STATE, velocity=given, steps=3),
+    "previous": lambda given: wf.simulate(SHEET, initial=STATE, previous=given, steps=3),
+    "bias": lambda given: wf.simulate(SHEET, initial=STATE, bias=given, steps=3),
+    "encoder": lambda given: wf.simulate(SHEET, np.ones((3, 1)), encoder=given),
+    "encoder of a snapshot": lambda given: wf.decode(STATE, SHEET, steps=5, encoder=given),
+    "drive": lambda given: wf.simulate(SHEET, given, encoder="everywhere"),
+    "snapshot": lambda given: wf.decode(given, SHEET, steps=5, sites="anywhere"),
+    "snapshot of a picture": lambda given: wf.read_picture(given, operator=SHEET, steps=5),
+    "domain": lambda given: wf.modes(SHEET, given),
+    "size": lambda given: wf.simulate(SHEET, np.ones((3, 1)), size=given),
+    "now": lambda given: wf.energy(SHEET, given, STATE),
+    "before": lambda given: wf.energy(SHEET, STATE, given),
+}
+UNFIT = [
+    1.0,
+    [],
+    {"a": 1},
+    [[1, 2], [3]],
+    np.ones(4),
+    np.ones((1, 1, 1, 4, 4)),
+    np.ones((1, 4, 4)) * 1j,
+    STATE * np.nan,
+]
+
+
+@pytest.mark.parametrize("name", TAKES)
+@pytest.mark.parametrize("number", range(len(UNFIT)))
+def test_an_array_that_does_not_fit_is_refused_by_its_own_name(name, number):
+    given = UNFIT[number]
+    if name in ("now", "before") and isinstance(given, np.ndarray) and (given.ndim == 5 or np.isnan(given.flat[0])):
+        return  # leading axes are kept, and so is NaN
+    with pytest.raises((ValueError, TypeError), match=f"^{name.split()[0]} |^now and before"):
+        TAKES[name](given)
