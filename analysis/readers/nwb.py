@@ -232,7 +232,8 @@ def _spans(content) -> tuple[list, list]:
     Rows of every table of intervals and events, and of every series of annotations. Bad is what lies in the table
     ``invalid_times``, in one whose name begins with "bad", and what has a name that begins so.
     """
-    bad, events = [], []
+    bad: list = []
+    events: list = []
     tables = [content.invalid_times, content.trials, content.epochs, *(content.intervals or {}).values()]
     tables += list((getattr(content, "events", None) or {}).values())  # newer versions of the library have them
     for table in {id(table): table for table in tables if table is not None}.values():  # some are in both places

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from wavefield.checks import finite_vector, positive, positive_int, real_array
+from wavefield.checks import finite_vector, plain_array, positive, positive_int, real_array
 from wavefield.operators.operator import WaveOperator, speed_profile
 from wavefield.operators.step_matrix import conductance
 
@@ -217,7 +219,11 @@ def wave(
     if boundary == "open":
         raise ValueError("boundary='open' belongs to one-way fields; let a two-way wave leave through 'absorbing'")
     profile = None if profile is None else speed_profile(profile, dims)
-    medium = {"damping_profile": damping_profile, "restoring_profile": restoring_profile, "density": density}
+    medium: dict[str, Any] = {
+        "damping_profile": damping_profile,
+        "restoring_profile": restoring_profile,
+        "density": density,
+    }
     if order != 2 and any(part is not None for part in (profile, *medium.values())):
         raise ValueError(
             f"order must be 2 with a speed profile, or one of damping, restoring force or density, got {order}"
@@ -245,7 +251,7 @@ def wave(
         levels=2,
         profile=profile,
         **medium,
-        mask=mask,
+        mask=None if mask is None else plain_array(mask, "mask"),
         edge=edge,
         rim=rim if absorbs else 0,
     )
