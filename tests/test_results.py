@@ -193,6 +193,14 @@ def test_driven_ends(system):
     assert cells("docs/results.md", [system])[-1][1:] == expected
 
 
+@pytest.mark.parametrize("row", ["wRNN", "iRNN", "neurons on a string"])
+def test_digits(row):
+    name = {"wRNN": "wave RNN", "iRNN": "identity RNN"}.get(row, row)
+    found = [rows("digits", row=row, column=column) for column in ("in order", "permuted")]
+    expected = [f"{100 * float(run['test.accuracy']):.1f} %" for (run,) in found]
+    assert [name, *expected] in lines("docs/results.md")
+
+
 @pytest.mark.parametrize("kernel", ["shift", "fading", "two speeds", "mixing", "mixing both ways"])
 def test_kernels_of_travel(kernel):
     name = {"mixing": "slots that mix", "mixing both ways": "both ways", "shift": "exact shift"}.get(kernel, kernel)
