@@ -285,6 +285,18 @@ def test_diagnosis_in_a_plane():
     assert f"in {100 * max(float(row['value']) for row in answers):.0f} % of these draws at most" in page
 
 
+def test_what_does_not_travel_in_a_plane():
+    moves, speeds = (
+        rows("validation/nulls_in_full", quantity=quantity)
+        for quantity in ("said to move", "has a speed by any estimator")
+    )
+    assert len(moves) == len(speeds) == 2 * 14
+    assert {row["draws"] for row in moves} == {"2000"}
+    page = PAGES["docs/results.md"]
+    assert f"at most {100 * max(float(row['value']) for row in moves):.1f} % of 2,000 draws" in page
+    assert f"at most {max(float(row['value']) * int(row['draws']) for row in speeds):.0f} of 100 have a speed" in page
+
+
 def test_how_many_events_a_sheet_holds():
     def quietest(events):
         """The largest noise up to which all draws are read exactly."""
