@@ -201,6 +201,16 @@ def test_digits(row):
     assert [name, *expected] in lines("docs/results.md")
 
 
+def test_all_steps_at_once_and_one_by_one():
+    at_once, one, cached = (
+        1000 * float(rows("bench/memory", way=way)[0]["step_s"])
+        for way in ("all steps at once", "step by step", "steps with a cache")
+    )
+    page = PAGES["docs/results.md"]
+    assert f"attention end take {at_once:.0f} ms" in page
+    assert f"step by step {one:.0f} ms, and {cached:.0f} with keys" in page
+
+
 @pytest.mark.parametrize("kernel", ["shift", "fading", "two speeds", "mixing", "mixing both ways"])
 def test_kernels_of_travel(kernel):
     name = {"mixing": "slots that mix", "mixing both ways": "both ways", "shift": "exact shift"}.get(kernel, kernel)
