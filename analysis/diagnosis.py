@@ -23,7 +23,6 @@ from analysis.fields.read import Recording
 from analysis.fields.units import labelled, netcdf_attrs
 from analysis.spectra.spectrum import spectrum
 from analysis.spectra.transform import Spectral, spectral_dims
-from analysis.velocity.chance import MOSTLY
 from analysis.velocity.estimators import ANY_LAYOUT, check_flow, every_speed, radon_speed
 from analysis.velocity.result import STATUS, DoubtfulEstimate
 from wavefield.progress import Progress
@@ -441,8 +440,8 @@ def _in_two_dimensions(field: Field, result: xr.Dataset, alpha: float) -> xr.Dat
     """The direction with its interval, and no speed or angle of a plane wave where there is none."""
     code = result["verdict_code"]
     still = code.isin([VERDICTS.index(word) for word in ("none", "static", "standing")])
-    # a single line leaves the test little power: near its level the estimators decide for themselves, if a wave it is
-    undecided = (result["p_value"] <= NEARLY * alpha) & (result["wave_share"] > result["modules_share"].clip(MOSTLY))
+    # a single line leaves the test little power: near its level the estimators decide for themselves
+    undecided = (result["p_value"] <= NEARLY * alpha) & (result["wave_share"] > result["modules_share"])
     refused = still & ~((code == VERDICTS.index("none")) & undecided) & (result["status"] == 0)
     status = xr.where(refused, STATUS.index("chance"), result["status"]).transpose(*result["status"].dims)
     result["status"] = status.astype(np.int8).assign_attrs(result["status"].attrs)

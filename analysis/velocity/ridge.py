@@ -6,12 +6,14 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from analysis.fields.band import Band
+from analysis.direction.shapes import FEWEST_SENSORS
+from analysis.fields.band import Band, check_band
 from analysis.fields.dead import Mask
-from analysis.fields.field import Field
+from analysis.fields.field import Field, stretches
 from analysis.fields.read import Recording, check_finite
 from analysis.fields.units import inverse_units, labelled, speed_units
 from analysis.spectra.transform import Spectral, Transform, block_chunks, plan_transform, tapered_segments, tools_of
+from analysis.velocity.chance import Trace, knows_no_place
 from analysis.velocity.result import STATUS, Estimate, check_confidence, joined, velocity_dataset
 from analysis.velocity.ridge_centroid import ridge_centroid
 
@@ -110,6 +112,8 @@ def ridge_speed(
     if field is not whole:
         ridges = _joined(ridges, array.sizes["trial"] // whole.values.sizes.get("trial", 1))
         ridges = ridges if whole.trial else ridges.squeeze("trial", drop=True)
+    if side is None:  # else the field may go both ways, and one of them is asked for
+        _doubt(ridges["status"], whole, band, 1 - confidence)
     return velocity_dataset(
         **_speeds(ridges, whole.values, plan, confidence),
         method="ridge",
@@ -139,6 +143,20 @@ def _ridge_block(values, plan, side, band):
         for into, value in zip(vectors, (ridge.slowness, ridge.wavenumber, ridge.covariance), strict=True):
             into[at] = value
     return *numbers, *vectors
+
+
+def _doubt(status: xr.DataArray, field: Field, band, level: float) -> None:
+    """Set `status` to chance where the lags of a sheet are not those of waves."""
+    where = field.space.sensors()
+    if where.dimension < 2 or where.count < FEWEST_SENSORS or not (status == 0).any():
+        return
+    band = None if band is None else check_band(band, field.time)
+    codes = status.transpose(*field.batch_coords()).values  # a view
+    for index, values in field.traces():
+        if codes[index] == STATUS.index("ok"):
+            parts = (Trace(part - part.mean(axis=0), field.time.step, where, band) for part in stretches(values))
+            if all(knows_no_place(*part.shape(level)[::-1], where, level=level) for part in parts):
+                codes[index] = STATUS.index("chance")
 
 
 def _joined(ridges: xr.Dataset, count: int) -> xr.Dataset:
