@@ -290,37 +290,6 @@ def test_the_waves_are_found_in_the_weights(end):
     assert float(found.shift_share + found.boundary_share) == pytest.approx(1, abs=1e-9)
 
 
-def capacity_by_lag(net, lags, steps=6000):
-    """Squared correlation of past inputs with their best linear estimate from one state of the network."""
-    x = torch.randn(steps, 1, 1, generator=seeded(3), dtype=torch.double)
-    states = net(x)[0].detach()[:, 0].numpy()
-    x = x[:, 0, 0].numpy()
-    states = states + 1e-3 * np.random.default_rng(0).normal(size=states.shape)
-    held = []
-    for lag in lags:
-        past, now = x[100 - lag : steps - lag], states[100:]
-        estimate = now @ np.linalg.lstsq(now, past, rcond=None)[0]
-        held.append(np.corrcoef(estimate, past)[0, 1] ** 2)
-    return np.array(held)
-
-
-def test_memory_fades_with_the_lag_as_the_kernel_of_travel_says():
-    length, lags = 24, np.arange(0, 24, 3)
-    quiet = LinearEnd(1, length)  # nothing comes back: what is held is held by travel alone
-    nn.init.zeros_(quiet.weight)
-    held = {}
-    for name, kernel in {"shift": [0.0, 0.0, 1.0], "0.9": [0.0, 0.1, 0.9], "0.7": [0.0, 0.3, 0.7]}.items():
-        net = TravellingMemory(1, length, boundary=quiet, travel=kernel, dtype=torch.double)
-        held[name] = capacity_by_lag(net, lags)
-        operator = wf.WaveOperator([[kernel]], "open", boundary_row=np.zeros((1, 1, length)))
-        theory = wf.memory_capacity(operator, length, max_lag=lags[-1], noise=1e-3).capacity[0, lags]
-        np.testing.assert_allclose(held[name], theory, rtol=0, atol=0.05)
-    np.testing.assert_allclose(held["shift"], 1, atol=1e-4)
-    late = lags >= 18
-    assert (held["shift"][late] > held["0.9"][late]).all()
-    assert (held["0.9"][late] > held["0.7"][late] + 0.05).all()
-
-
 def test_it_is_saved_and_loaded_and_drawn_from_a_seed():
     one, other = (TravellingMemory(D, S, boundary="attention", generator=seeded(seed)).state_dict() for seed in (3, 3))
     assert all(torch.equal(one[name], other[name]) for name in one)
