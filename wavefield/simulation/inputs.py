@@ -16,7 +16,7 @@ _FRAME_BYTES = 16_000_000  # of a movie that are read at a time
 
 @dataclass(frozen=True)
 class Inputs:
-    """Inputs x[t] of a run, an array (B, T, I), or of a movie that is read as it is needed a dask array.
+    """Inputs x[t] of a run, an array (B, T, I), which may be mapped from a file, or a dask array, read as it is needed.
 
     `earlier` holds the two inputs (B, 2, I) before the first, which the pulse source needs where a run is
     continued.
@@ -49,7 +49,7 @@ class Inputs:
     def _rows(self, start, stop):
         before = range(start, min(stop, 0))
         if not before:
-            return self.values[:, start:stop]
+            return self.values[:, start:stop].astype(float, copy=False)
         earlier = np.zeros((1, 2, self.count)) if self.earlier is None else self.earlier
         earlier = np.broadcast_to(earlier, (len(self.values), 2, self.count))
         return np.concatenate([earlier[:, 2 + before.start : 2 + before.stop], self.values[:, : max(stop, 0)]], axis=1)
@@ -72,8 +72,9 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
         drive = _in_order(drive)
     lazy = hasattr(drive, "dask")
     try:
-        values = drive if lazy else np.asarray(drive)
-        values = values if np.iscomplexobj(values) else values.astype(float, copy=False)
+        mapped = isinstance(drive, np.memmap) and drive.dtype.kind in "biuf"  # stays in its file
+        values = drive if lazy or mapped else np.asarray(drive)
+        values = values if mapped or np.iscomplexobj(values) else values.astype(float, copy=False)
     except (TypeError, ValueError):
         raise TypeError(f"drive must be an array of numbers or a callable, got {type(drive).__name__}") from None
     if np.iscomplexobj(values):
@@ -84,9 +85,8 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
         )
     if values.ndim == 1:  # one input
         values = values[:, None]
-    if not lazy and not np.isfinite(values).all():
-        bad = np.argwhere(~np.isfinite(values))[0].tolist()
-        raise ValueError(f"drive must be finite, it holds {values[tuple(bad)]} at index {bad}")
+    if not lazy:
+        _check_finite(values)
     if steps not in (None, values.shape[-2]):
         raise ValueError(f"steps must be that of the drive, {values.shape[-2]}, or left out, got {steps}")
     trials = values.shape[0] if values.ndim == 3 else None
@@ -99,10 +99,22 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
     return Inputs(values, trials, values.shape[1], values.shape[2], earlier)
 
 
+def _check_finite(values):
+    """Raise where a drive holds NaN or infinity; a part of its steps is looked at after the other."""
+    steps = max(1, _FRAME_BYTES * values.shape[-2] // max(1, 8 * values.size))
+    for start in range(0, values.shape[-2], steps):
+        wrong = ~np.isfinite(values[..., start : start + steps, :])
+        if wrong.any():
+            bad = np.argwhere(wrong)[0]
+            bad[-2] += start
+            raise ValueError(f"drive must be finite, it holds {values[tuple(bad)]} at index {bad.tolist()}")
+
+
 def flattened_movie(drive, operator):
     """A movie (steps, Ny, Nx) or (trial, steps, Ny, Nx) as a drive of one input for each cell, and its (Ny, Nx).
 
-    One that xarray has opened from a file, or chunked, stays there, and its frames are read when they are needed.
+    One that is mapped from a file, or that xarray has opened from one or chunked, stays there, and its frames are read
+    when they are needed.
     """
     if operator.dims != 2 or operator.rings != 1:
         raise ValueError(f"encoder='everywhere' needs a single sheet, got {operator!r}")
@@ -114,7 +126,7 @@ def flattened_movie(drive, operator):
             frames = max(1, _FRAME_BYTES // (8 * drive.shape[-2] * drive.shape[-1]))
             drive = drive.chunk({dim: frames if k == drive.ndim - 3 else -1 for k, dim in enumerate(drive.dims)})
         drive = drive.data
-    movie = drive if hasattr(drive, "dask") else plain_array(drive, "drive")
+    movie = drive if hasattr(drive, "dask") or isinstance(drive, np.memmap) else plain_array(drive, "drive")
     if movie.ndim not in (3, 4):
         raise ValueError(f"drive must be a movie (steps, Ny, Nx) or (trial, steps, Ny, Nx), got shape {movie.shape}")
     return movie.reshape(*movie.shape[:-2], -1), movie.shape[-2:]

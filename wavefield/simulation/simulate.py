@@ -91,9 +91,9 @@ def simulate(
         ``"own"``: every input has a ring of its own, entered at position 0 (on a line: at the upstream end; on a sheet:
         in its middle).
         ``"first"``: every input enters unit 0 of every ring. ``"everywhere"``: the drive is a movie of a sheet, (steps,
-        Ny, Nx) or (trial, steps, Ny, Nx), in which every cell is an input of its own; an array of float64 that is
-        mapped from a file (``np.load(…, mmap_mode="r")``), and a variable (time, y, x) that xarray has opened from a
-        netCDF file or holds in chunks, is read as it is needed, and never whole. By default ``"own"``, or where a
+        Ny, Nx) or (trial, steps, Ny, Nx), in which every cell is an input of its own; an array that is mapped
+        from a file (``np.load(…, mmap_mode="r")``), and a variable (time, y, x) that xarray has opened from a netCDF
+        file or holds in chunks, is read as it is needed, and never whole. By default ``"own"``, or where a
         recording is continued, as it was there.
     source : {"pulse", "force"}
     nonlinearity : {"identity", "relu", "tanh"}

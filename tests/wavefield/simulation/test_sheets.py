@@ -43,10 +43,13 @@ def test_a_movie_as_a_pulse_is_taken_back_two_steps_later():
     np.testing.assert_allclose(rec.activity[:, 0], stepped_by_numpy(forced), atol=1e-12)
 
 
-def test_a_movie_mapped_from_a_file_is_continued_from_a_file(tmp_path):
-    np.save(tmp_path / "movie.npy", np.random.default_rng(0).standard_normal((20, *SIZE)))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_a_movie_mapped_from_a_file_is_continued_from_a_file(tmp_path, dtype):
+    np.save(tmp_path / "movie.npy", (9 * np.random.default_rng(0).standard_normal((20, *SIZE))).astype(dtype))
     movie = np.load(tmp_path / "movie.npy", mmap_mode="r")
     whole = wf.simulate(SHEET, movie, encoder="everywhere")
+    assert np.shares_memory(whole.drive.values, movie)  # still in its file
+    np.testing.assert_array_equal(whole.activity, wf.simulate(SHEET, np.array(movie), encoder="everywhere").activity)
     with wf.simulate(SHEET, movie[:9], encoder="everywhere", path=tmp_path / "first.nc") as first:
         rest = wf.simulate(SHEET, movie[9:], initial=first)
     np.testing.assert_array_equal(rest.activity, whole.activity[9:])
