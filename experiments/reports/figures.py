@@ -21,15 +21,16 @@ from experiments.runs.folder import RunFolder
 from wavefield import open_recording, operator_of, plot
 
 COLOURS = (*matplotlib.color_sequences["tab10"], *matplotlib.color_sequences["tab20"][1::2])  # full, then pale
+BESIDE = 5  # panels of a table's curves in a row at most
 LETTER = 0.085  # inches, the width of a letter in a legend
 MEASURES = {"loss": "held-out loss", "accuracy": "held-out accuracy"}
 
 
-def panels(columns: int, size: tuple[float, float], **options) -> tuple[Picture, np.ndarray]:
-    """Return a figure of one row of panels, which is drawn into files only and needs no display."""
+def panels(columns: int, size: tuple[float, float], rows: int = 1, **options) -> tuple[Picture, np.ndarray]:
+    """Return a figure of panels, row by row, which is drawn into files only and needs no display."""
     figure = Picture(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns, squeeze=False, **options)[0]
+    return figure, figure.subplots(rows, columns, squeeze=False, **options).ravel()
 
 
 def run_figure(path: str | os.PathLike) -> Path | None:
@@ -135,14 +136,21 @@ def table_curves(table: Table, records: Sequence[dict], folders: Mapping[str, Ru
     rows = [row for row in table.rows if any(r["row"] == row for r in records)]
     widths = dict(zip(rows, _widths(len(rows)), strict=True))
     colours = {row: COLOURS[table.rows.index(row) % len(COLOURS)] for row in rows}
-    width = max(4.2 * len(columns), 6)
-    figure, axes = panels(len(columns), (width, 4), sharey=True)
-    for ax, column in zip(axes, columns, strict=True):
+    deep = -(-len(columns) // BESIDE)
+    across = -(-len(columns) // deep)
+    width = max(4.2 * across, 6)
+    figure, axes = panels(across, (width, 0.6 + 3.4 * deep), deep, sharey=True)
+    for ax in axes[len(columns) :]:
+        ax.axis("off")
+    for number, (ax, column) in enumerate(zip(axes, columns, strict=False)):
         for record in sorted((r for r in records if r["column"] == column), key=lambda r: rows.index(r["row"])):
             row = record["row"]
             learning_curve(folders[record["run"]], ax, color=colours[row], alpha=0.8, width=widths[row])
         ax.set_title(column, fontsize=10)
-        ax.label_outer()
+        if number % across:
+            ax.set_ylabel("")
+        if number + across < len(columns):  # its steps are not those of the panel below
+            ax.set_xlabel("")
     lines = [Line2D([], [], color=colour) for colour in colours.values()]
     beside = int(width / (0.6 + LETTER * max(map(len, rows))))  # as many as fit, each with its line
     figure.legend(lines, rows, loc="outside lower center", ncols=min(len(rows), max(1, beside)), frameon=False)
