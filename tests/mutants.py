@@ -33,8 +33,7 @@ PIECES = {  # modules, and where their tests are; each fits an hour on an idle c
     "p-values": (
         "analysis/direction/[psi]*.py analysis/direction/doubts.py analysis/direction/motion.py "
         "analysis/comparison/distances.py",
-        "tests/analysis/direction/test_p_values.py tests/analysis/direction/test_plane.py "
-        "tests/analysis/direction/test_significance.py tests/analysis/comparison/test_boundaries.py",
+        "tests/analysis/direction tests/analysis/comparison/test_boundaries.py",
     ),
     "intervals": (
         "analysis/velocity/result.py analysis/velocity/chance.py analysis/velocity/stacking.py "

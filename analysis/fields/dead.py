@@ -1,4 +1,4 @@
-"""Dead positions (NaN, or named by a mask) and how they are filled from their living neighbours."""
+"""Dead positions (NaN, named by a mask, or unchanging) and how they are filled from their living neighbours."""
 
 import dask
 import numpy as np
