@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["describe", "null_distribution", "space_time", "spectrum", "summary"]
 
-ESTIMATOR_COLOURS = {"ridge": "#D55E00", "radon": "#0072B2", "delay": "#009E73", "phase gradient": "#CC79A7"}
+ESTIMATOR_COLOURS = {
+    "ridge": "#D55E00",
+    "radon": "#0072B2",
+    "delay": "#009E73",
+    "phase gradient": "#CC79A7",
+    "optical flow": "#E69F00",
+}
 
 
 def spectrum(
@@ -135,10 +141,11 @@ def _traces(activity, angle, ax):
         along = np.cos(angle) * values["x"].values + np.sin(angle) * values["y"].values
         values = values.isel(electrode=np.argsort(along))
         order = f"electrodes, the farthest towards {np.degrees(angle):.0f}° on top"
-    values = values.values
-    step = 3 * np.nanstd(values) or 1.0
+    values = values.values - np.nanmedian(values.values, axis=0)  # an offset or one wild channel hides no other
+    step = 3 * np.nanmedian(np.nanstd(values, axis=0)) or 1.0
     ax.plot(activity["time"], values + step * np.arange(values.shape[1]), color="0.2", lw=0.5)
-    ax.set(xlabel=label(activity["time"]), ylabel="electrodes", yticks=[])
+    ylim = (-2 * step, (values.shape[1] + 1) * step)
+    ax.set(xlabel=label(activity["time"]), ylabel="electrodes", yticks=[], ylim=ylim)
     ax.set_title(order, fontsize="medium", loc="left")
 
 
