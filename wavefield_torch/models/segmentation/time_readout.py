@@ -81,7 +81,7 @@ class TimeReadout(nn.Module):
         if self.kind not in ("linear", "fft"):
             return read  # (B, C, H, W)
         if self.kind == "fft":
-            read = torch.linalg.vector_norm(read.unflatten(0, (2, self.features)), dim=0)  # at 0 its gradient is 0
+            read = _modulus(*read.unflatten(0, (2, self.features)).unbind())
         return read.transpose(1, 2).flatten(0, 1).transpose(0, 1)  # in memory features first, as the MLP reads them
 
     def extra_repr(self) -> str:
@@ -95,3 +95,9 @@ def _waves(features, steps, like):
     phase = frequency[:, None] * time % steps  # whole, so that no angle is rounded twice
     angle = 2 * math.pi / steps * phase.double()
     return torch.cat([angle.cos(), angle.sin()]).to(like.dtype)
+
+
+def _modulus(real: Tensor, imaginary: Tensor) -> Tensor:
+    """√(real² + imaginary²), with gradient 0 at 0; `linalg.vector_norm` over two values is eight times as slow."""
+    nothing = (real == 0) & (imaginary == 0)
+    return torch.hypot(real, imaginary.masked_fill(nothing, 1.0)).masked_fill(nothing, 0.0)
