@@ -28,6 +28,17 @@ def test_a_sensor_counts_by_the_square_of_its_strength():
     np.testing.assert_allclose(variance / variance.mean(), expected / expected.mean(), rtol=0.15)
 
 
+def test_a_strong_sensor_is_not_taken_for_an_early_one():
+    time = np.arange(STEPS + 20) - 10.0
+    swelling = [1 + 0.5 * (site == 2) for site in range(5)] * np.exp(6 * time / STEPS)[:, None]
+    late = 0.3 * (np.arange(5) == 2)
+    traces = swelling * np.cos(2 * np.pi * 0.01 * (time[:, None] + late))
+    apertures = cut_apertures(traces, np.arange(5.0)[:, None], 1.0, np.zeros(1), 1.0)
+    traces = traces[apertures.first : apertures.first + apertures.samples]
+    excess = _excess(apertures, traces, np.ones(apertures.samples // 2 + 1))[0]
+    assert excess[2] == pytest.approx(0.3 * 4 / 5, rel=0.1)  # less a fifth, by which the mean moves along
+
+
 def test_of_a_few_sensors_each_moves_by_its_share():
     rng, late = np.random.default_rng(1), np.array([0.0, 1.3, 2.6])
     layout = Field.of(synthetic.white_noise(synthetic.line(3), STEPS, seed=0)).space.sensors()
