@@ -57,6 +57,15 @@ def test_parts_of_an_array_that_a_slow_wave_is_long_in_crossing_are_joined_along
     np.testing.assert_allclose(np.diff(found.delay), 1 / 0.12, rtol=0.05)
 
 
+def test_a_sensor_that_no_other_can_be_compared_with_has_no_delay():
+    x = np.append(np.arange(8.0), 400.0)  # the wave is there after all samples have been taken
+    layout = synthetic.electrodes(x, 0.3 * (-1.0) ** np.arange(9))
+    phases, frequencies = np.random.default_rng(3).uniform(0, 2 * np.pi, 9), np.linspace(0.03, 0.07, 9)
+    values = np.cos(2 * np.pi * frequencies * (np.arange(STEPS)[:, None, None] - 2 * x[:, None]) + phases).sum(axis=2)
+    found = delays(values, 1.0, Field.of(synthetic.white_noise(layout, STEPS, seed=0)).space.sensors())
+    assert np.isnan(found.delay).tolist() == [False] * 8 + [True]
+
+
 @pytest.mark.parametrize("module", [delays_module, radon_module])
 def test_what_noise_reaches_by_chance_counts_every_speed_that_was_tried(module, monkeypatch):
     plain, told = module.coherence, []

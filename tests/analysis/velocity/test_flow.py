@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from analysis import diagnose, optical_flow_velocity, synthetic
-from analysis.velocity import estimators
+from analysis.fields.field import Field
+from analysis.velocity import estimators, flow
 from analysis.velocity.result import STATUS
 
 SHEET = synthetic.sheet((8, 8), dx=0.5, units="mm")
@@ -23,6 +24,28 @@ def test_plane_waves_have_their_speed_and_direction(angle, snr, share, degrees):
         assert found.speed_low < 15.0 < found.speed_high
         assert found.direction_low < angle < found.direction_high
     assert found.speed.attrs["units"] == "mm s-1"
+
+
+def test_bias_and_interval_are_those_of_the_jackknife_over_five_stretches(monkeypatch):
+    found, plain = [], flow._velocity
+    monkeypatch.setattr(flow, "_velocity", lambda *args: found.append(plain(*args)) or found[-1])
+    monkeypatch.setattr(flow, "FRAMES", 2)
+    rec = wave(0.4, snr=0.5)
+    got = flow.flow(rec.activity.values.reshape(300, -1), 0.01, Field.of(rec).space.sensors(), band=(3, 8))
+    whole, *parts, ideal = (v / np.sum(v**2) for v in found)
+    assert len(parts) == 5  # Student's four degrees of freedom
+    without_bias = 5 * whole - 4 * np.mean(parts, axis=0)  # Quenouille
+    correction = without_bias - ideal
+    np.testing.assert_allclose(got.slowness, without_bias + correction, rtol=1e-12)
+    expected = 4**2 / 5 * np.cov(np.transpose(parts)) + 0.25**2 * np.outer(correction, correction)
+    np.testing.assert_allclose(got.covariance, expected, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(("slowest", "status"), [(14.0, "ok"), (16.0, "aliased")])
+def test_what_is_slower_than_the_slowest_that_is_looked_for_is_refused(slowest, status, monkeypatch):
+    monkeypatch.setattr(flow, "FRAMES", 2)
+    assert STATUS[int(optical_flow_velocity(wave(0.4), band=(3, 8), slowest=slowest).status)] == status
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
