@@ -66,8 +66,7 @@ def test_adding_marks_one_value_in_each_half_and_asks_for_their_sum():
     assert (markers[:50].sum(0) == 1).all()
     assert (markers[50:].sum(0) == 1).all()
     torch.testing.assert_close((x[..., 0] * markers).sum(0), target)
-    assert markers[0].any()
-    assert markers[100].any()
+    assert markers.any(1).all()  # every step of either half may be marked
     assert abs(target.var().item() - 1 / 6) < 0.02  # what always answering 1 costs
 
 
