@@ -400,6 +400,7 @@ def test_decoded_times_are_read_as_seconds():
     spectrum = wavenumber_frequency_spectrum(rec)
     assert spectrum.frequency.attrs["units"] == "Hz"
     assert spectrum.frequency.values[-1] == pytest.approx(250.0)
+    assert spectrum.frequency.attrs["nyquist"] == pytest.approx(250.0)
 
 
 def test_bad_background_options_are_named():

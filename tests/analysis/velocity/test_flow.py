@@ -48,6 +48,19 @@ def test_what_is_slower_than_the_slowest_that_is_looked_for_is_refused(slowest, 
     assert STATUS[int(optical_flow_velocity(wave(0.4), band=(3, 8), slowest=slowest).status)] == status
 
 
+def test_frames_pass_through_the_values_at_the_sensors():
+    sites = Field.of(wave(0.4)).space.sensors()
+    values = np.random.default_rng(0).standard_normal(64)
+    image = flow._frame(values, sites, 4)
+    assert image.shape == (29, 29)
+    np.testing.assert_allclose(image[::4, ::4].ravel(), 8 * values, atol=1e-12)  # of 64 sensors: one at its crests
+
+
+def test_distances_from_a_centre_are_no_picture():
+    rec = synthetic.plane(synthetic.line(16), 300, wavenumber=0.1, frequency=0.05)
+    assert flow.flow(rec.activity.values, 1.0, Field.of(rec).space.sensors()).status == "curved"
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_dead_sensors_are_filled_and_what_does_not_travel_has_no_speed():
     dead = np.zeros((8, 8), bool)
