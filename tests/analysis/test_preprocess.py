@@ -39,8 +39,9 @@ def test_highpass_and_lowpass_leave_a_side_open():
 
 
 def test_notch_takes_out_the_line_and_its_harmonics_alone():
-    rec = series(tone(20) + tone(50) + tone(100))
-    np.testing.assert_allclose(inner(preprocess.notch(rec, 50, harmonics=2)), tone(20)[1000:3000], atol=0.02)
+    rec = series(tone(20) + tone(50) + tone(100) + tone(150))
+    left = (tone(20) + tone(150))[1000:3000]
+    np.testing.assert_allclose(inner(preprocess.notch(rec, 50, harmonics=2)), left, atol=0.03)
 
 
 def test_downsampling_folds_nothing_back():
@@ -99,6 +100,23 @@ def test_epochs_lie_around_their_events():
     np.testing.assert_allclose(cut.activity.sel(time=0, method="nearest", position=0), [1000, 2000])
     np.testing.assert_allclose(cut.time.values[[0, -1]], [-0.1, 0.2])
     assert cut.label.values.tolist() == ["a", "b"]
+    late = preprocess.epochs(rec, [1.001, 2.001], before=0.0996, after=0.1996)  # to the nearest sample
+    np.testing.assert_allclose(late.time.values[[0, -1]], [-0.1, 0.2])
+
+
+def test_epochs_may_begin_and_end_with_the_record():
+    rec = series(np.arange(4000.0))
+    with pytest.warns(UserWarning, match="2 of 4 events"):
+        cut = preprocess.epochs(rec, [0.1, 0.101, 3.8, 3.801], before=0.1, after=0.2, labels=[1, 2, 3, 4])
+    assert cut.label.values.tolist() == [2, 3]
+    assert cut.activity[:, [0, -1], 0].values.tolist() == [[0, 300], [3699, 3999]]
+
+
+def test_of_named_references_the_dead_do_not_count():
+    rec = series(np.arange(40.0))
+    rec = rec.assign(activity=rec.activity + 10.0 * xr.DataArray(np.arange(6), dims="position"))
+    masked = preprocess.mask_channels(rec, np.arange(6) == 2)
+    np.testing.assert_allclose(preprocess.rereference(masked, reference=[2, 4]).activity[:, 0], -40.0)
 
 
 def test_events_on_another_clock_are_refused():

@@ -221,6 +221,15 @@ def test_dead_position_is_filled_from_its_neighbours():
         np.testing.assert_allclose(wavenumber_frequency_spectrum(broken, mask=mask).power, expected, atol=1e-12)
 
 
+def test_a_dead_position_at_the_seam_of_a_ring_has_two_neighbours():
+    rec = synthetic.moving_pattern(synthetic.ring(32), 40, speed=1.0, seed=0)
+    broken, mended = rec.copy(deep=True), rec.copy(deep=True)
+    broken.activity[:, 0] = np.nan
+    mended.activity[:, 0] = (rec.activity[:, 31] + rec.activity[:, 1]) / 2
+    found = wavenumber_frequency_spectrum(broken, mask="nan").power
+    np.testing.assert_allclose(found, wavenumber_frequency_spectrum(mended).power, atol=1e-12)
+
+
 def test_dead_patch_on_a_sheet_is_filled_harmonically():
     sheet = synthetic.sheet((7, 8))
     x, y = sheet.xy()
