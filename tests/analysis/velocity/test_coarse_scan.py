@@ -36,3 +36,19 @@ def test_the_mean_frequency_is_that_of_what_is_coherent_however_strong():
     where = Field.of(weak).space.sensors()
     values = weak.activity.values + 3 * strong.activity.values
     assert scan(values, 1.0, where).frequency == pytest.approx((0.05 + 0.2) / 2, abs=0.005)
+
+
+@pytest.mark.parametrize(("band", "slowness"), [((0.03, 0.07), 2.0), ((0.15, 0.25), -1.0)])
+def test_only_what_lies_in_the_band_is_looked_at(band, slowness):
+    slow, fast = (
+        synthetic.plane(synthetic.line(8), 400, wavenumber=k, frequency=f) for k, f in ((0.1, 0.05), (-0.2, 0.2))
+    )
+    values = slow.activity.values + fast.activity.values
+    found = scan(values, 1.0, Field.of(slow).space.sensors(), band=band, slowest=0.4)
+    assert found.slowness == pytest.approx(slowness, abs=0.2)
+
+
+def test_in_a_plane_so_many_slownesses_are_told_apart_as_there_are_pairs_of_those_along_either_side():
+    rec = synthetic.plane(synthetic.sheet((6, 6)), 400, wavenumber=(0.1, 0.05), frequency=0.1)
+    found = scan(rec.activity.values.reshape(400, -1), 1.0, Field.of(rec).space.sensors())
+    assert 5**2 <= found.trials <= 6**2  # −½ to ½ of a cycle a spacing in steps of a cycle per extent

@@ -77,6 +77,13 @@ def test_every_piece_is_a_tetromino_of_its_kind_and_none_overlap(scenes):
             assert any(shape in turned[scenes.classes[kind + 1]] for shape in found)
 
 
+def test_scenes_in_which_a_piece_finds_no_room_are_drawn_anew():
+    tight = tetrominoes(200, size=27, cell=3, generator=seeded(1))
+    pieces = (tight.layout[..., 0] >= 0).sum(1)
+    assert (pieces == 5).any()
+    assert torch.equal((tight.masks > 0).flatten(1).sum(1), 4 * 3**2 * pieces)
+
+
 def test_pieces_are_as_frequent_as_published(scenes):
     kinds = scenes.layout[..., 0]
     pieces = (kinds >= 0).sum(1)
@@ -91,6 +98,7 @@ def test_pieces_are_as_frequent_as_published(scenes):
         mirrored = chosen[chosen[:, 0] == kind, 1].double().mean()
         assert mirrored == pytest.approx(0.5, abs=0.1) if kind > 2 else mirrored == 0
     assert chosen[:, 5:].double().mean() == pytest.approx(127.5, abs=3)
+    assert (chosen[:, 5:].min(), chosen[:, 5:].max()) == (0, 255)
 
 
 def test_background_scores_are_near_the_published_ones(scenes):
@@ -101,7 +109,8 @@ def test_background_scores_are_near_the_published_ones(scenes):
 
 
 def test_the_edge_of_a_cell_is_half_as_bright_again_modulo_256(scenes):
-    for layout, image in zip(scenes.layout[:20], scenes.images, strict=False):
+    bright = 0
+    for layout, image in zip(scenes.layout, scenes.images, strict=True):
         kind, mirrored, turns, row, column, *colour = layout[0].tolist()
         if (kind, turns % 2, mirrored) != (1, 0, 0):
             continue
@@ -109,6 +118,8 @@ def test_the_edge_of_a_cell_is_half_as_bright_again_modulo_256(scenes):
         cell = image[:, row : row + 7, column : column + 7]
         assert cell[:, 3, 3].tolist() == cell[:, 1, 5].tolist() == colour
         assert cell[:, 0, 0].tolist() == cell[:, 6, 3].tolist() == cell[:, 3, 0].tolist() == edge
+        bright += sum(c > 170 for c in colour)
+    assert bright  # some have passed 255
 
 
 def test_all_free_places_are_equally_likely():
