@@ -20,13 +20,14 @@ import numpy as np
 from scipy.fft import irfft, rfft, rfftfreq
 from scipy.ndimage import spline_filter1d
 from scipy.signal.windows import hann
-from scipy.special import gammainccinv
+from scipy.special import betainccinv
 
 from analysis.fields.band import in_band
 from analysis.fields.trend import without_trend
 
 SMOOTHING = 15  # frequency bins over which the coherent spectrum is averaged
 FALSE_ALARM = 0.001  # chance that noise between independent sensors is taken for coherent anywhere
+TAPERED = {0: 1.0, 1: 2 * 4 / 9, 2: 2 / 36}  # by lag: twice the correlation of powers so many bins apart
 FLOOR = 1e-3  # least noise, as a share of the strongest frequency's power
 SPLINE = 5  # degree; at 4 samples per period its error is 0.3 %
 FEWEST = 32  # samples that must be left when every sensor is shifted
@@ -125,8 +126,9 @@ class Coherence:
 def coherence(apertures: Apertures, traces: np.ndarray, *, band=None, trials: int = 1) -> Coherence | None:
     """Compare the stack power of aligned traces (time, site) with their own; None where nothing that moves is.
 
-    Noise that is independent between sensors makes the smoothed stack power a gamma variable; what it would reach by
-    chance, at any frequency and any of `trials` slownesses, does not count, nor does anything outside `band`.
+    Of noise that is independent between n sensors the stack has the share of one of n equal gamma variables, a beta
+    variable; what it would reach by chance, at any frequency and any of `trials` slownesses, does not count, nor does
+    anything outside `band`.
     """
     sensors = apertures.sensors
     pairs = np.sum(sensors * (sensors - 1))
@@ -136,10 +138,11 @@ def coherence(apertures: Apertures, traces: np.ndarray, *, band=None, trials: in
     power = own.sum(axis=1) / sensors.sum()
     window = smoothing_window(len(own))
     total, coherent = np.convolve(power, window, "same"), np.convolve(shared, window, "same")
-    width = np.sum(window**2)  # 1/width neighbouring values are averaged
-    chance = FALSE_ALARM / (trials * max(1.0, len(own) * width))
-    level = gammainccinv(sensors.size / width, chance) * width / sensors.size - 1
-    counts = coherent > total * level * sensors.sum() / pairs
+    width = _correlated(window)  # 1/width independent values are averaged
+    chance = FALSE_ALARM / (trials * len(own))
+    others, independent = pairs / sensors.sum(), sensors.size / width
+    stacked = betainccinv(independent, independent * others, chance)  # the stack's share of all power
+    counts = coherent > total * ((1 + others) * stacked - 1) / others
     frequency = rfftfreq(len(traces), apertures.dt)
     counts &= in_band(frequency, band)
     found = np.maximum(shared * counts, 0.0)
@@ -154,6 +157,11 @@ def smoothing_window(bins: int) -> np.ndarray:
     """Weights over neighbouring frequencies, sum 1."""
     window = np.hanning(max(3, min(SMOOTHING, bins // 2)) + 2)[1:-1]
     return window / window.sum()
+
+
+def _correlated(window: np.ndarray) -> float:
+    """Variance of a smoothed periodogram over that of one bin: powers of a Hann taper are correlated, 4/9 and 1/36."""
+    return float(sum(share * np.sum(window[lag:] * window[: window.size - lag]) for lag, share in TAPERED.items()))
 
 
 def filtered(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from analysis.velocity import stacking
 from analysis.velocity.stacking import Apertures, coherence
 
 STEPS, SENSORS = 400, 4
@@ -24,3 +25,19 @@ def test_a_band_in_which_sensors_oppose_each_other_between_two_that_they_share_h
     opposed = tone(100) * np.array([1, -1, 1, -1])
     traces = tone(98) + tone(102) + 0.2 * opposed
     assert coherence(ALL, traces, band=(99.9 / STEPS, 100.1 / STEPS)) is None
+
+
+@pytest.mark.parametrize("sensors", [3, 16])
+@pytest.mark.parametrize("trials", [1, 20])
+def test_noise_is_taken_for_shared_as_often_as_is_stated(sensors, trials, monkeypatch):
+    monkeypatch.setattr(stacking, "FALSE_ALARM", 0.05 * trials)  # anywhere in the record, at any of so many slownesses
+    rng, ones = np.random.default_rng(0), np.ones((sensors, 1))
+    whole = Apertures(0 * ones, ones, np.zeros((1, sensors)), 1.0, 0, STEPS)
+    draws = (coherence(whole, rng.standard_normal((STEPS, sensors)), trials=trials) for _ in range(500))
+    assert 0.015 < np.mean([found is not None for found in draws]) < 0.075
+
+
+def test_each_sensor_is_compared_with_the_others_of_its_aperture():
+    member = np.array([[1, 0], [1, 0], [0, 1], [1, 0], [0, 1]])
+    apertures = Apertures(np.zeros((5, 1)), member, np.zeros((1, 5)), 1.0, 0, STEPS)
+    assert apertures.others.tolist() == [2, 2, 1, 2, 1]

@@ -1,6 +1,7 @@
 """Scenes to segment: what is drawn is what is published, nothing overlaps, and scores mean what they say."""
 
 import math
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ SHAPES = {  # as they are known, one way round
     "S or Z": [[0, 1, 1], [1, 1, 0]],
     "J or L": [[1, 0, 0], [1, 1, 1]],
 }
+tetrominoes_module = import_module("wavefield_torch.tasks.tetrominoes")  # its name in the package is the function's
 
 
 def seeded(seed=0):
@@ -77,11 +79,15 @@ def test_every_piece_is_a_tetromino_of_its_kind_and_none_overlap(scenes):
             assert any(shape in turned[scenes.classes[kind + 1]] for shape in found)
 
 
-def test_scenes_in_which_a_piece_finds_no_room_are_drawn_anew():
-    tight = tetrominoes(200, size=27, cell=3, generator=seeded(1))
-    pieces = (tight.layout[..., 0] >= 0).sum(1)
-    assert (pieces == 5).any()
-    assert torch.equal((tight.masks > 0).flatten(1).sum(1), 4 * 3**2 * pieces)
+def test_a_box_fits_where_it_lies_on_the_sheet_and_nothing_is_taken_inside():
+    taken = torch.rand(4, 12, 12, generator=seeded()) < 0.05
+    extent = torch.tensor([[3, 2], [1, 4], [12, 1], [2, 2]])
+    found = tetrominoes_module._free_boxes(taken, extent)
+    for sheet, (height, width), free in zip(taken, extent.tolist(), found, strict=True):
+        for row in range(12):
+            for column in range(12):
+                box = sheet[row : row + height, column : column + width]
+                assert free[row, column] == (box.shape == (height, width) and not box.any())
 
 
 def test_pieces_are_as_frequent_as_published(scenes):
