@@ -8,7 +8,14 @@ import pytest
 import torch
 from scipy import ndimage
 
-from wavefield_torch.tasks import digit_segmentation, multi_digits, polygons, segmentation_scores, tetrominoes
+from wavefield_torch.tasks import (
+    digit_scenes,
+    digit_segmentation,
+    multi_digits,
+    polygons,
+    segmentation_scores,
+    tetrominoes,
+)
 from wavefield_torch.tasks.digit_scenes import DIGITS
 from wavefield_torch.tasks.scenes import free_place
 
@@ -88,6 +95,17 @@ def test_a_box_fits_where_it_lies_on_the_sheet_and_nothing_is_taken_inside():
             for column in range(12):
                 box = sheet[row : row + height, column : column + width]
                 assert free[row, column] == (box.shape == (height, width) and not box.any())
+
+
+def test_a_shape_fits_where_none_of_its_pixels_meets_one_that_is_taken():
+    taken = torch.rand(3, 12, 12, generator=seeded()) < 0.1
+    shapes = torch.rand(3, 4, 4, generator=seeded(1)) < 0.5
+    found = digit_scenes._free(taken, shapes)
+    for sheet, shape, free in zip(taken, shapes, found, strict=True):
+        for row in range(12):
+            for column in range(12):
+                under = sheet[row : row + 4, column : column + 4]
+                assert free[row, column] == (under.shape == (4, 4) and not (under & shape).any())
 
 
 def test_pieces_are_as_frequent_as_published(scenes):
