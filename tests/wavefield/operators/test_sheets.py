@@ -56,8 +56,10 @@ def test_the_courant_limit_holds_with_two_spacings_and_a_restoring_force():
     assert wf.wave(0.7, restoring=4 - 0.49 * 8 - 1e-9, dims=2).stability(32).kind != "growing"
     with pytest.raises(ValueError, match="restoring force"):
         wf.wave(0.7, restoring=4 - 0.49 * 8 + 1e-3, dims=2)
-    with pytest.raises(ValueError, match="restoring force"):
-        wf.wave(1.0, restoring=1e-3)
+    with pytest.raises(ValueError, match="restoring force") as refused:
+        wf.wave(1.0, restoring=1.5, dt=2.0)
+    offered = float(str(refused.value).rsplit(" ", 1)[1])
+    assert offered**2 * (4 + 1.5) == pytest.approx(4, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", STENCILS)
@@ -88,6 +90,18 @@ def test_the_nine_point_stencil_has_no_preferred_direction():
         wf.phase_speeds(wf.wave(0.5, dims=2, isotropic=iso), 8.0).attrs["anisotropy"] for iso in (False, True)
     )
     assert nine <= 0.1 * five
+
+
+def test_phase_speeds_of_a_sheet_of_two_spacings_are_those_of_leapfrog():
+    (dy, dx), dt, speed, cells = (0.5, 2.0), 0.4, 0.7, 8.0
+    angles = np.array([0.0, 0.4, np.pi / 2, 4.0])
+    k = 1 / (cells * dx)  # cells are those of the x axis
+    along = [np.sin(np.pi * k * of * d) / d for of, d in ((np.sin(angles), dy), (np.cos(angles), dx))]
+    expected = 2 * np.arcsin(speed * dt * np.hypot(*along)) / (TAU * k * dt)
+    found = wf.phase_speeds(wf.wave(speed, dims=2, dx=(dy, dx), dt=dt), cells, angles)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    shift = wf.transport(1.0, direction=0.0)  # seen from behind it moves backwards
+    np.testing.assert_allclose(wf.phase_speeds(shift, cells, [0.0, 2.0]), np.cos([0.0, 2.0]), rtol=1e-12)
 
 
 def test_at_one_over_root_two_waves_along_a_diagonal_are_exact():
@@ -269,6 +283,17 @@ def test_cortex_has_the_dispersion_relation_of_neural_fields():
 
 
 @pytest.mark.parametrize(
+    "sheet", [{"dx": (0.1, 0.3)}, {"dx": (0.3, 0.1)}, {"dx": 0.1, "isotropic": True}, {"dx": 0.1, "dims": 1}]
+)
+def test_cortex_takes_nine_tenths_of_the_largest_step_by_default(sheet):
+    op = wf.cortical_sheet(0.3, 2.0, gain=0.5, **sheet)
+    medium = {"damping": 0.3, "restoring": 0.5 * 0.15**2, "dims": 2} | sheet
+    wf.wave(0.3, dt=op.dt / 0.9 * (1 - 1e-6), **medium)
+    with pytest.raises(ValueError, match="largest stable dt"):
+        wf.wave(0.3, dt=op.dt / 0.9 * (1 + 1e-6), **medium)
+
+
+@pytest.mark.parametrize(
     ("make", "match"),
     [
         (lambda: wf.wave(0.5, dims=3), "dims must be 1 or 2"),
@@ -287,7 +312,7 @@ def test_cortex_has_the_dispersion_relation_of_neural_fields():
         (lambda: wf.wave(0.5, dims=2, boundary="absorbing", rim=0), "rim"),
         (lambda: wf.wave(0.5, dims=2, density=np.ones((4, 4))), "density needs a line"),
         (lambda: wf.transport(1.0, direction=(0, 0)), "direction must be an angle"),
-        (lambda: wf.transport(1.5, direction=(0, 1)), "largest stable dt is 0.66"),
+        (lambda: wf.transport(1.5, direction=(0, 1), dt=2.0), "largest stable dt is 0.66"),
         (lambda: wf.transport(1.0, direction=0.0, profile=np.ones((4, 4))), "two-way"),
         (lambda: wf.simulate(wf.wave(0.5, dims=2), steps=3, size=8), r"pair \(Ny, Nx\)"),
         (lambda: wf.simulate(wf.wave(0.5, dims=2), steps=3), "Ny, Nx"),

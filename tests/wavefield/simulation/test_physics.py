@@ -330,7 +330,10 @@ def test_a_density_that_changes_too_fast_for_the_step_is_refused_with_one_that_i
     density = np.where(np.arange(40) < 20, 1.0, 10.0)
     with pytest.raises(ValueError, match="With dt at most ") as refused:
         wf.wave(1.0, density=density)
-    op = wf.wave(1.0, density=density, dt=float(str(refused.value).split("at most ")[1].split()[0]) * 0.999)
+    largest = float(str(refused.value).split("at most ")[1].split()[0])
+    op = wf.wave(1.0, density=density, dt=largest * 0.999)
+    with pytest.raises(ValueError, match="With dt at most "):
+        wf.wave(1.0, density=density, dt=largest * 1.001)
     # a drift at k = 0 is no growth: its two eigenvalues of 1 are split by rounding
     assert np.abs(np.linalg.eigvals(op.matrix(40).toarray())).max() <= 1 + 1e-6
 

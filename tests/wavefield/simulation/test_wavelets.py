@@ -14,6 +14,8 @@ def test_a_ricker_wavelet_has_no_mean_and_is_strongest_at_its_frequency(dt):
     assert np.fft.rfftfreq(2**14, dt)[spectrum.argmax()] == pytest.approx(frequency, rel=1e-2)
     assert spectrum[0] < 1e-6 * spectrum.max()
     assert drive.max() == drive[round(2 / dt)] == 1
+    peak = wf.ricker(frequency, round(4 / dt), dt=dt).values[:, 0].argmax()
+    assert peak * dt == pytest.approx(1.5 / frequency, abs=0.51 * dt)
 
 
 def test_a_gaussian_has_its_width_and_its_moment():
