@@ -282,6 +282,7 @@ def test_growth_is_the_rate_at_which_the_worst_mode_grows():
         ),
         (lambda: wf.transport(1.5), ValueError, r"1\.5, above the limit 1 .*largest stable dt is 0\.666667"),
         (lambda: wf.transport([0.5, -1.2], dx=2, dt=3), ValueError, r"largest stable dt is 1\.66667"),
+        (lambda: wf.transport(0.9, profile=[0.5, -1.25]), ValueError, r"is 1\.125, .*largest stable dt is 0\.888889"),
         (lambda: wf.transport(np.nan), ValueError, "speed must be finite"),
         (lambda: wf.transport("fast"), TypeError, "speed must be a number"),
         (lambda: wf.transport([[1.0]]), ValueError, r"speed must be a number or one number per ring.*\(1, 1\)"),

@@ -286,6 +286,13 @@ def test_layers_are_in_the_units_of_length_and_time():
     np.testing.assert_allclose(run(units, start, 300), run(plain, start, 300), atol=1e-13)
 
 
+def test_layers_of_half_a_line_each_meet_in_its_middle():
+    c, dx, depth = 3.2, 0.2, (20 - np.arange(20)) / 20
+    damping = wf.absorbing_layer(40, 20, speed=c, dx=dx)["damping_profile"]
+    sigma = 3 * c / (2 * 20 * dx) * np.log(1e3) * depth**2
+    np.testing.assert_allclose(damping, 2 * np.concatenate([sigma, sigma[::-1]]), rtol=1e-12)
+
+
 def test_where_the_medium_changes_a_part_is_reflected_and_the_rest_goes_on():
     """h_tt = (c² h_x)_x: h and c² h_x are continuous, so that (c₁ − c₂)/(c₁ + c₂) comes back, 2c₁/(c₁ + c₂) passes."""
     size, fast, slow = 4000, 1.0, 0.5
@@ -327,13 +334,16 @@ def test_a_density_that_does_not_vary_is_none():
 
 
 def test_a_density_that_changes_too_fast_for_the_step_is_refused_with_one_that_is_not():
-    density = np.where(np.arange(40) < 20, 1.0, 10.0)
+    """At the limit no circle of Gershgorin of the stiffness, symmetrised by √ρ, reaches beyond 4."""
+    density = np.random.default_rng(0).uniform(1, 10, 40)
     with pytest.raises(ValueError, match="With dt at most ") as refused:
         wf.wave(1.0, density=density)
     largest = float(str(refused.value).split("at most ")[1].split()[0])
     op = wf.wave(1.0, density=density, dt=largest * 0.999)
     with pytest.raises(ValueError, match="With dt at most "):
         wf.wave(1.0, density=density, dt=largest * 1.001)
+    stiffness, root = 2 * np.eye(40) - op.matrix(40).toarray()[:40, :40], np.sqrt(density)
+    assert np.abs(root[:, None] * stiffness / root).sum(axis=1).max() == pytest.approx(4 * 0.999**2, rel=1e-5)
     # a drift at k = 0 is no growth: its two eigenvalues of 1 are split by rounding
     assert np.abs(np.linalg.eigvals(op.matrix(40).toarray())).max() <= 1 + 1e-6
 
