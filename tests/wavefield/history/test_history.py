@@ -106,6 +106,19 @@ def test_a_random_recurrence_of_any_order_has_all_its_eigenvalues_on_the_circle(
     assert (upper // (np.pi / max(pairs, 1))).tolist() == list(range(pairs))  # one in each part of the half circle
 
 
+def test_orders_and_roots_of_a_random_system_are_drawn():
+    """Of a cubic z³ + … − w₀ with roots e^{±iφ} and ±1 the product is w₀ = ±1; φ has the variance of its half circle."""
+    draws = [wf.history.random_linear(1, 3, 3, generator=np.random.default_rng(seed)) for seed in range(200)]
+    product = np.array([system.weights[0, 0, 0] for system in draws])
+    np.testing.assert_allclose(np.abs(product), 1, rtol=1e-12)
+    assert np.mean(product > 0) == pytest.approx(0.5, abs=0.15)
+    angles = [np.sort(np.abs(np.angle(system.spectrum())))[1] for system in draws]
+    assert np.std(angles) == pytest.approx(np.pi * 0.5 / 12**0.5, rel=0.1)
+    # three of six places in two recurrences: all three in one with the probability 2 · (1/2)(2/5)(1/4)
+    pairs = [wf.history.random_linear(2, 3, 3, generator=np.random.default_rng(seed)) for seed in range(200)]
+    assert np.mean([np.abs(system.weights[0]).max() > 1e-9 for system in pairs]) == pytest.approx(0.1, abs=0.06)
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 4), st.integers(3, 6), st.integers(0, 2**32 - 1))
 def test_a_linear_system_is_a_wave_operator_an_open_line_with_a_boundary_row(d, s, seed):
@@ -267,6 +280,9 @@ def test_growth_beyond_the_numbers_stops_with_what_was_computed():
         wf.history.simulate(wf.history.linear([[[1e100]]]), [[1.0]], steps=9)
     assert caught.value.step == 4
     np.testing.assert_allclose(caught.value.recording.activity.values.ravel(), [1e100, 1e200, 1e300])
+    begun = wf.history.simulate(wf.history.linear([[[1e100]]]), [[1.0]], steps=2)
+    with pytest.raises(wf.DivergenceError, match="at step 4"):
+        wf.history.simulate(wf.history.linear([[[1e100]]]), begun, steps=9)
 
 
 def test_a_recording_of_a_nonlinear_system_claims_no_operator(tmp_path):

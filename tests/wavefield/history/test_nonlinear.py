@@ -10,9 +10,12 @@ def newest(system, initial, steps):
     return history.simulate(system, initial, steps=steps).activity.isel(position=-1).transpose(..., "time", "channel")
 
 
-@pytest.mark.parametrize(("lags", "modulus", "symbols"), [((1, 3), 2, 2), ((2, 5), 5, 1), ((1, 2, 4), 3, 3)])
-def test_modular_sums_are_those_of_whole_numbers(lags, modulus, symbols):
-    system = history.modular(lags, modulus, symbols=symbols)
+@pytest.mark.parametrize(
+    ("lags", "modulus", "symbols", "length"),
+    [((1, 3), 2, 2, None), ((2, 5), 5, 1, None), ((1, 2, 4), 3, 3, None), ((1, 2), 5, 1, 4)],
+)
+def test_modular_sums_are_those_of_whole_numbers(lags, modulus, symbols, length):
+    system = history.modular(lags, modulus, symbols=symbols, length=length)
     sequence = np.random.default_rng(0).integers(modulus, size=(system.length, symbols))
     onehot = np.eye(modulus)[sequence].reshape(system.length, -1)
     found = newest(system, onehot, 300).values.reshape(300, symbols, modulus)
@@ -88,6 +91,8 @@ def test_mackey_glass_converges_to_the_solution_of_the_equation_and_keeps_its_bo
     u = np.linspace(0, 3, 30001)
     assert (x > 0).all()
     assert x.max() <= max(1.5, production / decay * (u / (1 + u**10)).max())
+    odd = history.mackey_glass(2, exponent=9.65)  # what is negative is no less bounded
+    np.testing.assert_array_equal(odd.next([[-2.0], [-0.5]]), -odd.next([[2.0], [0.5]]))
 
 
 @pytest.mark.parametrize(

@@ -126,11 +126,14 @@ def test_the_same_drive_is_read_from_every_format(tmp_path):
     )
     xr.DataArray(VALUES.T, dims=("input", "step"), name="x").to_netcdf(tmp_path / "t.nc", engine="h5netcdf")
     spikes(spike_trains(VALUES), 3).to_netcdf(tmp_path / "s.nc", engine="h5netcdf")
-    for name in ("d.npy", "bare.csv", "named.csv", "d.nc", "t.nc", "s.nc"):
+    series = xr.DataArray(VALUES.T, {"input": ["a", "b", "c"], "time": [0.1, 0.2, 0.3]}, ("input", "time"), name="x")
+    series.to_netcdf(tmp_path / "series.nc", engine="h5netcdf")
+    for name in ("d.npy", "bare.csv", "named.csv", "d.nc", "t.nc", "s.nc", "series.nc"):
         drive = load_drive(tmp_path / name)
         assert drive.dims == ("step", "input"), name
         np.testing.assert_array_equal(drive, VALUES, err_msg=name)
-    assert load_drive(tmp_path / "named.csv").input.values.tolist() == ["a", "b", "c"]
+    for name in ("named.csv", "series.nc"):
+        assert load_drive(tmp_path / name).input.values.tolist() == ["a", "b", "c"]
     np.testing.assert_array_equal(load_drive(tmp_path / "d.nc", variable="other"), VALUES[0][:, np.newaxis])
 
 
@@ -175,6 +178,7 @@ def test_values_in_a_csv_file_are_read_exactly(tmp_path, values):
         ("", "no rows"),
         ("\n\n", "no rows"),
         ("time,a\n0,1\n1,1\n3,1\n", "even steps"),
+        ("time,a\n0,1\n0.0001,1\n0.0003,1\n", "even steps"),
         ("step\n0\n1\n", "shape"),
         ("\x00\x01", "number|CSV|rows"),
     ],

@@ -21,6 +21,11 @@ def test_times_are_read_in_the_units_of_dt():
     assert events.time.attrs["units"] == "ms"
 
 
+def test_times_in_single_precision_are_those_of_their_steps():
+    drive = wf.spikes([[(float(np.float32(2000.1)), 1.0)]], steps=30000, dt=0.1)  # 20000.9998 steps
+    assert np.flatnonzero(drive.values).tolist() == [20001]
+
+
 def test_a_wave_of_millimetres_per_millisecond_arrives_when_it_should():
     op = wf.transport(0.2, dx=0.1, dt=0.5, boundary="absorbing")
     rec = wf.simulate(op, wf.spikes([[(3.0, 1.0)]], steps=60, dt=0.5, units="ms"), size=100, units={"position": "mm"})
@@ -82,6 +87,9 @@ def test_a_drive_whose_steps_are_of_another_length_is_refused():
     drive = wf.spikes([[(1.0, 1.0)]], steps=4, dt=1.0, units="ms")
     with pytest.raises(ValueError, match=r"drive: its steps are 1 ms apart, those of the operator dt = 0\.5"):
         wf.simulate(OPERATOR, drive, size=8)
+    seconds = wf.spikes([[(0.001, 1.0)]], steps=4, dt=1e-3, units="s")
+    with pytest.raises(ValueError, match=r"its steps are 0\.001 s apart, those of the operator dt = 0\.0005"):
+        wf.simulate(wf.transport(200, dx=0.1, dt=5e-4), seconds, size=8)
     series = xr.DataArray(np.ones(4), {"time": ("time", np.arange(4) * 0.5, {"units": "ms"})}, ("time",))
     assert wf.simulate(OPERATOR, series, size=8).time.attrs["units"] == "ms"
 
