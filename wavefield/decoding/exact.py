@@ -134,8 +134,6 @@ class OneWayReader:
 
     def _periods(self, ring, age):
         """Steps modulo which each onset is known, 0 where it is known."""
-        if self.steps <= self.shifts.period[self.shifts.entries[1]].min():
-            return np.zeros(ring.size, np.int64)
         turn = self.shifts.period[ring]
         return np.where((turn > 0) & (age + turn < self.steps), turn, 0)
 

@@ -65,10 +65,7 @@ def face_conductances(op: WaveOperator, shape: tuple[int, ...]) -> list[np.ndarr
         g = _faces_along(np.moveaxis(squared, axis - op.dims, -1), np.moveaxis(dense, axis - op.dims, -1), boundary)
         if op.mask is not None and op.edge == "free":
             inside = np.moveaxis(op.mask, axis, -1)
-            joined = inside & np.roll(inside, 1, axis=-1)
-            ends = joined[..., :1] if boundary == "periodic" else inside[..., :1]
-            last = joined[..., :1] if boundary == "periodic" else inside[..., -1:]
-            g = g * np.concatenate([ends, joined[..., 1:], last], axis=-1)
+            g = g * _with_ends(inside & np.roll(inside, 1, axis=-1), inside, boundary)
         faces.append(np.moveaxis(g, -1, axis - op.dims))
     return faces
 
@@ -77,14 +74,18 @@ def _faces_along(squared, density, boundary):
     """Conductances (..., N + 1) along the last axis, of r² and ρ (..., N)."""
     before, after = np.roll(squared, 1, axis=-1), squared  # face i lies between positions i − 1 and i
     faces = (before + after) / 2 * (2 / (1 / np.roll(density, 1, axis=-1) + 1 / density))
+    return _with_ends(faces, squared * density, boundary)
+
+
+def _with_ends(faces, cells, boundary):
+    """Values at all faces (..., N + 1): from those before each position of a ring (..., N), and those of the cells."""
     around, inner = faces[..., :1], faces[..., 1:]
-    squared = squared * density
     if boundary == "periodic":
         ends = around, around
-    elif boundary == "free":  # the mirror holds for the medium too
-        ends = (inner[..., :1], inner[..., -1:]) if inner.shape[-1] else (squared, squared)
+    elif boundary == "free":  # the mirror holds for the medium and the mask too
+        ends = (inner[..., :1], inner[..., -1:]) if inner.shape[-1] else (cells, cells)
     else:
-        ends = squared[..., :1], squared[..., -1:]
+        ends = cells[..., :1], cells[..., -1:]
     return np.concatenate([ends[0], inner, ends[1]], axis=-1)
 
 

@@ -66,8 +66,7 @@ def read_inputs(drive, steps: int | None, earlier=None) -> Inputs:
             return Inputs(None, None, steps, 0)
         # the pulses of inputs that came before a continued run are not over yet
         drive = np.zeros((len(earlier), steps, earlier.shape[2])) if drive is None else _tabled(drive, steps)
-        trials = len(drive) if drive.ndim == 3 and len(drive) > 1 else None
-        return Inputs(drive if drive.ndim == 3 else drive[None], trials, steps, drive.shape[-1], earlier)
+        return Inputs(drive if drive.ndim == 3 else drive[None], None, steps, drive.shape[-1], earlier)
     if isinstance(drive, xr.DataArray):
         drive = _in_order(drive)
     lazy = hasattr(drive, "dask")

@@ -6,6 +6,8 @@ import pytest
 
 import wavefield as wf
 from wavefield import plot
+from wavefield.capacity import exact_readout as readout
+from wavefield.decoding.anywhere.places import Places
 
 
 def test_few_events_in_little_noise_are_read_and_faint_ones_are_not():
@@ -17,6 +19,39 @@ def test_few_events_in_little_noise_are_read_and_faint_ones_are_not():
     assert limits["false"].sel(events=0).sum() <= 1
     again = wf.exact_readout(wf.wave(0.7, dims=2), (20, 20), 15, events=[0, 3], noise=[0.01, 1.0], draws=4)
     assert limits.identical(again)
+
+
+@pytest.mark.parametrize(("source", "previous"), [("pulse", True), ("force", False)])
+def test_what_is_read_are_events_anywhere_on_the_sheet_in_noise_on_the_sheet(monkeypatch, source, previous):
+    """In one step an event has just arrived: the snapshot is its amplitude, at its place."""
+    seen, mask = [], np.zeros((6, 7), bool)
+    mask[1:5, 2:6] = True
+
+    class Blind(readout.AnywhereReader):
+        def read(self, snapshot, given):
+            seen.append(snapshot)
+            return Places.none({})
+
+    monkeypatch.setattr(readout, "AnywhereReader", Blind)
+    op, options = wf.wave(2**-0.5, dims=2, mask=mask), {"source": source, "previous": previous, "draws": 400}
+
+    def snapshots(**more):
+        seen.clear()
+        found = wf.exact_readout(op, mask.shape, 1, amplitudes=(0.5, 1.5), **options, **more)
+        return np.array(seen)[:, 0], found
+
+    clear, found = snapshots(events=[1], noise=[0.0], seed=3)
+    assert clear.shape[1:] == (1 + previous, *mask.shape)
+    heights, where = clear[:, 0].max(axis=(1, 2)), (clear[:, 0] > 0).any(axis=0)
+    np.testing.assert_array_equal(where, mask)  # 400 draws of 16 cells leave none out
+    assert heights.min() >= 0.5
+    assert heights.max() <= 1.5
+    assert (heights.mean(), heights.std()) == pytest.approx((1.0, 12**-0.5), abs=0.05)
+    assert (found.exact.item(), found.missed.item(), found["false"].item()) == pytest.approx((0, 1, 0))
+    assert not np.array_equal(snapshots(events=[1], noise=[0.0], seed=4)[0], clear)
+    noisy, _ = snapshots(events=[0], noise=[0.2])
+    assert not noisy[:, :, ~mask].any()
+    assert noisy[:, :, mask].std() == pytest.approx(0.2, rel=0.05)
 
 
 @pytest.mark.validate

@@ -107,7 +107,7 @@ def test_a_random_recurrence_of_any_order_has_all_its_eigenvalues_on_the_circle(
 
 
 def test_orders_and_roots_of_a_random_system_are_drawn():
-    """Of a cubic z³ + … − w₀ with roots e^{±iφ} and ±1 the product is w₀ = ±1; φ has the variance of its half circle."""
+    """Of a cubic z³ + … − w₀ with roots e^{±iφ} and ±1 the product is w₀ = ±1; φ is drawn as its law says."""
     draws = [wf.history.random_linear(1, 3, 3, generator=np.random.default_rng(seed)) for seed in range(200)]
     product = np.array([system.weights[0, 0, 0] for system in draws])
     np.testing.assert_allclose(np.abs(product), 1, rtol=1e-12)
@@ -150,6 +150,7 @@ def test_a_recording_of_any_history_is_continued_from_its_last_field(trials):
         xr.testing.assert_equal(second.activity, whole.activity.isel(time=slice(16, None)))
         again = wf.history.simulate(system, wf.history.simulate(system, second, steps=0), steps=3, save_initial=True)
         assert again.time.values.tolist() == [25, 26, 27, 28]
+        assert (again.attrs["first_step"], again.attrs["steps"]) == (25, 3)
         xr.testing.assert_equal(again.activity.isel(time=0), whole.activity.isel(time=-1))
 
 
@@ -158,6 +159,8 @@ def test_a_history_goes_on_from_what_the_wave_operator_made_of_it():
     by_operator = wf.simulate(system.operator(), initial=wf.history.simulate(system, initial, steps=3), steps=2)
     onward = wf.history.simulate(system, by_operator, steps=4)
     xr.testing.assert_equal(onward.activity, wf.history.simulate(system, initial, steps=9).activity[5:])
+    shortest = wf.history.repeat_copy(2, 3)
+    assert wf.operator_of(wf.history.simulate(shortest, np.ones((3, 2)), steps=1)) == shortest.operator()
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 1))

@@ -207,6 +207,8 @@ def klein_gordon(courant, mass):
         (wf.transport([0.5, 0.3, 0.5], gain=[0.9, 1.2, 0.9]), "growing", 0.0),
         (wf.wave([0.3, 0.9, 0.3], [1.0, 0.0, 1.0]), "polynomial", 0.0),
         (wf.WaveOperator([0.6, -0.6, 0.6]), "growing", 0.5),
+        (wf.WaveOperator([0.6, -0.6, 0.6], dx=0.25), "growing", 2.0),
+        (wf.WaveOperator([[0, -0.2, 0], [-0.2, 0.3, -0.2], [0, -0.2, 0]], dx=(0.5, 0.25)), "growing", (-1.0, 2.0)),
         (klein_gordon(0.6, 1.61), "growing", 0.5),
         (wf.WaveOperator([[[1.0], [1.0]], [[0.0], [1.0]]]), "polynomial", 0.0),  # a shear, at every k
     ],
@@ -302,6 +304,11 @@ def test_growth_is_the_rate_at_which_the_worst_mode_grows():
         (lambda: wf.WaveOperator(np.ones(5) / 5, profile=np.ones(9)), ValueError, "profile needs the kernel of"),
         (lambda: wf.WaveOperator([0.5, 0, 0.5], profile=np.ones(9)), ValueError, "profile needs an upwind kernel"),
         (lambda: wf.wave(1.0, boundary="absorbing").matrix(2), ValueError, "size must be at least 3"),
+        (
+            lambda: wf.WaveOperator([[[1.5], [-0.9]], [[1.0], [0.0]]], "absorbing", levels=2).matrix(2),
+            ValueError,
+            "size must be at least 3",
+        ),
         (lambda: wf.transport(1.0).matrix(0), ValueError, "size must be at least 1, got 0"),
         (lambda: wf.transport(1.0).matrix(8.0), TypeError, "size must be an integer"),
         (lambda: wf.wave(0.5, profile=np.ones(8)).matrix(9), ValueError, "size must be 8, the length of the speed"),

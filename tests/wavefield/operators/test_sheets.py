@@ -94,6 +94,7 @@ def test_the_nine_point_stencil_has_no_preferred_direction():
 
 def test_phase_speeds_of_a_sheet_of_two_spacings_are_those_of_leapfrog():
     (dy, dx), dt, speed, cells = (0.5, 2.0), 0.4, 0.7, 8.0
+    np.testing.assert_allclose(wf.wave(speed, 0.1, dims=2, dx=(dy, dx), dt=dt).courant, [[0.56, 0.14]], rtol=1e-12)
     angles = np.array([0.0, 0.4, np.pi / 2, 4.0])
     k = 1 / (cells * dx)  # cells are those of the x axis
     along = [np.sin(np.pi * k * of * d) / d for of, d in ((np.sin(angles), dy), (np.cos(angles), dx))]
@@ -186,6 +187,33 @@ def test_energy_is_kept_in_any_medium_under_any_mask(edge, boundary):
     last = wf.energy(op, late.activity[-1].values, late.previous.values)
     np.testing.assert_allclose(last, first, rtol=1e-11)
     assert not late.activity.values[..., ~op.mask].any()
+
+
+@pytest.mark.parametrize("boundary", list(itertools.product(("periodic", "fixed", "free"), repeat=2)))
+def test_free_edges_of_a_mask_join_each_cell_to_those_beside_it_on_the_sheet(boundary):
+    """h[t+1] + h[t−1] − 2h = r² Σ (h_beside − h) over the cells beside it on the sheet, twice from a mirrored end."""
+    size, r = (5, 6), 0.6
+    mask = np.random.default_rng(3).random(size) < 0.7
+    mask[[0, -1], 1:5] = mask[1:4, [0, -1]] = True  # cells beside each other across every end
+    op = wf.wave(r, dims=2, mask=mask, edge="free", boundary=boundary)
+    expected = np.zeros((*size, *size))
+    for y, x in zip(*np.nonzero(mask), strict=True):
+        expected[y, x, y, x] += 2
+        for axis, by in itertools.product((0, 1), (-1, 1)):
+            there = [y, x]
+            there[axis] += by
+            outside = not 0 <= there[axis] < size[axis]
+            if outside and boundary[axis] == "free":
+                there[axis] -= 2 * by
+            elif outside and boundary[axis] == "fixed":
+                expected[y, x, y, x] -= r**2
+                continue
+            there[axis] %= size[axis]
+            if mask[tuple(there)]:
+                expected[(y, x, *there)] += r**2
+                expected[y, x, y, x] -= r**2
+    cells = mask.size
+    np.testing.assert_allclose(op.matrix(size).toarray()[:cells, :cells], expected.reshape(cells, cells), atol=1e-14)
 
 
 def test_energy_falls_by_what_the_damping_takes():

@@ -72,7 +72,9 @@ def test_a_movie_in_a_netcdf_file_is_read_frame_by_frame(tmp_path, monkeypatch, 
                 np.testing.assert_array_equal(found.drive, expected.drive)
 
 
-def test_a_frame_of_a_file_that_is_not_finite_is_named(tmp_path):
+@pytest.mark.parametrize("block", [64_000_000, 8 * 5 * SIZE[0] * SIZE[1]])
+def test_a_frame_of_a_file_that_is_not_finite_is_named(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("wavefield.simulation.run._BLOCK_BYTES", block)
     frames = np.ones((20, *SIZE))
     frames[12, 3, 4] = np.nan
     xr.Dataset({"light": (("time", "y", "x"), frames)}).to_netcdf(tmp_path / "movie.nc", engine="h5netcdf")
@@ -81,6 +83,18 @@ def test_a_frame_of_a_file_that_is_not_finite_is_named(tmp_path):
         pytest.raises(ValueError, match="drive must be finite, it holds NaN or infinity at step 12"),
     ):
         wf.simulate(SHEET, file.light, encoder="everywhere")
+
+
+@pytest.mark.parametrize("fixed", [0, 1])
+def test_a_sheet_at_rest_between_a_rim_and_fixed_ends_was_a_step_ago_where_it_will_be(fixed):
+    """A standing wave cos(θt) sin(π(n+1)k/(N+1)), sin(θ/2) = r sin(πk/2(N+1)), alike along the other axis."""
+    size, k, r = (13, 11), 3, 0.6
+    boundary = ("fixed", "absorbing") if fixed == 0 else ("absorbing", "fixed")
+    along = np.sin(np.pi * k * np.arange(1, size[fixed] + 1) / (size[fixed] + 1))
+    start = np.broadcast_to(along[:, None] if fixed == 0 else along, size)
+    rec = wf.simulate(wf.wave(r, dims=2, boundary=boundary, rim=3), initial=start, steps=0)
+    turn = 2 * np.arcsin(r * np.sin(np.pi * k / (2 * (size[fixed] + 1))))
+    np.testing.assert_allclose(rec.previous[0], np.cos(turn) * start, atol=1e-14)
 
 
 @pytest.mark.parametrize("trials", [False, True])

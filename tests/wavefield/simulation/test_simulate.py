@@ -274,6 +274,24 @@ def test_a_recording_is_continued_as_if_it_had_never_stopped(operator, cut):
     np.testing.assert_array_equal(rest.time, whole.time[cut:])
 
 
+def test_one_field_is_continued_by_a_batch_of_drives():
+    op, rng = wf.wave(0.5), np.random.default_rng(0)
+    drives, begun = rng.standard_normal((3, 6, 2)), wf.simulate(op, rng.standard_normal((5, 2)), size=16)
+    batch = wf.simulate(op, drives, initial=begun)
+    for trial, drive in zip(batch.activity, drives, strict=True):
+        np.testing.assert_array_equal(trial, wf.simulate(op, drive, initial=begun).activity)
+    with pytest.raises(ValueError, match="with 2 inputs and 3 trials, got 2 and 4"):
+        wf.simulate(op, rng.standard_normal((4, 6, 2)), initial=batch)
+
+
+def test_the_place_of_what_is_not_finite_is_named_however_late(monkeypatch):
+    monkeypatch.setattr("wavefield.simulation.inputs._FRAME_BYTES", 100)
+    drive = np.ones((2, 40, 3))
+    drive[1, 33, 2] = np.nan
+    with pytest.raises(ValueError, match=r"drive must be finite, it holds nan at index \[1, 33, 2\]"):
+        wf.simulate(wf.transport(1.0), drive, size=8)
+
+
 def test_a_callable_drive_equals_the_same_series():
     series = np.random.default_rng(0).standard_normal((30, 2))
     for operator in (wf.transport(1.0), wf.wave(1.0)):

@@ -1,0 +1,75 @@
+"""Reading by look-up: which onsets are open, what is older, and how rings that differ are kept apart."""
+
+import numpy as np
+import pytest
+
+import wavefield as wf
+from wavefield.decoding.estimate import Estimate
+
+
+def left(op, onset, steps, size, input=0, **options):
+    """What one event leaves."""
+    trains = [[] for _ in range(options.pop("inputs", op.rings))]
+    trains[input] = [(onset, 1.0)]
+    return wf.simulate(op, wf.spikes(trains, steps), size=size, **options)
+
+
+@pytest.mark.parametrize("age", range(8))
+def test_an_onset_is_open_where_a_turn_earlier_was_after_the_beginning(age):
+    steps = 11
+    found = wf.decode(left(wf.transport(1.0), steps - 1 - age, steps, 8), method="exact")
+    assert found.period.values.tolist() == [8 if steps - 1 - age - 8 >= 0 else 0]
+
+
+def test_rings_of_two_speeds_come_round_each_in_its_own_time():
+    kernel = np.zeros((2, 2, 5))
+    kernel[0, 0, 1] = kernel[1, 1, 0] = 1  # by one cell and by two
+    rec = wf.simulate(wf.WaveOperator(kernel), wf.spikes([[(4, 1.0)], [(4, 1.0)]], 6), size=8)
+    found = wf.decode(rec, method="exact")
+    assert found.input.values.tolist() == [0, 1]
+    assert found.period.values.tolist() == [0, 4]
+
+
+def test_conditioning_is_the_ratio_of_the_strongest_trace_to_the_faintest():
+    found = wf.decode(left(wf.transport(1.0, gain=0.9), 3, 8, 8), method="exact")
+    assert found.attrs["conditioning"] == pytest.approx(0.9**-7)
+
+
+def test_the_last_cell_of_a_line_crossed_by_two_cells_a_step_is_read():
+    op = wf.WaveOperator([1.0, 0, 0, 0, 0], "absorbing")
+    found = wf.decode(left(op, 2, 6, 7), method="exact")
+    assert found.onset.values.tolist() == [2]
+
+
+def test_a_cell_that_is_the_trace_of_two_inputs_is_older_once():
+    encoder = wf.encoder_at([0, 1], 8)
+    found = wf.decode(left(wf.transport(1.0), 2, 8, 8, inputs=2, encoder=encoder), method="exact", horizon=3)
+    assert "1 cells hold events older than the horizon of 3 steps" in found.attrs["warnings"]
+
+
+def test_a_line_that_grows_and_changes_its_sign_is_refused():
+    with pytest.raises(ValueError, match=r"operator grows: its gain per step is 1\.5"):
+        wf.decode(np.ones((1, 6)), wf.WaveOperator([-1.5, 0, 0], "absorbing"), steps=3)
+
+
+@pytest.mark.parametrize("unit", [2.0**-800, 2.0**800])
+def test_noise_and_what_is_left_have_the_unit_of_the_snapshot(unit):
+    rng = np.random.default_rng(0)
+    snapshot = left(wf.wave(0.7), 9, 20, 64).activity.values[-1] + 0.05 * rng.standard_normal((1, 64))
+    for noise in (None, 0.05):
+        here = wf.decode(snapshot, wf.wave(0.7), steps=20, noise=noise)
+        there = wf.decode(unit * snapshot, wf.wave(0.7), steps=20, noise=None if noise is None else unit * noise)
+        for name in ("noise", "noise_error", "residual"):
+            assert there.attrs[name] == pytest.approx(unit * here.attrs[name], rel=1e-6)
+        np.testing.assert_allclose(there.amplitude_error, unit * here.amplitude_error, rtol=1e-6)
+
+
+def test_confidences_under_several_operators_are_their_mean(monkeypatch):
+    rng = np.random.default_rng(1)
+    op = wf.wave(0.7)
+    snapshot = left(op, 9, 20, 64).activity.values[-1] + 0.2 * rng.standard_normal((1, 64))
+    plain = wf.decode(snapshot, op, steps=20, noise=0.2)
+    alike = Estimate({}, {}, {}, [(0.75, op), (0.25, op)])
+    monkeypatch.setattr("wavefield.decoding.decode.estimated", lambda *_: alike)
+    found = wf.decode(snapshot, op, steps=20, noise=0.2, estimate="speed")
+    np.testing.assert_allclose(found.confidence, plain.confidence, rtol=1e-12)
