@@ -27,6 +27,17 @@ def test_half_the_courant_number_leaves_the_snapshot_short_of_rank():
     assert told.singular_value[-1] < 1e-15 * told.singular_value[0]
 
 
+@pytest.mark.parametrize("source", ["pulse", "force"])
+@pytest.mark.parametrize("previous", [False, True])
+def test_singular_values_are_those_of_what_single_inputs_leave(source, previous):
+    op, left = wf.wave(0.7), []
+    for onset in range(5):
+        rec = wf.simulate(op, wf.spikes([[(onset, 1.0)]], 5), size=12, source=source)
+        left.append(np.concatenate([rec.activity[-1].values, rec.previous.values][: 1 + previous], axis=1)[0])
+    told = snapshot_conditioning(op, 12, steps=5, source=source, previous=previous)
+    np.testing.assert_allclose(told.singular_value, np.linalg.svd(left, compute_uv=False), rtol=1e-9)
+
+
 @pytest.mark.parametrize("courant", [0.9, 1.0])
 @pytest.mark.parametrize("size", [63, 64])
 def test_one_source_on_a_ring_reaches_half_of_it_and_one(courant, size):

@@ -346,3 +346,47 @@ def test_recordings_that_tell_nothing_are_refused():
         measured_capacity(rec.assign(drive=rec.drive * 0 + 1), max_lag=5)
     with pytest.raises(ValueError, match="at least one value"):
         capacity_against_channels(line(1.0), 8, channels=[], max_lag=5)
+
+
+def test_the_measured_capacity_is_the_adjusted_r2_of_a_regression_with_intercept():
+    """1 − (1 − R²)(n − 1)/(n − p − 1), R² of lstsq on the states after the first `max_lag` inputs."""
+    drive, lag = np.random.default_rng(5).standard_normal((45, 1)), 3
+    rec = wf.simulate(wf.wave(0.6, 0.3), drive, size=7)
+    found = measured_capacity(rec, max_lag=lag)
+    states, target = rec.activity.values[lag:, 0], drive[: 45 - lag, 0]
+    assert found.attrs["states"] == len(states)
+    regressors = np.column_stack([np.ones(len(states)), states])
+    left = target - regressors @ np.linalg.lstsq(regressors, target)[0]
+    unexplained = (left**2).sum() / ((target - target.mean()) ** 2).sum()
+    p = np.linalg.matrix_rank(regressors) - 1
+    assert p < 7  # a field driven from one place is even about it
+    assert found.capacity[0, lag].item() == pytest.approx(1 - unexplained * (len(states) - 1) / (len(states) - p - 1))
+
+
+def test_noise_is_in_units_of_the_drive():
+    drive = np.random.default_rng(6).standard_normal((60, 1))
+    small, large = (
+        measured_capacity(
+            wf.simulate(wf.transport(0.5), unit * drive, size=8), max_lag=5, noise=0.3, rng=np.random.default_rng(0)
+        )
+        for unit in (1.0, 100.0)
+    )
+    np.testing.assert_allclose(small.capacity, large.capacity, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dt", [0.1, 0.3, 0.7])
+def test_states_and_inputs_are_paired_by_their_times_in_any_unit(dt):
+    drive = np.random.default_rng(7).standard_normal((300, 1))
+    later = {"step": slice(7, None), "time": slice(7, None)}
+    steps, units = (
+        measured_capacity(wf.simulate(op, drive, size=8).isel(later), max_lag=5).capacity
+        for op in (wf.transport(0.5), wf.transport(0.5 / dt, dt=dt))
+    )
+    np.testing.assert_allclose(units, steps, rtol=1e-9)
+
+
+def test_what_is_reached_does_not_depend_on_the_unit_of_the_field():
+    encoder = wf.encoder_at([0], 12)
+    plain, faint = (memory_capacity(wf.wave(0.6, 0.2), 12, max_lag=30, encoder=unit * encoder) for unit in (1.0, 1e-12))
+    assert int(faint.dimensions) == int(plain.dimensions) == 7
+    np.testing.assert_allclose(faint.capacity, plain.capacity, atol=1e-9)

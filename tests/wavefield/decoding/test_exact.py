@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import wavefield as wf
+from wavefield.decoding.decode import _described
 from wavefield.decoding.estimate import Estimate
 
 
@@ -73,3 +74,34 @@ def test_confidences_under_several_operators_are_their_mean(monkeypatch):
     monkeypatch.setattr("wavefield.decoding.decode.estimated", lambda *_: alike)
     found = wf.decode(snapshot, op, steps=20, noise=0.2, estimate="speed")
     np.testing.assert_allclose(found.confidence, plain.confidence, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("time", "position", "speed", "damping"),
+    [("ms", "mm", "mm ms-1", "ms-1"), ("1", "mm", "mm", "1"), ("ms", "1", "ms-1", "ms-1"), ("1", "1", "1", "1")],
+)
+def test_what_is_estimated_has_its_unit(time, position, speed, damping):
+    both = {"speed": 0.5, "damping": 0.1}
+    found = _described(
+        Estimate(both, {name: (0, 1) for name in both}, {}, []), {"time": time, "position": position, "drive": "nA"}
+    )
+    for name, unit in (("speed", speed), ("damping", damping)):
+        assert found[name][2]["units"] == found[f"{name}_interval"][2]["units"] == unit
+
+
+def test_inputs_that_stay_are_not_said_to_have_turned():
+    found = wf.decode(left(wf.static(), 2, 5, 8))
+    assert "onsets are lost" in found.attrs["warnings"]
+    assert "modulo" not in found.attrs["warnings"]
+
+
+def test_what_is_left_where_nothing_enters_is_the_root_mean_square():
+    found = wf.decode(np.full((1, 8), 3.0), wf.transport(0.5), steps=4, encoder=np.zeros((1, 8, 1)))
+    assert found.attrs["residual"] == pytest.approx(3.0)
+
+
+def test_more_places_and_onsets_than_there_is_room_for_are_looked_at_only_if_asked_for(monkeypatch):
+    monkeypatch.setattr("wavefield.decoding.anywhere.anywhere.MOST_CANDIDATES", 3 * 81)
+    rec = wf.simulate(wf.wave(0.6, dims=2), wf.spikes([[(4, 1.0)]], 6), size=(9, 9))
+    assert wf.decode(rec, sites="anywhere").attrs["horizon"] == 3
+    assert wf.decode(rec, sites="anywhere", horizon=5).attrs["horizon"] == 5

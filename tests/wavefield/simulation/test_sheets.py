@@ -85,6 +85,20 @@ def test_a_frame_of_a_file_that_is_not_finite_is_named(tmp_path, monkeypatch, bl
         wf.simulate(SHEET, file.light, encoder="everywhere")
 
 
+def test_an_input_of_a_drum_without_a_middle_enters_where_it_is_deepest():
+    mask = np.zeros((9, 9), bool)
+    mask[:, :3] = True  # three columns at the edge of the sheet, beyond which there is nothing either
+    rec = wf.simulate(wf.wave(0.5, dims=2, mask=mask), [1.0], size=mask.shape)
+    (y,), (x,) = np.nonzero(rec.activity[-1, 0].values)
+    assert x == 1
+    assert 1 <= y <= 7
+
+
+def test_both_axes_of_a_sheet_have_the_unit_of_position():
+    rec = wf.simulate(SHEET, steps=1, size=SIZE, units={"position": "mm"})
+    assert (rec.y.attrs["units"], rec.x.attrs["units"]) == ("mm", "mm")
+
+
 @pytest.mark.parametrize("fixed", [0, 1])
 def test_a_sheet_at_rest_between_a_rim_and_fixed_ends_was_a_step_ago_where_it_will_be(fixed):
     """A standing wave cos(θt) sin(π(n+1)k/(N+1)), sin(θ/2) = r sin(πk/2(N+1)), alike along the other axis."""

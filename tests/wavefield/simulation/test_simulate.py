@@ -274,6 +274,41 @@ def test_a_recording_is_continued_as_if_it_had_never_stopped(operator, cut):
     np.testing.assert_array_equal(rest.time, whole.time[cut:])
 
 
+@pytest.mark.parametrize("every", [6, 7, 2])
+def test_states_far_apart_are_reached_in_pieces(monkeypatch, every, tmp_path):
+    drive = np.random.default_rng(0).standard_normal((42, 1))
+    whole = wf.simulate(wf.wave(0.5), drive, size=8, save_every=every)
+    monkeypatch.setattr("wavefield.simulation.run._BLOCK_UPDATES", 3 * 8)  # three steps at a time
+    for path in (None, tmp_path / "field.nc"):
+        with wf.simulate(wf.wave(0.5), drive, size=8, save_every=every, path=path) as rec:
+            np.testing.assert_array_equal(rec.activity, whole.activity)
+            np.testing.assert_array_equal(rec.previous, whole.previous)
+
+
+@pytest.mark.parametrize(("source", "jumps_from"), [("force", 21), ("pulse", 31)])
+def test_a_long_run_jumps_where_that_takes_fewer_steps_than_the_loop(monkeypatch, source, jumps_from):
+    """A jump for the start and one for each arrival, of which a pulse has two."""
+    monkeypatch.setattr("wavefield.simulation.run._STEPS_PER_JUMP", 10)
+    jumped = []
+    monkeypatch.setattr("wavefield.simulation.simulate.jump", lambda run: jumped.append(run.inputs.steps))
+    for steps in (jumps_from - 1, jumps_from):
+        wf.simulate(wf.wave(0.5), wf.spikes([[(3, 1.0)]], steps), size=8, source=source, save_every=None)
+    assert jumped == [jumps_from]
+
+
+def test_the_step_at_which_a_continued_field_diverges_is_counted_from_its_beginning():
+    op = wf.transport(1.0, gain=1e100)
+    begun = wf.simulate(op, [1.0, 0.0], size=4, allow_growth=True)
+    with pytest.raises(wf.DivergenceError) as diverged:
+        wf.simulate(op, np.zeros(9), initial=begun, allow_growth=True)
+    assert diverged.value.step == 5  # 1e100 at step 2, 1e300 at step 4
+
+
+def test_inputs_of_a_field_that_does_not_move_stay_at_the_beginning_of_its_line():
+    rec = wf.simulate(wf.static(boundary="absorbing"), [1.0, 1.0], size=5)
+    assert rec.activity[-1, 0].values.tolist() == [2, 0, 0, 0, 0]
+
+
 def test_one_field_is_continued_by_a_batch_of_drives():
     op, rng = wf.wave(0.5), np.random.default_rng(0)
     drives, begun = rng.standard_normal((3, 6, 2)), wf.simulate(op, rng.standard_normal((5, 2)), size=16)
