@@ -62,7 +62,7 @@ def judge(cells: Cells, noise: float | None, positive: bool) -> Judgement:
     everything = np.concatenate([cells.values, cells.beside])
     least = np.log(_resolution(everything) + 1e-300)
     if cells.beside.size >= _ENOUGH:
-        mean, spread = np.log(np.median(np.abs(cells.beside)) / 0.6745), 0.0
+        mean, spread = max(np.log(np.median(np.abs(cells.beside)) / 0.6745 + 1e-300), least), 0.0
     else:
         span = np.linspace(-8, 0.3, 15)  # of log σ, about that of the rms
         wide = np.maximum(span + 0.5 * np.log(np.mean(everything**2)), least)

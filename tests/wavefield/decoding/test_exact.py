@@ -105,3 +105,12 @@ def test_more_places_and_onsets_than_there_is_room_for_are_looked_at_only_if_ask
     rec = wf.simulate(wf.wave(0.6, dims=2), wf.spikes([[(4, 1.0)]], 6), size=(9, 9))
     assert wf.decode(rec, sites="anywhere").attrs["horizon"] == 3
     assert wf.decode(rec, sites="anywhere", horizon=5).attrs["horizon"] == 5
+
+
+@pytest.mark.parametrize(("dtype", "noise"), [("float32", 0.0), ("float64", 1e-6)])
+def test_what_rounding_leaves_in_single_precision_is_no_noise(dtype, noise):
+    ripple = 1e-6 * np.random.default_rng(2).standard_normal((1, 64))
+    snapshot = (left(wf.transport(1.0), 5, 20, 64).activity.values[-1] + ripple).astype(dtype)
+    found = wf.decode(snapshot, wf.transport(1.0), steps=20, method="exact")
+    assert found.attrs["noise"] == pytest.approx(noise, rel=0.3)
+    assert found.onset.values.tolist() == [5]

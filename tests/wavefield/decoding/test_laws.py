@@ -62,7 +62,12 @@ def test_prior_probabilities_of_laws_and_rates_sum_to_1(positive):
 
 
 @pytest.mark.parametrize(
-    ("values", "half_step"), [([0, 0, 2, -2, 4, 2, -4, 2, 0, 4], 1.0), ([0, 0, 2, 4, 2, 4, 2, 6], 0.0)]
+    ("values", "half_step"),
+    [
+        ([0, 0, 2, -2, 4, 2, -4, 2, 0, 4], 1.0),
+        ([0, 0, 2, 4, 2, 4, 2, 6], 0.0),
+        ([0, 0, 2, -2, 4, 2, -6], 0.0),  # more than half of them are of a size of their own
+    ],
 )
 def test_steps_of_a_converter_are_seen_where_both_signs_have_them(values, half_step):
     assert laws._resolution(np.array(values, float)) == half_step
@@ -79,6 +84,25 @@ def test_the_noise_of_cells_beside_is_theirs():
     assert (found.probability[:-1] < 0.5).all()
     given = judge(cells, 0.1, True)
     assert (given.noise, given.noise_error) == (0.1, 0.0)
+
+
+def test_noise_is_first_looked_for_about_the_median_and_never_below_half_a_step(monkeypatch):
+    """The median of |N(0, σ²)| is σ·Φ⁻¹(3/4), whatever a few values are that should not be there."""
+    looked, plain = [], laws._posterior
+
+    def look(cells, sigma, *more):
+        looked.append(sigma)
+        return plain(cells, sigma, *more)
+
+    monkeypatch.setattr(laws, "_posterior", look)
+    rng = np.random.default_rng(0)
+    beside = np.append(rng.normal(0, 0.1, 99), [5.0, -7.0])
+    judge(Cells(rng.normal(0, 0.1, 20), np.ones(20), np.ones(20), beside), None, True)
+    assert np.exp(np.log(looked[0]).mean()) == pytest.approx(np.median(np.abs(beside)) / norm.ppf(0.75), rel=1e-4)
+    looked.clear()
+    coarse = np.rint(rng.normal(0, 0.6, 60))
+    judge(Cells(coarse[:30], np.ones(30), np.ones(30), coarse[30:]), None, False)
+    assert min(sigma.min() for sigma in looked) >= 0.5 * (1 - 1e-9)
 
 
 # The posterior of few events ------------------------------------------------------------------------------------------

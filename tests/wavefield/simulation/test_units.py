@@ -46,6 +46,12 @@ def test_every_run_carries_them(how, tmp_path):
     assert found == {"time": "ms", "step": "ms", "position": "mm", "activity": "mV", "previous": "mV", "drive": "nA"}
 
 
+def test_a_field_without_inputs_has_no_unit_of_them():
+    rec = wf.simulate(OPERATOR, initial=np.ones((1, 32)), steps=3, units=UNITS)
+    assert "drive" not in rec
+    assert rec.activity.attrs["units"] == "mV"
+
+
 def test_profiles_of_a_medium_have_the_units_of_their_rates():
     op = wf.wave(0.18, dx=0.1, dt=0.5, damping_profile=np.full(32, 0.1), restoring_profile=np.full(32, 0.1))
     rec = wf.simulate(op, np.ones((9, 1)), units=UNITS)
@@ -60,8 +66,9 @@ def test_a_continued_field_keeps_them_and_does_not_change_them():
     assert on.time.values.tolist() == [5.0, 5.5, 6.0, 6.5, 7.0]
     with pytest.raises(ValueError, match=r"units of time are 's', but initial: the recording .* has 'ms'"):
         wf.simulate(OPERATOR, np.ones((5, 1)), initial=begun, units={"time": "s"})
-    back = wf.reverse(begun)
+    back = wf.reverse(on)
     assert back.time.attrs["units"] == "ms"
+    assert back.time.values.tolist() == [4.5]
 
 
 def test_whole_steps_of_a_unit_of_time_are_times_not_numbers():
