@@ -143,6 +143,7 @@ def _recorded_field(rec, given: _Field, nonnegative, from_rest) -> _Field:
             )
     if "channel" not in activity.dims:
         activity = activity.expand_dims("channel")
+        before = None if before is None else np.expand_dims(before, -1 - len(space))
     level = activity.transpose(..., "channel", *space).values
     recorded = _Field(
         level,
@@ -150,7 +151,7 @@ def _recorded_field(rec, given: _Field, nonnegative, from_rest) -> _Field:
         steps=None if past is None else past.steps,
         encoder=encoder,
         source=None if kind == "direct" else kind,
-        previous=before if before is None or before.ndim > len(space) else before[None],
+        previous=before,
         bias=rec["bias"].values if "bias" in rec else None,
     )
     return _Field(level, operator, given.steps, given.encoder, given.source, given.previous).over(recorded)

@@ -53,7 +53,7 @@ def shifts_of(op, encoder: np.ndarray) -> Shifts | None:
     gain = taps[np.arange(op.rings), at]
     rest = np.abs(taps).sum(axis=1) - np.abs(gain)
     velocity = half - at
-    reflected = op.boundary in ("fixed", "free") and (np.abs(velocity) > 1).any()
+    reflected = op.boundary == "fixed" and (np.abs(velocity) > 1).any()
     if (rest > 4 * np.finfo(float).eps * np.abs(gain)).any() or (gain == 0).any() or reflected:
         return None
     return Shifts(encoder.shape[1], op.boundary == "periodic", velocity, gain, _entries(encoder), encoder.shape[2])

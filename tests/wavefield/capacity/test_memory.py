@@ -385,8 +385,9 @@ def test_states_and_inputs_are_paired_by_their_times_in_any_unit(dt):
     np.testing.assert_allclose(units, steps, rtol=1e-9)
 
 
-def test_what_is_reached_does_not_depend_on_the_unit_of_the_field():
+@pytest.mark.parametrize("unit", [1e-18, 1e12])
+def test_what_is_reached_does_not_depend_on_the_unit_of_the_field(unit):
     encoder = wf.encoder_at([0], 12)
-    plain, faint = (memory_capacity(wf.wave(0.6, 0.2), 12, max_lag=30, encoder=unit * encoder) for unit in (1.0, 1e-12))
-    assert int(faint.dimensions) == int(plain.dimensions) == 7
-    np.testing.assert_allclose(faint.capacity, plain.capacity, atol=1e-9)
+    plain, other = (memory_capacity(wf.wave(0.6, 0.2), 12, max_lag=30, encoder=of * encoder) for of in (1.0, unit))
+    assert int(other.dimensions) == int(plain.dimensions) == 7
+    np.testing.assert_allclose(other.capacity, plain.capacity, atol=1e-9)

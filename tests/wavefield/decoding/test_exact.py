@@ -89,8 +89,10 @@ def test_what_is_estimated_has_its_unit(time, position, speed, damping):
         assert found[name][2]["units"] == found[f"{name}_interval"][2]["units"] == unit
 
 
-def test_inputs_that_stay_are_not_said_to_have_turned():
-    found = wf.decode(left(wf.static(), 2, 5, 8))
+@pytest.mark.parametrize("boundary", ["periodic", "absorbing"])
+def test_inputs_that_stay_are_not_said_to_have_turned(boundary):
+    found = wf.decode(left(wf.static(boundary=boundary), 2, 5, 8))
+    assert found.period.values.tolist() == [1]
     assert "onsets are lost" in found.attrs["warnings"]
     assert "modulo" not in found.attrs["warnings"]
 
@@ -114,3 +116,30 @@ def test_what_rounding_leaves_in_single_precision_is_no_noise(dtype, noise):
     found = wf.decode(snapshot, wf.transport(1.0), steps=20, method="exact")
     assert found.attrs["noise"] == pytest.approx(noise, rel=0.3)
     assert found.onset.values.tolist() == [5]
+
+
+def test_a_horizon_beyond_the_beginning_is_all_there_is():
+    rec = left(wf.wave(1.0), 1, 6, 32)
+    found = wf.decode(rec, method="exact", horizon=9)
+    assert (found.onset.values.tolist(), found.attrs["horizon"]) == ([1], 6)
+
+
+def test_one_negative_input_is_enough_for_a_field_under_relu_not_to_be_linear():
+    rec = wf.simulate(wf.transport(0.9), [1.0, -1.0, 0.0, 2.0], size=16, nonlinearity="relu")
+    with pytest.raises(ValueError, match="linear only while nothing in it is negative, but its drive was"):
+        wf.decode(rec)
+
+
+@pytest.mark.parametrize("trials", [0, 2])
+def test_a_recording_of_one_ring_needs_no_channel(trials):
+    drive = wf.spikes([[(3, 1.0)]], 8).values
+    rec = wf.simulate(wf.wave(1.0), np.stack([drive] * trials) if trials else drive, size=32)
+    plain = rec.assign({name: rec[name].isel(channel=0) for name in ("activity", "previous")})
+    assert wf.decode(plain).identical(wf.decode(rec))
+
+
+def test_pulses_that_fade_on_their_way_are_not_read_by_look_up():
+    fading = wf.WaveOperator([[[1, 0, 1], [0, -0.9, 0]], [[0, 1, 0], [0, 0, 0]]], levels=2)
+    levels = wf.simulate(fading, [1.0, 0, 0, 0], size=16)
+    with pytest.raises(ValueError, match="method='exact' needs a field that only shifts"):
+        wf.decode(levels, method="exact")

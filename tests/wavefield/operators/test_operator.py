@@ -93,6 +93,21 @@ def test_two_way_kernel_is_the_one_written_down():
     np.testing.assert_array_equal(kernel[1], [[0, 1, 0], [0, 0, 0]])
 
 
+def test_faces_between_cells_have_the_mean_speed_squared_and_the_harmonic_mean_of_the_density():
+    rng = np.random.default_rng(0)
+    speed, density, r = rng.uniform(0.5, 1, 9), rng.uniform(1, 1.5, 9), 0.4
+    now = wf.wave(r, profile=speed, density=density, boundary="fixed").matrix(9).toarray()[:9, :9]
+    faces = r**2 * (speed[1:] ** 2 + speed[:-1] ** 2) / 2 * 2 / (1 / density[1:] + 1 / density[:-1])
+    np.testing.assert_allclose(np.diag(now, 1), faces / density[:-1], rtol=1e-13)
+    np.testing.assert_allclose(np.diag(now, -1), faces / density[1:], rtol=1e-13)
+
+
+@pytest.mark.parametrize("order", [2, 4, 6, 8])
+def test_a_constant_field_feels_the_restoring_force_alone_also_beside_absorbing_ends(order):
+    now = wf.wave(0.5, restoring=0.04, order=order, boundary="absorbing").matrix(14).toarray()[:14, :14]
+    np.testing.assert_allclose(now.sum(axis=1)[1:-1], 2 - 0.04, rtol=1e-13)
+
+
 def test_rings_of_one_operator_do_not_touch():
     one, three = wf.wave(0.8, 0.1, dx=2.0), wf.wave([0.8, 0.8, 0.8], 0.1, dx=2.0)
     np.testing.assert_array_equal(one.with_rings(3).kernel, three.kernel)

@@ -309,6 +309,25 @@ def test_inputs_of_a_field_that_does_not_move_stay_at_the_beginning_of_its_line(
     assert rec.activity[-1, 0].values.tolist() == [2, 0, 0, 0, 0]
 
 
+def test_a_batch_of_one_drive_moves_every_field_alike():
+    rng = np.random.default_rng(0)
+    drive, fields = rng.standard_normal((5, 1)), rng.standard_normal((3, 1, 8))
+    once = wf.simulate(wf.transport(0.5), drive[None], initial=fields)
+    assert once.activity.identical(wf.simulate(wf.transport(0.5), drive, initial=fields).activity)
+
+
+def test_growth_in_a_narrow_band_is_found():
+    """Thirty-three taps that pass what lies within 1/33 of 3/32 cycles per cell, and let it grow."""
+    taps = 1.05 * np.cos(2 * np.pi * 3 / 32 * (np.arange(33) - 16)) * 2 / 33
+    with pytest.raises(ValueError, match="operator grows"):
+        wf.simulate(wf.WaveOperator(taps), [1.0], size=64)
+
+
+def test_a_field_in_single_precision_is_run_back_in_it():
+    rec = wf.simulate(wf.wave(0.5), [1.0, 2.0, 0.0], size=8, dtype="float32")
+    assert wf.reverse(rec).activity.dtype == np.float32
+
+
 def test_one_field_is_continued_by_a_batch_of_drives():
     op, rng = wf.wave(0.5), np.random.default_rng(0)
     drives, begun = rng.standard_normal((3, 6, 2)), wf.simulate(op, rng.standard_normal((5, 2)), size=16)
@@ -643,6 +662,7 @@ def test_decoding_knows_the_time_of_a_recording_cut_or_continued():
         (lambda rec: rec.isel(position=slice(0, 16)), "positions"),
         (lambda rec: rec.isel(time=slice(0, None, 7)).drop_vars("previous"), "level before"),
         (lambda rec: rec.assign_attrs(dt=0.5), "dt"),
+        (lambda rec: rec.assign_attrs(dx=0.5), "made with dx = 0.5"),
     ],
 )
 def test_a_recording_that_cannot_be_continued_says_why(change, word):

@@ -5,7 +5,7 @@ import pytest
 
 import wavefield as wf
 from wavefield.loops.sheets.leapfrog import sheet_leapfrog
-from wavefield.operators.rim import make_rim, rim_profile, step_with_rim
+from wavefield.operators.rim import make_rim, rim_of, rim_profile, step_with_rim
 
 EIGHTH = np.array([-1 / 560, 8 / 315, -1 / 5, 8 / 5, -205 / 72, 8 / 5, -1 / 5, 8 / 315, -1 / 560])
 CROSS_8 = np.zeros((9, 9))
@@ -44,6 +44,30 @@ def reflection(width, wavelength, angle, courant):
         ratio = cell[i] * face[i + 1] / (cell[i] * (face[i] * (1 - ratio) + face[i + 1]) - share)
     phase = np.exp(-1j * k_y)
     return abs((phase - ratio) / (ratio - 1 / phase))
+
+
+def test_layers_have_the_profile_of_a_convolutional_one():
+    """b = e^{−(σ+α)}, a = σ/(σ+α)·(b − 1), σ = 2.5 c d⁴, α = 0.05 c (1 − d) at the depth d; faces half a cell out."""
+    width, size, c = 4, 12, 0.3
+    found = rim_profile(size, width, c)
+    for place, a, b in (
+        (np.arange(size), found.cell_a, found.cell_b),
+        (np.arange(size + 1) - 0.5, found.face_a, found.face_b),
+    ):
+        depth = np.clip(np.maximum(width - place, place - (size - 1 - width)) / width, 0, None)
+        sigma, alpha = 2.5 * c * depth**4, 0.05 * c * np.clip(1 - depth, 0, None)
+        np.testing.assert_allclose(b, np.exp(-(sigma + alpha)), rtol=1e-13)
+        np.testing.assert_allclose(a, sigma / (sigma + alpha) * (np.exp(-(sigma + alpha)) - 1), rtol=1e-13)
+
+
+def test_layers_along_each_axis_are_those_of_the_fastest_waves_along_it():
+    profile = np.random.default_rng(0).uniform(0.3, 1, (14, 15))
+    op = wf.wave(0.5, dims=2, dx=(0.8, 2.0), profile=profile, boundary="absorbing", rim=4)
+    found = rim_of(op, (14, 15))
+    for along, size, spacing in ((found.y, 14, 0.8), (found.x, 15, 2.0)):
+        expected = rim_profile(size, 4, 0.5 * profile.max() / spacing)
+        for name in ("cell_a", "cell_b", "face_a", "face_b"):
+            np.testing.assert_allclose(getattr(along, name), getattr(expected, name), rtol=1e-12)
 
 
 def test_reflection_by_width_and_angle(measured):
