@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.special import betaln
-from scipy.stats import multivariate_normal, norm
+from scipy.stats import chi2, f, multivariate_normal, norm
 
 import wavefield as wf
 from wavefield.decoding import noise as laws
@@ -15,7 +15,7 @@ from wavefield.decoding.estimate import COVERED, _deviations, _interval, _Mode
 from wavefield.decoding.inverse.classes import Block
 from wavefield.decoding.inverse.columns import Columns
 from wavefield.decoding.noise import Cells, judge
-from wavefield.decoding.sparse.misfit import SIGNIFICANT
+from wavefield.decoding.sparse.misfit import SIGNIFICANT, combined, portmanteau, score_test
 from wavefield.decoding.sparse.posterior import Beside, Explanation, Posterior, Prior
 from wavefield.decoding.sparse.reader import Solution, _doubts
 
@@ -103,6 +103,41 @@ def test_noise_is_first_looked_for_about_the_median_and_never_below_half_a_step(
     coarse = np.rint(rng.normal(0, 0.6, 60))
     judge(Cells(coarse[:30], np.ones(30), np.ones(30), coarse[30:]), None, False)
     assert min(sigma.min() for sigma in looked) >= 0.5 * (1 - 1e-9)
+
+
+# Whether what is left is noise ----------------------------------------------------------------------------------------
+
+
+def test_correlations_of_what_is_left_add_up_along_every_axis():
+    """n Σ r² over lags up to a quarter of an axis, six at most, as χ² of so many degrees."""
+    residual = np.random.default_rng(0).standard_normal((2, 9, 30))
+    r = [(residual[:, lag:] * residual[:, :-lag]).sum() for lag in (1, 2)]
+    r += [(residual[..., lag:] * residual[..., :-lag]).sum() for lag in range(1, 7)]
+    square = (np.array(r) ** 2).sum() / (residual**2).sum() ** 2
+    assert portmanteau(residual) == pytest.approx(chi2.sf(residual.size * square, 8))
+    assert portmanteau(residual, 400) == pytest.approx(chi2.sf(400 * square, 8))
+
+
+@pytest.mark.parametrize("noise", [None, 0.9])
+def test_the_score_test_is_that_of_a_regression_with_more_columns(noise):
+    rng = np.random.default_rng(1)
+    traces, changes, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 2)), rng.standard_normal(40)
+
+    def left(columns):
+        return y - columns @ np.linalg.lstsq(columns, y, rcond=None)[0]
+
+    less, more = left(traces), left(np.hstack([traces, changes]))
+    explained, unexplained = less @ less - more @ more, more @ more
+    expected = f.sf((explained / 2) / (unexplained / 35), 2, 35)
+    if noise is not None:
+        expected = chi2.sf(explained / noise**2, 2)
+    assert score_test(less, changes, traces, noise) == pytest.approx(expected)
+
+
+def test_p_values_of_several_tests_are_combined_after_bonferroni():
+    assert combined(0.01, 0.5, np.nan) == pytest.approx(0.02)
+    assert combined(0.7, 0.8) == 1.0
+    assert np.isnan(combined(np.nan))
 
 
 # The posterior of few events ------------------------------------------------------------------------------------------
