@@ -321,3 +321,62 @@ def test_what_stands_out_is_found_at_its_place_and_age():
     values = candidates.standing_out(column)
     assert int(values.argmax()) == chosen[0]
     assert values.max() == pytest.approx(np.linalg.norm(column), rel=1e-5)
+
+
+def test_candidates_that_noise_makes_stand_out_are_as_many_as_there_are():
+    responses = responses_of(wf.wave(0.7, dims=2), (6, 7), 3, both=False, pulse=False)
+    candidates = Candidates(responses)
+    assert candidates.count == 6 * 7 * 3
+    assert candidates.extreme == pytest.approx(np.sqrt(2 * np.log(126)))
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("boundary", ["periodic", "fixed", ("free", "periodic"), "free"])
+def test_products_with_the_responses_of_some_ages_are_those_of_their_columns(both, boundary):
+    op, shape, rng = wf.wave(0.6, 0.05, dims=2, boundary=boundary), (5, 6), np.random.default_rng(0)
+    responses = responses_of(op, shape, 7, both=both, pulse=True)
+    snapshot = rng.standard_normal((1, 1, 1 + both, *shape))
+    ring, age, place = (of.ravel() for of in np.indices((1, 7, 30)))
+    columns = responses.columns(ring, age, place)
+    expected = (columns @ snapshot.ravel()).reshape(1, 1, 7, *shape)
+    for ages in (None, slice(0, 3), slice(2, 6)):
+        found = responses.correlate(snapshot, ages)
+        np.testing.assert_allclose(found, expected[:, :, ages or slice(None)], atol=1e-12)
+    norms = np.broadcast_to(responses.norms, (1, 7, *shape))
+    np.testing.assert_allclose(norms.ravel(), np.linalg.norm(columns, axis=1), rtol=1e-9)
+
+
+def test_events_are_listed_by_onset_in_the_units_of_the_sheet():
+    op, steps = wf.wave(0.5, dims=2, dx=(0.5, 2.0), dt=0.4), 8
+    encoder = wf.encoder_at([(2, 9), (7, 4)], (10, 12))
+    rec = wf.simulate(op, wf.spikes([[(6, 1.0)], [(1, 2.0)]], steps), encoder=encoder)
+    found = wf.decode(rec, sites="anywhere")
+    assert found.onset.values.tolist() == [1, 6]
+    assert found.time.values.tolist() == pytest.approx([0.4, 2.4])
+    assert list(zip(found.y.values, found.x.values, strict=True)) == [(7, 4), (2, 9)]
+    assert found.y_position.values.tolist() == pytest.approx([3.5, 1.0])
+    assert found.x_position.values.tolist() == pytest.approx([8.0, 18.0])
+    scaled = rec.assign({name: rec[name] * 2.0**-40 for name in ("activity", "previous")})
+    small = wf.decode(scaled, sites="anywhere")
+    np.testing.assert_allclose(small.amplitude, 2.0**-40 * found.amplitude, rtol=1e-6)
+
+
+def test_noise_on_a_drum_is_what_is_left_per_free_value_on_it():
+    mask = np.ones((14, 14), bool)
+    mask[:7, 7:] = False
+    op, rng = wf.wave(0.6, dims=2, boundary="fixed", mask=mask), np.random.default_rng(3)
+    rec = wf.simulate(op, wf.spikes([[(2, 1.0)]], 9), size=(14, 14), encoder=wf.encoder_at([(9, 5)], (14, 14)))
+    for name in ("activity", "previous"):
+        rec[name] = rec[name] + 0.02 * rng.standard_normal(rec[name].shape) * mask
+    found = wf.decode(rec, sites="anywhere")
+    assert found.onset.values.tolist() == [2]
+    values = 2 * mask.sum()
+    noise = found.attrs["residual"] * np.sqrt(values / (values - 1))
+    assert found.attrs["noise"] == pytest.approx(noise)
+    assert found.attrs["noise_error"] == pytest.approx(noise / np.sqrt(2 * (values - 1)))
+    assert found.attrs["noise"] == pytest.approx(0.02, rel=0.15)
+    assert found.attrs["misfit"] > 1e-3
+    # σ/|trace|
+    alone = wf.simulate(op, wf.spikes([[(2, 1.0)]], 9), size=(14, 14), encoder=wf.encoder_at([(9, 5)], (14, 14)))
+    power = (alone.activity[-1] ** 2).sum() + (alone.previous**2).sum()
+    assert found.amplitude_error.values[0] == pytest.approx(float(noise / np.sqrt(power)), rel=0.02)

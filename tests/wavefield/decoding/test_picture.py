@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
+from scipy.optimize import minimize_scalar
 
 import wavefield as wf
 
@@ -98,3 +99,55 @@ def test_bad_arguments_are_named(given, text):
     arguments = {"snapshot": np.zeros((8, 8)), "step": 2, "operator": wf.wave(0.5, dims=2), "steps": 5} | given
     with pytest.raises(ValueError, match=text):
         wf.read_picture(arguments.pop("snapshot"), arguments.pop("step"), arguments.pop("operator"), **arguments)
+
+
+@pytest.mark.parametrize("age", [0, 1, 2, 3])
+@pytest.mark.parametrize("source", ["pulse", "force"])
+def test_a_picture_of_a_few_steps_ago_is_read_from_arrays(age, source):
+    op, drive = SHEETS["periodic"], np.zeros((6, 1))
+    drive[5 - age] = 1.0
+    rec = wf.simulate(op, drive, encoder=PICTURE[None, :, :, None], source=source)
+    levels = rec.activity.values[-1], rec.previous.values
+    back = wf.read_picture(levels[0], 5 - age, op, steps=6, source=source, previous=levels[1])
+    np.testing.assert_allclose(back.picture[0], PICTURE, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [(5, 7), (4, 6), (6, 5)])
+def test_the_picture_and_its_doubts_are_those_of_ridge_regression_of_largest_evidence(size):
+    """y = K X + σ ε, X ~ N(0, τ²): K written out, τ where N(0, τ²KKᵀ + σ²) is most probable."""
+    op, age, sigma, rng = wf.wave(0.6, 0.1, dims=2, dx=(0.5, 2.0), dt=0.7), 5, 0.5, np.random.default_rng(54)
+    cells = int(np.prod(size))
+    forward = np.linalg.matrix_power(op.matrix(size).toarray(), age)[:, :cells]
+    y = forward @ (2 * rng.standard_normal(cells)) + sigma * rng.standard_normal(2 * cells)
+    back = wf.read_picture(
+        y[:cells].reshape(1, *size), 9 - age, op, steps=10, source="force", previous=y[cells:].reshape(1, *size),
+        noise=sigma,
+    )  # fmt: skip
+    u, s, vt = np.linalg.svd(forward, full_matrices=False)
+    along = u.T @ y
+
+    def surprise(log_spread):
+        variance = np.exp(log_spread) * s**2 + sigma**2
+        return (along**2 / variance + np.log(variance)).sum()
+
+    spread = np.exp(minimize_scalar(surprise, bounds=(-10, 10), method="bounded", options={"xatol": 1e-9}).x)
+    ratio = sigma**2 / spread
+    picture = vt.T @ (s / (s**2 + ratio) * along)
+    known = (s**2 / (s**2 + ratio)).mean()
+    np.testing.assert_allclose(back.picture.values.ravel(), picture, rtol=1e-3, atol=1e-3)
+    assert back.attrs["resolution"] == pytest.approx(known, rel=1e-3)
+    assert back.attrs["error"] == pytest.approx(np.sqrt(spread * (1 - known)), rel=1e-3)
+    assert back.attrs["residual"] == pytest.approx(np.sqrt(np.mean((y - forward @ picture) ** 2)), rel=1e-3)
+    assert (back.y.values[1], back.x.values[1]) == (0.5, 2.0)
+
+
+def test_what_is_left_of_a_drum_is_that_of_its_cells():
+    rec, step, _ = shown(SHEETS["L-shaped"], "force", 0.05, np.random.default_rng(55))
+    back = wf.read_picture(rec, step)
+    again, _, _ = shown(SHEETS["L-shaped"], "force", 0.0, np.random.default_rng(55))
+    drive = again.drive.values
+    of_found = wf.simulate(
+        SHEETS["L-shaped"], drive, encoder=back.picture.values[..., None], source="force", save_every=None
+    )
+    left = [(rec[name] - of_found[name]).values.reshape(SIZE)[MASK] for name in ("activity", "previous")]
+    assert back.attrs["residual"] == pytest.approx(np.sqrt(np.mean(np.square(left))), rel=1e-3)

@@ -141,6 +141,19 @@ def test_a_dataarray_brings_its_coordinates_and_attributes_and_stays_lazy():
     assert array.attrs == {"units": "mV", "probe": "A"}
 
 
+def test_units_that_are_given_are_those_of_the_recording():
+    field = xr.DataArray(
+        np.ones((3, 4)),
+        {"time": ("time", [1.0, 2.0, 3.0], {"units": "ms"}), "position": [0.0, 1.0, 2.0, 3.0]},
+        ("time", "position"),
+        attrs={"units": "V"},
+    )
+    rec = recording(field, drive=np.ones((3, 1)), dt=1.0, units={"activity": "mV"})
+    assert (rec.activity.attrs["units"], rec.step.attrs["units"]) == ("mV", "ms")
+    sheet = recording(np.ones((2, 3, 4)), dims=("time", "y", "x"), dx=(0.5, 2.0), dt=1.0)
+    assert (sheet.y.values[1], sheet.x.values[1]) == (0.5, 2.0)
+
+
 def test_labels_and_losses_go_along_trials_or_along_time():
     trials = recording(np.zeros((3, 5, 2, 8)), label=["a", "b", "c"], loss=np.zeros((3, 5)))
     assert (trials.label.dims, trials.loss.dims) == (("trial",), ("trial", "time"))

@@ -94,6 +94,14 @@ def test_times_of_plain_arrays_follow_from_dt_and_save_every(tmp_path):
         np.testing.assert_array_equal(rec.time, [*recording(np.zeros((5, 8)), dt=0.1, save_every=5).time, 7.0])
 
 
+def test_a_block_of_more_than_twice_the_room_is_taken(tmp_path):
+    whole = simulated(200)
+    with RecordingWriter(tmp_path / "field.nc", whole) as writer:
+        writer.append(whole)
+    with open_recording(tmp_path / "field.nc") as rec:
+        np.testing.assert_array_equal(rec.activity, whole.activity)
+
+
 def test_a_continued_recording_goes_on_where_its_first_block_begins(tmp_path):
     first = recording(np.zeros((2, 8)), dt=1.0, coords={"time": [101, 102]})
     with RecordingWriter(tmp_path / "w.nc", first) as writer:
