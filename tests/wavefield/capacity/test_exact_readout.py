@@ -8,6 +8,7 @@ import wavefield as wf
 from wavefield import plot
 from wavefield.capacity import exact_readout as readout
 from wavefield.decoding.anywhere.places import Places
+from wavefield.decoding.anywhere.responses import responses_of
 
 
 def test_few_events_in_little_noise_are_read_and_faint_ones_are_not():
@@ -32,7 +33,12 @@ def test_what_is_read_are_events_anywhere_on_the_sheet_in_noise_on_the_sheet(mon
             seen.append(snapshot)
             return Places.none({})
 
+    def responses(*arguments, both, pulse):
+        assert (both, pulse) == (previous, source == "pulse")
+        return responses_of(*arguments, both=both, pulse=pulse)
+
     monkeypatch.setattr(readout, "AnywhereReader", Blind)
+    monkeypatch.setattr(readout, "responses_of", responses)
     op, options = wf.wave(2**-0.5, dims=2, mask=mask), {"source": source, "previous": previous, "draws": 400}
 
     def snapshots(**more):
@@ -52,6 +58,18 @@ def test_what_is_read_are_events_anywhere_on_the_sheet_in_noise_on_the_sheet(mon
     noisy, _ = snapshots(events=[0], noise=[0.2])
     assert not noisy[:, :, ~mask].any()
     assert noisy[:, :, mask].std() == pytest.approx(0.2, rel=0.05)
+
+
+def test_what_is_no_surer_than_even_counts_as_not_read(monkeypatch):
+    class Unsure(readout.AnywhereReader):
+        def read(self, snapshot, given):
+            three = np.zeros(3)
+            sure, first = np.array([0.45, 0.5, 0.55]), np.zeros(3, int)
+            return Places(first, first, np.arange(3), three, three, sure, first)
+
+    monkeypatch.setattr(readout, "AnywhereReader", Unsure)
+    found = wf.exact_readout(wf.wave(0.5, dims=2), (5, 5), 2, events=[0], noise=[0.1], draws=2)
+    assert found["false"].item() == 1
 
 
 @pytest.mark.validate

@@ -142,3 +142,18 @@ def test_pulses_that_fade_on_their_way_are_not_read_by_look_up():
     fading = wf.WaveOperator([[[1, 0, 1], [0, -0.9, 0]], [[0, 1, 0], [0, 0, 0]]], levels=2)
     with pytest.raises(ValueError, match="method='exact' needs a field that only shifts"):
         wf.decode(np.ones((1, 16)), fading, steps=4, previous=np.ones((1, 16)), method="exact")
+
+
+def test_only_what_is_far_above_the_noise_is_said_to_be_of_no_input():
+    snapshot = left(wf.transport(1.0), 5, 20, 64).activity.values[-1]
+    snapshot = snapshot + 0.05 * np.random.default_rng(4).standard_normal((1, 64))
+    assert "no input can have left" not in wf.decode(snapshot, wf.transport(1.0), steps=20).attrs["warnings"]
+    snapshot[0, 40] += 0.5
+    assert "1 cells hold what no input" in wf.decode(snapshot, wf.transport(1.0), steps=20).attrs["warnings"]
+
+
+def test_no_more_than_half_is_claimed_where_the_search_had_to_end(monkeypatch):
+    monkeypatch.setattr("wavefield.decoding.sparse.problem._EFFORT", 1.0)
+    found = wf.decode(left(wf.wave(0.7), 5, 20, 64).activity.values[-1], wf.wave(0.7), steps=20, noise=0.01)
+    assert len(found.confidence)
+    assert (found.confidence <= 0.5).all()

@@ -169,6 +169,8 @@ def test_the_score_of_a_support_is_its_evidence_and_its_prior(support):
     empty = posterior.evidence(snapshot @ snapshot) + posterior.size_prior(0)
     if not support:
         assert posterior.size_prior(0) == pytest.approx(betaln(0.5, 24))
+        beside = Posterior(Columns(np.asfortranarray(matrix)), snapshot, prior, candidates=8, elsewhere=2)
+        assert beside.size_prior(1) == pytest.approx(betaln(3.5, 8 - 3 + 16))
         return
     found = Explanation(posterior, support)
     assert found.score - empty == pytest.approx(score(support) - score([]), rel=1e-9)
@@ -189,7 +191,7 @@ def test_unknown_noise_integrates_out():
 
 def test_moves_change_the_score_by_what_they_say():
     matrix, snapshot, prior = problem()
-    posterior = Posterior(Columns(np.asfortranarray(matrix)), snapshot, prior)
+    posterior = Posterior(Columns(np.asfortranarray(matrix)), snapshot, prior, ways=np.array([3.0, 2, 5, 3, 4]))
     here = Explanation(posterior, [1, 3])
     added = here.additions()
     for column in (0, 2, 4):
@@ -202,6 +204,11 @@ def test_moves_change_the_score_by_what_they_say():
     assert without.singles()[2] == pytest.approx(Explanation(posterior, [2, 3]).score - here.score, rel=1e-7)
     pair = without.pairs(np.array([0, 2]))[0, 1]
     assert pair == pytest.approx(Explanation(posterior, [0, 2, 3]).score - here.score, rel=1e-7)
+    neither = here.without([0, 1])
+    assert neither.none() == pytest.approx(Explanation(posterior, []).score - here.score, rel=1e-7)
+    assert neither.singles()[2] == pytest.approx(Explanation(posterior, [2]).score - here.score, rel=1e-7)
+    pair = neither.pairs(np.array([0, 4]))[0, 1]
+    assert pair == pytest.approx(Explanation(posterior, [0, 4]).score - here.score, rel=1e-7)
 
 
 # Errors and noise of what is read -------------------------------------------------------------------------------------

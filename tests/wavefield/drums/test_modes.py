@@ -159,3 +159,20 @@ def test_a_snapshot_tells_which_drum_it_was_where_the_spectrum_cannot():
 def test_bad_arguments_are_named(call, match):
     with pytest.raises(ValueError, match=match):
         call()
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.2])
+def test_eigenvalues_of_a_sheet_of_two_spacings_are_those_of_the_laplacian_alone(damping):
+    """λ = Σ 4 sin²(πk/2(N+1))/dx², whatever pulls or damps: the frequency has ω² = c²λ + ω₀², fading at γ/2."""
+    (ny, nx), (dy, dx), dt = (6, 8), (0.5, 1.0), 0.3
+    op = wf.wave(0.6, damping, restoring=0.1, dims=2, dx=(dy, dx), dt=dt, boundary="fixed")
+    found = wf.modes(op, (ny, nx), count=10)
+    along = [4 * np.sin(np.pi * np.arange(1, n + 1) / (2 * n + 2)) ** 2 / d**2 for n, d in ((ny, dy), (nx, dx))]
+    expected = np.sort(np.add.outer(*along).ravel())[:10]
+    np.testing.assert_allclose(found.eigenvalue, expected, rtol=1e-9)
+    q = (1 - damping * dt / 2) / (1 + damping * dt / 2)
+    cosine = (2 - dt**2 * (0.36 * expected + 0.1)) / (1 + damping * dt / 2) / (2 * np.sqrt(q))
+    np.testing.assert_allclose(found.frequency, np.arccos(cosine) / (2 * np.pi * dt), rtol=1e-9)
+    assert found.attrs["decay"] == pytest.approx(-np.log(q) / (2 * dt))
+    power = (found["shape"] ** 2).sum(("y", "x")) * dy * dx
+    np.testing.assert_allclose(power, 1, rtol=1e-9)

@@ -4,6 +4,7 @@ import sys
 import tracemalloc
 
 import dask.array
+import h5py
 import netCDF4
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from wavefield.recordings import external
 from wavefield.recordings.recording import (
     LAYOUTS,
     open_recording,
     recording,
+    regular_times,
     save_recording,
     validate_recording,
     with_history,
@@ -108,6 +111,8 @@ def test_times_that_count_steps_are_integers_and_positions_always_floats():
     assert rec.position.dtype == np.float64
     assert recording(np.zeros((4, 8)), units={"time": "s"}).time.dtype == np.float64
     assert recording(np.zeros((4, 8)), dt=0.5).time.dtype == np.float64
+    assert regular_times(np.array([2**53 - 1]), 1.0, "1").dtype == np.int64
+    assert regular_times(np.array([2**53]), 1.0, "1").dtype == np.float64  # beyond, numbers of steps are not told apart
 
 
 def test_selecting_the_last_snapshot_keeps_the_input_that_led_there():
@@ -512,3 +517,18 @@ def test_opening_reads_no_activity(tmp_path):
         peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2e6
+
+
+def test_arrays_are_as_large_as_what_is_stored_of_them_can_hold(tmp_path, monkeypatch):
+    monkeypatch.setattr(external, "LARGE", 1000)
+    with h5py.File(tmp_path / "packed.h5", "w") as file:
+        file.create_dataset("zeros", data=np.zeros((50, 1000)), compression="gzip")  # 400 kB in less than one
+    external.refuse_oversized(tmp_path / "packed.h5")
+    for name, shape in (("line", (2000,)), ("field", (20, 100))):
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file.create_dataset(name, shape, "f4", chunks=True)  # of which nothing is stored
+        with pytest.raises(ValueError, match=f"{name} is damaged: 0 bytes cannot hold an array of 8000 bytes"):
+            external.refuse_oversized(tmp_path / f"{name}.h5")
+    external.refuse_oversized(tmp_path / "field.h5", partial=True)  # still unwritten
+    with pytest.raises(ValueError, match="line is damaged"):
+        external.refuse_oversized(tmp_path / "line.h5", partial=True)

@@ -407,6 +407,7 @@ WHOLE = {"block": H, "loss": LOSS, "epoch": EPOCH, "previous": PREVIOUS}
         ({"label": "b"}, r"\['label'\] cannot be appended"),
         ({"time": [1.0]}, "shape"),
         ({"time": [2.0, 1.0]}, "time must be finite and increase"),
+        ({"time": [2.0, 2.0]}, "time must be finite and increase"),
         ({"time": [0.5, 9.0]}, "time must be finite and increase"),
         ({"time": [2.0, np.nan]}, "time must be finite and increase"),
         ({"time": ["a", "b"]}, "time is <U1"),

@@ -94,6 +94,14 @@ def test_an_input_of_a_drum_without_a_middle_enters_where_it_is_deepest():
     assert 1 <= y <= 7
 
 
+def test_what_is_given_outside_of_a_drum_is_nothing():
+    mask = np.random.default_rng(0).random(SIZE) < 0.5
+    op, ones = wf.wave(0.5, dims=2, mask=mask), np.ones((1, *SIZE))
+    rec = wf.simulate(op, initial=ones, previous=ones, steps=1, save_initial=True)
+    np.testing.assert_array_equal(rec.activity[0, 0], mask)
+    assert not rec.activity.values[1, 0][~mask].any()
+
+
 def test_both_axes_of_a_sheet_have_the_unit_of_position():
     rec = wf.simulate(SHEET, steps=1, size=SIZE, units={"position": "mm"})
     assert (rec.y.attrs["units"], rec.x.attrs["units"]) == ("mm", "mm")

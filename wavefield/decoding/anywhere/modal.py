@@ -88,7 +88,7 @@ class ModalResponses:
         """Norm of every response, (rings, ages, *shape); an axis of length 1 where all places are alike."""
         squares = self._squares()
         if self.both:
-            squares[:, 1:] += squares[:, :-1].copy()
+            squares[:, 1:] += squares[:, :-1]
         return np.sqrt(np.maximum(squares, 0))
 
     def columns(self, ring: np.ndarray, age: np.ndarray, place: np.ndarray) -> np.ndarray:
