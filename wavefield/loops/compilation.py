@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 
 from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile
 from numba.core.serialize import dumps
 
 from wavefield import loops
@@ -73,10 +73,28 @@ class _Checked(CompileResultCacheImpl):
         return super().rebuild(target_context, pickle.loads(code))
 
 
+class _Files(IndexDataCacheFile):
+    """Files of compiled code that are named after what they hold.
+
+    Numba numbers them in the order of an index, in which two processes that compile at a time take the same number:
+    one would then run the code that the other has compiled for other types.
+    """
+
+    def save(self, key, data):
+        name = self._data_name(int(sha256(repr(key).encode()).hexdigest()[:15], 16))
+        self._save_data(name, data)
+        self._save_index(self._load_index() | {key: name})
+
+
 class _Cache(FunctionCache):
     """What Numba keeps of one function; a failure of it is a function not kept."""
 
     _impl_class = _Checked
+
+    def __init__(self, function):
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig, target_context):
         try:

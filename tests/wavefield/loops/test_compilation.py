@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import wavefield
+from wavefield.loops.compilation import _Files
 
 KERNEL = """
 import resource, sys
@@ -120,3 +121,19 @@ def test_the_package_works_where_neither_its_folder_nor_the_home_can_be_written(
     assert len(told) == 1
     assert "no folder can be written" in told[0]
     assert HINT in told[0]
+
+
+def test_processes_that_compile_at_a_time_do_not_exchange_their_code(tmp_path):
+    """Each has read an empty index: what one keeps under its types is not what is found under those of the other."""
+    index = tmp_path / "loop.nbi"
+    files = _Files(str(tmp_path), "loop", "source")
+    files.save(("float32",), "code for single precision")
+    first = index.read_bytes()
+    index.unlink()
+    files.save(("float64",), "code for double precision")
+    second = index.read_bytes()
+    for last, key, code in ((first, "float32", "single"), (second, "float64", "double")):
+        index.write_bytes(last)
+        assert files.load((key,)) == f"code for {code} precision"
+    files.save(("float32",), "code for single precision")
+    assert files.load(("float64",)) == "code for double precision"
