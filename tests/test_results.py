@@ -332,7 +332,13 @@ def test_headlines_of_the_readme_are_on_the_results_page():
     assert "| {}, {}, {}, {} | {}, {}, {}, {} |".format(*(c[2] for c in best), *(c[3] for c in best)) in page
 
 
-@pytest.mark.parametrize("row", ["NWM, linear", "NWM, fft", "CNN, 8 layers"])
+SEGMENTERS = [
+    "NWM, linear", "NWM, fft", "NWM, last", "NWM without coupling, linear", "linear wave machine, no loop",
+    "Conv-LSTM, linear", "CNN, 8 layers",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", SEGMENTERS)
 def test_segmentation(row):
     runs = [run for run in rows("tetrominoes", row=row, column="reduced") if run["status"] == "finished"]
     told = cells("docs/results.md", [row])[0]
@@ -343,6 +349,24 @@ def test_segmentation(row):
         right = numbers(runs, "best_test.foreground_accuracy")
         assert len(runs) == 5
         assert f"| {min(right):.2f} to {max(right):.2f} | 0.99 |" in PAGES["README.md"]
+
+
+def test_what_is_said_of_segmenters():
+    right = {
+        row: numbers(rows("tetrominoes", row=row, column="reduced", status="finished"), "best_test.foreground_accuracy")
+        for row in SEGMENTERS
+    }
+    assert mean(right["NWM, linear"]) > mean(right["NWM, fft"]) > mean(right["NWM, last"])
+    assert {len(right[row]) for row in ("NWM, fft", "NWM, last")} == {3}
+    assert [row for row in SEGMENTERS if 0.0 in right[row]] == ["CNN, 8 layers"]
+    assert right["CNN, 8 layers"].count(0.0) == 2
+    assert min(right["linear wave machine, no loop"]) > mean(right["NWM, linear"])
+    page = PAGES["docs/results.md"]
+    assert f"same machine reaches {right['NWM without coupling, linear'][0]:.2f}" in page
+    (wave,) = rows("mnist-segmentation", row="NWM, linear", column="reduced", status="finished")
+    (local,) = rows("mnist-segmentation", row="CNN, 8 layers", column="reduced", status="finished")
+    assert f"gets {float(wave['best_test.foreground_accuracy']):.2f} of the foreground right" in page
+    assert float(local["best_test.foreground_accuracy"]) == 0
 
 
 def test_waves_of_trained_sheets():
