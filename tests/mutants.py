@@ -65,7 +65,7 @@ PIECES = {  # modules, and where their tests are; each fits an hour on an idle c
     ),
     "first-weights": (
         "wavefield_torch/models/initialization.py wavefield_torch/models/medium_rnn.py",
-        "tests/wavefield_torch/models/test_initial_values.py",
+        "tests/wavefield_torch/models/test_initial_values.py tests/wavefield_torch/models/test_medium_rnn.py",
     ),
     "tasks": ("wavefield_torch/tasks/[achp]*.py wavefield_torch/tasks/segmentation.py", "tests/wavefield_torch/tasks"),
 }
