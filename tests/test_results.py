@@ -193,6 +193,21 @@ def test_driven_ends(system):
     assert cells("docs/results.md", [system])[-1][1:] == expected
 
 
+def test_what_is_said_of_driven_ends():
+    def share(system, row):
+        (found,) = rows("travelling-memory", column=f"system {system}", row=row)
+        return float(found["test.accuracy"])
+
+    for system in ("parity", "modular", "logistic"):
+        assert share(system, "attention end, hidden layer") > 0.95
+        assert share(system, "linear end") < 0.51
+    delayed = rows("travelling-memory", column="system mackey-glass")
+    assert max(delayed, key=lambda run: float(run["test.accuracy"]))["row"] == "attention end, hidden layer"
+    assert max(float(run["test.accuracy"]) for run in rows("travelling-memory", column="system henon")) * 200 < 22
+    for system in ("parity", "modular"):
+        assert share(system, "RNN, N = 128") < 0.51
+
+
 @pytest.mark.parametrize("row", ["wRNN", "iRNN", "neurons on a string"])
 def test_digits(row):
     name = {"wRNN": "wave RNN", "iRNN": "identity RNN"}.get(row, row)
