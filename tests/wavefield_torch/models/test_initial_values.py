@@ -130,6 +130,20 @@ def test_kernels_that_shift_or_stay_read_one_cell_of_their_own_channel(kind, tap
     assert initialization.initial_kernel(kind, 4).shape == (4, 4, 3)
 
 
+def test_a_kernel_of_one_cell_stays_and_cannot_shift():
+    assert initialization.initial_kernel("identity", 2, 1).tolist() == [[[1.0], [0.0]], [[0.0], [1.0]]]
+    with pytest.raises(ValueError, match="identity or uniform where kernel_size is 1"):
+        initialization.initial_kernel("shift", 2, 1)
+
+
+@pytest.mark.parametrize(("kind", "ahead"), [("identity", 0), ("shift", 1)])
+def test_units_of_an_identity_network_read_themselves_or_the_next(kind, ahead):
+    expected = torch.zeros(5, 5)
+    for unit in range(5):
+        expected[unit, (unit + ahead) % 5] = 1.0
+    assert torch.equal(initialization.initial_recurrence(kind, 5), expected)
+
+
 def test_the_sparse_encoder_is_one_into_the_first_unit_of_every_ring():
     expected = torch.zeros(3, 6, 2)
     for ring in range(3):

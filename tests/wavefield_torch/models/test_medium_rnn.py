@@ -58,6 +58,8 @@ def test_it_is_called_like_a_recurrent_network():
     torch.testing.assert_close(ends[0, 1], output[4, 1])
     assert packed.data.shape == (12, 24)
     torch.testing.assert_close(net(x[:, 0])[0], output[:, 0])
-    assert net.bias.shape == (1, 8)
-    with pytest.raises(ValueError, match="courant must lie above 0"):
-        MediumRNN(1, 4, courant=1.5)
+    assert (net.bias.shape, net.encoder.shape) == ((1, 8), (1, 8, 2))
+    assert MediumRNN(1, 4, courant=1).courant == 1
+    for courant in (0, 1.5):
+        with pytest.raises(ValueError, match="courant must lie above 0"):
+            MediumRNN(1, 4, courant=courant)
