@@ -3,14 +3,16 @@
 import csv
 import shutil
 import sqlite3
+from dataclasses import replace
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from experiments.__main__ import main
-from experiments.reports.sweeps import find_sweeps, sweep_markdown
+from experiments.reports.sweeps import find_sweeps, sweep_figure, sweep_markdown, trial_records
 from experiments.runs import study as study_module
 from experiments.runs.study import NAME, storage_of
 
@@ -97,3 +99,36 @@ def test_a_locked_study_is_named_with_a_remedy(swept, monkeypatch, capsys):
     told = capsys.readouterr()
     assert told.err.startswith(f"error: {swept / 'study.db'} is locked by another program (database is locked): close")
     assert "left out of the sweeps" in told.err
+
+
+def an_ended_trial(number, score):
+    between = {5: 2 * score, 40: score}  # scores of two of forty steps
+    return create_trial(
+        params={"rate": 0.1 * (number + 1)},
+        distributions={"rate": FloatDistribution(0, 10)},
+        value=score,
+        intermediate_values=between,
+    )
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_the_best_of_many_trials_are_told_and_drawn(higher, tmp_path):
+    scores = [3.0, 1.0, 4.0, 1.5, 9.0, 2.0, 6.0, 5.0, 3.5, 8.0, 7.0, 0.5]
+    direction, storage = "maximize" if higher else "minimize", storage_of(tmp_path / "study.db")
+    study = optuna.create_study(study_name=NAME, storage=storage, direction=direction)
+    study.add_trials([an_ended_trial(number, score) for number, score in enumerate(scores)])
+    (sweep,) = find_sweeps(tmp_path)
+    in_order = sorted(scores, reverse=higher)
+    records = trial_records(sweep)
+    assert [record["score"] for record in records] == in_order
+    assert {record["steps"] for record in records} == {40}
+    shown = [line for line in sweep_markdown(sweep).splitlines() if line.startswith("| ")][2:]
+    assert [float(line.split(" | ")[2]) for line in shown] == in_order[:10]
+    figure = sweep_figure(replace(sweep, importance={"rate": 0.75}))
+    assert "rate 75%" in sweep_markdown(replace(sweep, importance={"rate": 0.75}))
+    curves, so_far = figure.axes[0].lines, figure.axes[1].lines[1]
+    (best,) = [line for line in curves if line.get_label() == "best trial"]
+    assert best.get_ydata().tolist() == [2 * in_order[0], in_order[0]]
+    running = np.maximum if higher else np.minimum
+    assert so_far.get_xdata().tolist() == list(range(12))
+    assert so_far.get_ydata().tolist() == running.accumulate(scores).tolist()
