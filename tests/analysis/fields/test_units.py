@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from analysis.fields.axes import Axis
+from analysis.fields.axes import Axis, common_units, even_axis
 from analysis.fields.band import check_band, in_band
 from analysis.fields.dead import fill_weights
 from analysis.fields.units import inverse_units, netcdf_attrs, speed_units
@@ -89,3 +90,25 @@ def test_dead_positions_are_filled_straight_flat_and_round_the_seam():
     sheet = np.zeros((3, 3), dtype=bool)
     sheet[1, 1] = True
     np.testing.assert_allclose(fill_weights(sheet, (False, False)), [[0, 0.25, 0, 0.25, 0.25, 0, 0.25, 0]])
+
+
+@pytest.mark.parametrize("times", [[0.0, 1.0, 1.0, 2.0], [0.0, 2.0, 1.0, 3.0]])
+def test_a_coordinate_that_repeats_or_turns_back_is_no_axis(times):
+    labels = xr.DataArray(np.zeros(4), {"time": ("time", times, {"units": "s"})}, ["time"])
+    with pytest.raises(ValueError, match="must increase: it repeats or runs backwards"):
+        even_axis(labels, "time")
+
+
+def test_distances_need_one_unit():
+    labels = xr.DataArray(np.zeros((2, 2)), {"y": ("y", [0, 1], {"units": "m"}), "x": ("x", [0, 1])}, ["y", "x"])
+    with pytest.raises(ValueError, match="y and x have different units"):
+        common_units(labels, ["y", "x"])
+    assert common_units(labels, ["y"]) == "m"
+
+
+def test_an_axis_counts_from_its_start_in_steps():
+    labels = xr.DataArray(np.zeros(3), {"x": ("x", [2.0, 2.5, 3.0], {"units": "mm"})}, ["x"])
+    assert even_axis(labels, "x").values.tolist() == [2.0, 2.5, 3.0]
+    assert even_axis(labels[:2], "x").step == 0.5
+    alone = even_axis(labels[1:2], "x", minimum=1)
+    assert (alone.start, alone.step, alone.size) == (2.5, 1.0, 1)
