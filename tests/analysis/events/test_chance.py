@@ -7,6 +7,7 @@ from analysis import synthetic, wave_events
 from analysis.events import clusters as rooms
 from analysis.events import detection
 from analysis.fields.field import Field
+from analysis.fields.sensors import site_gradient
 
 
 def travelling():
@@ -109,3 +110,41 @@ def test_a_symmetric_surrogate_has_the_spectrum_of_the_data_and_no_lag_between_s
     assert share.mean() == pytest.approx(1, abs=0.1)
     covariance = np.einsum("nti,ntj->ij", drawn.conj(), drawn) / drawn[..., 0].size
     assert np.abs(covariance.imag).max() < 0.1 * np.abs(np.diag(covariance)).max()
+
+
+def test_what_the_choice_of_the_quieter_half_adds_to_the_covariance_is_taken_out():
+    """Sensors that share half of their power: where the statistic is lowest in noise they happen to share more."""
+    rng = np.random.default_rng(0)
+    white = rng.standard_normal((2, 6000, 5))
+    own = white[0] + 1j * white[1]
+    z = own[:, 1:] + own[:, :1]
+
+    def apart(z):
+        return (np.mean(np.abs(z) ** 2, axis=1) / np.maximum(np.abs(z.mean(axis=1)) ** 2, 1e-12))[:, None]
+
+    draw = rooms.symmetric_surrogate(z, apart, np.random.default_rng(1))
+    drawn = np.concatenate([draw() for _ in range(20)])
+    covariance = (drawn.conj().T @ drawn).real
+    chosen = rooms._quiet(z, apart(z))
+    shared, raised = ((c.sum() - np.trace(c)) / np.trace(c) / 3 for c in (covariance, chosen))
+    assert raised > 0.6
+    assert abs(shared - 0.5) < (raised - 0.5) / 2
+
+
+def test_a_permuted_surrogate_moves_whole_sensors():
+    z = np.random.default_rng(0).standard_normal((20, 7))
+    draw = rooms.permuted_surrogate(z, None, np.random.default_rng(1))
+    for _ in range(3):
+        drawn = draw()
+        assert (drawn != z).any()
+        np.testing.assert_array_equal(drawn[:, np.argsort(drawn[0])], z[:, np.argsort(z[0])])
+
+
+def test_strong_pairs_of_sensors_count_more_in_a_gradient():
+    """On a line each sensor has the mean of its two sides, each weighed by the product of the amplitudes."""
+    where = Field.of(synthetic.white_noise(synthetic.line(5), 16, seed=0)).space.sensors()
+    amplitude = np.array([1.0, 2.0, 0.5, 3.0, 1.0])
+    z = (amplitude * np.exp(-2j * np.pi * np.array([0.0, 0.1, 0.15, 0.35, 0.4])))[None]
+    lag = 2 * np.pi * np.array([0.1, 0.05, 0.2, 0.05]) * amplitude[1:] * amplitude[:-1]
+    found = rooms.vectors(z, where, site_gradient(where))[0, :, 0]
+    np.testing.assert_allclose(found[1:-1], (lag[1:] + lag[:-1]) / 2)

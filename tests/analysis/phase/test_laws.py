@@ -43,6 +43,17 @@ def test_one_over_the_bandwidth_or_a_tenth_of_the_record_is_dropped_at_both_ends
     assert float(rec.time[-1] - kept.time[-1]) == pytest.approx(dropped, abs=1e-9)
 
 
+@pytest.mark.parametrize(("trim", "dropped"), [(0.14, 14), (0.145, 15), (0.39, 39)])
+def test_a_trim_of_whole_samples_drops_as_many_and_of_a_part_one_more(trim, dropped):
+    rec = synthetic.white_noise(synthetic.line(3), 81, dt=0.01, seed=0)
+    assert analytic_signal(rec, trim=trim).sizes["time"] == 81 - 2 * dropped
+
+
+def test_a_trim_that_leaves_a_single_sample_is_refused():
+    with pytest.raises(ValueError, match="nothing is left"):
+        analytic_signal(synthetic.white_noise(synthetic.line(3), 81, dt=0.1, seed=0), trim=4.0)
+
+
 @pytest.mark.parametrize(("lowest", "share"), [(0.0, 0.0), (9.9, 0.0), (10.1, 1.0)])
 def test_what_is_slower_than_the_lowest_frequency_is_discarded(lowest, share):
     rec = synthetic.plane(synthetic.ring(4), 250, wavenumber=0.25, frequency=10.0, dt=DT, time_units="s")
@@ -57,6 +68,23 @@ def test_a_bridge_carries_an_even_rotation_across_gaps_and_beyond_both_ends(rate
     bad = (n < 7) | ((n > 30) & (n < 52)) | (n == 60) | (n > 80)
     phase = np.where(bad, 1.0, np.angle(truth))
     np.testing.assert_allclose(np.exp(1j * _bridge(phase, bad)), truth, atol=1e-9)
+
+
+def test_a_bridge_goes_at_the_median_rate_of_what_is_left_whatever_a_few_samples_do():
+    turns = np.full(80, 0.1)
+    turns[[3, 9, 14]] = 0.45
+    truth = np.exp(2j * np.pi * np.cumsum(turns))
+    bad = (np.arange(80) > 30) & (np.arange(80) < 55) | (np.arange(80) > 70)
+    phase = np.where(bad, 1.0, np.angle(truth))
+    np.testing.assert_allclose(np.exp(1j * _bridge(phase, bad)), truth, atol=1e-9)
+
+
+def test_where_a_single_sample_is_left_there_is_nothing_to_bridge_from():
+    rec = noise(8)
+    rec["activity"] = ("time", "position"), np.repeat([[-2.0], [0.0], [-2.0], [-1.0], [1.0], [2.0], [0.0], [1.0]], 3, 1)
+    found = generalized_phase(rec, lowest=0.25 / DT, trim=0)
+    assert found.interpolated.sum("time").values.tolist() == [7, 7, 7]
+    np.testing.assert_allclose(found.phase, analytic_signal(rec, trim=0).phase)
 
 
 def test_a_bridge_over_every_other_sample_turns_by_the_shorter_way():

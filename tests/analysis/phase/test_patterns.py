@@ -120,6 +120,15 @@ def test_of_two_rotations_one_is_named_and_not_the_place_between():
     assert all(tuple(core) in cores for core in found)
 
 
+def test_of_two_sources_one_is_named_also_where_rows_lie_farther_apart_than_columns():
+    x = xr.DataArray(np.arange(9.0), dims="x")
+    rec = synthetic.plane(synthetic.sheet((5, 9)), 100, wavenumber=(0.0, 0.0), frequency=0.1)
+    rec = rec.assign_coords(y=("y", 5 * rec.y.values, rec.y.attrs))
+    rec["activity"] = np.cos(0.2 * np.pi * rec.time - 0.2 * np.pi * abs(abs(x - 4) - 1.5)) + 0 * rec.activity
+    flow = divergence_and_curl(phase_gradient(analytic_signal(rec, trim=0)))
+    assert set(flow.source_x.values.round(9)) <= {2.0, 6.0}
+
+
 def test_divergence_and_curl_move_with_the_field_on_a_closed_sheet():
     rec = synthetic.smooth_noise(synthetic.sheet((7, 8), periodic=True), 60, seed=0)
     moved = rec.assign(activity=rec.activity.roll(x=3, y=2))
