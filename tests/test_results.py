@@ -206,6 +206,9 @@ def test_what_is_said_of_driven_ends():
     assert max(float(run["test.accuracy"]) for run in rows("travelling-memory", column="system henon")) * 200 < 22
     for system in ("parity", "modular"):
         assert share(system, "RNN, N = 128") < 0.51
+    ends = [run for end in ENDS if end.endswith(("end", "layer")) for run in rows("travelling-memory", row=end)]
+    longest = max(float(run["seconds"]) for run in ends) / 60
+    assert f"at most {int(longest) + 1} minutes each" in " ".join(PAGES["docs/results.md"].split())
 
 
 @pytest.mark.parametrize("row", ["wRNN", "iRNN", "neurons on a string"])
