@@ -141,8 +141,9 @@ def _traces(activity, angle, ax):
         along = np.cos(angle) * values["x"].values + np.sin(angle) * values["y"].values
         values = values.isel(electrode=np.argsort(along))
         order = f"electrodes, the farthest towards {np.degrees(angle):.0f}° on top"
-    values = values.values - np.nanmedian(values.values, axis=0)  # an offset or one wild channel hides no other
-    step = 3 * np.nanmedian(np.nanstd(values, axis=0)) or 1.0
+    values = values - values.median("time")  # an offset or one wild channel hides no other
+    step = 3 * float(values.std("time").median()) or 1.0
+    values = values.values
     ax.plot(activity["time"], values + step * np.arange(values.shape[1]), color="0.2", lw=0.5)
     ylim = (-2 * step, (values.shape[1] + 1) * step)
     ax.set(xlabel=label(activity["time"]), ylabel="electrodes", yticks=[], ylim=ylim)

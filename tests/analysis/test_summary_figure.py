@@ -27,3 +27,13 @@ def test_an_offset_and_a_wild_electrode_hide_no_other():
     assert len(heights) == 12
     assert np.sort(heights)[-2] > (high - low) / 12 / 3
     assert np.all((middles >= low) & (middles <= high))
+
+
+@pytest.mark.filterwarnings("error:All-NaN", "error:Mean of empty", "ignore::UserWarning")
+def test_a_dead_electrode_leaves_its_place_empty():
+    layout = synthetic.electrodes(*np.random.default_rng(0).uniform(0, 9, (2, 12)))
+    rec = synthetic.plane(layout, 256, wavenumber=(0.1, 0.05), frequency=0.05)
+    rec.activity[:, 3] = np.nan
+    axes = plot.summary(rec.activity.squeeze(drop=True), diagnose(rec, draws=19, mask="nan")).axes[0]
+    assert sum(np.isnan(line.get_ydata()).all() for line in axes.lines) == 1
+    assert np.isfinite(axes.get_ylim()).all()
