@@ -30,6 +30,10 @@ def test_bursts_are_found_with_onset_duration_speed_and_direction(found):
     np.testing.assert_allclose(found.onset, ONSETS, atol=0.08)
     np.testing.assert_allclose(found.end, np.array(ONSETS) + DURATION, atol=0.08)
     np.testing.assert_allclose(found.duration, DURATION, atol=0.12)
+    frame = (found.duration - (found.end - found.onset)).values  # both ends count
+    assert (frame > 0).all()
+    np.testing.assert_allclose((found.end - found.onset) / frame, np.rint((found.end - found.onset) / frame))
+    assert ((found.mass > 0) & (found.mass < 36 * found.duration)).all()  # directionality is at most 1 at each place
     np.testing.assert_allclose(found.speed, 10 / np.hypot(0.15, 0.1), rtol=0.05)
     np.testing.assert_allclose(found.direction, np.arctan2(0.1, 0.15), atol=0.06)
     np.testing.assert_allclose(found.frequency, 10, rtol=0.03)
