@@ -213,8 +213,12 @@ def _ended(study):
 
 
 def _is_over(trial):
-    failed = trial.state == TrialState.FAIL and "reason" in trial.user_attrs
-    return failed or trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    return trial.state.is_finished() and not _was_lost(trial)
+
+
+def _was_lost(trial):
+    """Whether a trial was closed because its worker was gone; one that failed by itself has a reason."""
+    return trial.state == TrialState.FAIL and "reason" not in trial.user_attrs
 
 
 # ---------------------------------------------------------------------------------------------- on the workers
@@ -242,24 +246,42 @@ def _run_trial(work, number):
         trial.set_user_attr("folder", f"trial-{trial.number:04d}")
     trial.set_user_attr("task", number)
     try:
-        summary = _train(trial, work)
-    except optuna.TrialPruned:
-        study.tell(trial, state=TrialState.PRUNED)
-        return None
+        return _run_to_its_end(study, trial, work)
     except UpdateFinishedTrialError:  # it was taken for lost: another task resumes it
         return None
+
+
+def _run_to_its_end(study, trial, work):
+    """Train a trial and tell the study how it ended; return a message if it failed, None otherwise."""
+    try:
+        summary = _train(trial, work)
+    except optuna.TrialPruned:
+        _close(study, trial.number, TrialState.PRUNED)
+        return None
+    except UpdateFinishedTrialError:  # which is a RuntimeError, but no failure of the trial
+        raise
     except (ValueError, RuntimeError, ArithmeticError, MemoryError) as error:
         return _fail(study, trial, f"{type(error).__name__}: {error}")
     if summary["status"].startswith(NOT_FINITE) or summary["best"] is None:
         return _fail(study, trial, summary["status"])
-    study.tell(trial, summary["best"], skip_if_finished=True)
+    _close(study, trial.number, TrialState.COMPLETE, summary["best"])
     return None
+
+
+def _close(study, number, state, value=None):
+    """Tell the study how a trial ended; UpdateFinishedTrialError if it knows an end of it already."""
+    try:
+        study.tell(number, value, state=state)
+    except ValueError:
+        if study.get_trials(deepcopy=False)[number].state.is_finished():
+            raise UpdateFinishedTrialError(f"trial {number} has ended") from None
+        raise
 
 
 def _fail(study, trial, reason):
     """Note that a trial failed, of which the sampler learns nothing; return a message about it."""
     trial.set_user_attr("reason", reason)
-    study.tell(trial, state=TrialState.FAIL)
+    _close(study, trial.number, TrialState.FAIL)
     return f"{trial.user_attrs['folder']} failed: {reason}"
 
 
@@ -267,7 +289,10 @@ def _fail_lost(study, work, number):
     """Note that a trial failed whose workers were lost again and again; return a message about it."""
     for begun in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if begun.user_attrs.get("task") == number and not _is_alive(begun, work):
-            return _fail(study, optuna.Trial(study, begun._trial_id), "its workers were lost again and again")
+            try:
+                return _fail(study, optuna.Trial(study, begun._trial_id), "its workers were lost again and again")
+            except UpdateFinishedTrialError:  # it has ended after all
+                return None
     raise ChildProcessError("workers are lost again and again before they begin a trial: see their logs")
 
 
@@ -279,17 +304,20 @@ def _requeue(study, work, tasks, *, others=False) -> int:
     """
     alive, trials = 0, study.get_trials(deepcopy=False)
     queued = {trial.user_attrs.get("again") for trial in trials}
-    for trial in (trial for trial in trials if trial.state == TrialState.RUNNING):
+    for trial in (trial for trial in trials if trial.state == TrialState.RUNNING or _was_lost(trial)):
         task = trial.user_attrs.get("task")
-        if (task in tasks) == others or (task is None and tasks):  # one that was begun just now has no task yet
+        if trial.number in queued or (task in tasks) == others or (task is None and tasks):  # begun just now: no task
             continue
-        if _is_alive(trial, work):
-            alive += 1
-            continue
+        if trial.state == TrialState.RUNNING:
+            if _is_alive(trial, work):
+                alive += 1
+                continue
+            try:
+                _close(study, trial.number, TrialState.FAIL)
+            except UpdateFinishedTrialError:  # it has ended since the trials were read
+                continue
         kept = {"folder": trial.user_attrs["folder"]} if "folder" in trial.user_attrs else {}
-        if trial.number not in queued:  # as by a sweep that was killed here
-            study.enqueue_trial(trial.params, user_attrs=kept | {"again": trial.number})
-        study.tell(trial.number, state=TrialState.FAIL)
+        study.enqueue_trial(trial.params, user_attrs=kept | {"again": trial.number})
     return alive
 
 

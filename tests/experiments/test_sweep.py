@@ -23,7 +23,7 @@ from experiments.__main__ import main
 from experiments.config import load_config, read_source
 from experiments.run import run_or_resume
 from experiments.runs.folder import RunFolder
-from experiments.sweep import GIVEN_UP, _claim, _drive, _ended, _requeue, _study, _wanted, run_trial
+from experiments.sweep import GIVEN_UP, _claim, _drive, _ended, _fail_lost, _requeue, _study, _wanted, run_trial
 
 SMALL = ["epochs=2", "hidden_size=8", "batch_size=32", "evaluate_every=10"]
 
@@ -255,9 +255,51 @@ def test_a_trial_is_queued_once_though_the_sweep_is_killed_meanwhile(work):
     study = _study(work)
     begun = study.ask()
     begun.set_user_attr("task", 0)
-    study.enqueue_trial({}, user_attrs={"again": begun.number})  # and was killed before it closed the lost one
-    _requeue(study, work, (), others=True)
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    study.tell(begun, state=TrialState.FAIL)  # without a reason: it was lost; the sweep was killed at this point
+    for _ in range(2):
+        _requeue(study, work, (), others=True)
+        assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+@pytest.mark.parametrize(
+    "close", [lambda *at: _requeue(*at, [0]), lambda *at: _fail_lost(*at, 0)], ids=["queue", "fail"]
+)
+def test_a_trial_that_ends_while_it_is_taken_for_lost_has_ended(close, work, monkeypatch):
+    study = _study(work)
+    begun = study.ask()
+    begun.set_user_attr("task", 0)
+    begun.set_user_attr("folder", "trial-0000")
+
+    def end(trial, work):
+        study.tell(begun, 0.5)
+        return False
+
+    monkeypatch.setattr(module, "_is_alive", end)
+    assert not close(study, work)
+    assert [(trial.state, trial.value) for trial in study.trials] == [(TrialState.COMPLETE, 0.5)]
+
+
+ENDS = [
+    {"status": "finished", "best": 0.5},
+    {"status": "finished", "best": None},
+    ValueError("no such ring"),
+    optuna.TrialPruned(),
+]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=repr)
+def test_the_end_of_a_trial_that_was_taken_for_lost_is_left_to_the_one_that_resumes_it(end, work, monkeypatch):
+    def train(config, folder, **options):
+        _requeue(
+            _study(work), work, (), others=True
+        )  # by a sweep that was started again; here nothing locks the folder
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    monkeypatch.setattr(module, "run_or_resume", train)
+    assert run_trial(work, 0) is None
+    assert [trial.state for trial in _study(work).trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 def test_two_sweeps_in_one_folder_make_each_point_once(tmp_path, monkeypatch, capsys):

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import dask
 import pytest
-from dask.distributed import Client
+from dask.distributed import Client, Status
 
 from experiments import sweep as module
 from experiments.__main__ import main
@@ -32,7 +32,8 @@ def test_a_scheduler_that_is_lost_is_named_and_the_sweep_continues_without_it(cl
         trained.append(folder.name)
         if len(trained) == 2:  # the first trial has ended, the second is under way
             asyncio.run_coroutine_threadsafe(cluster.scheduler.close(), cluster.loop.asyncio_loop)
-            time.sleep(0.2)
+            while cluster.scheduler.status is not Status.closed:
+                time.sleep(0.01)
         return {"status": "finished", "best": 0.5}
 
     monkeypatch.setattr(module, "run_or_resume", train)
