@@ -130,7 +130,7 @@ def work(tmp_path):
 @pytest.fixture
 def client():
     """Dask within this process."""
-    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None) as client:
+    with Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0") as client:
         yield client.get_executor(pure=False)
 
 
