@@ -101,7 +101,7 @@ def test_a_second_call_finds_all_done_and_a_spent_budget_begins_nothing(runs, ca
     chosen = ["--row", "iRNN", "--set", "steps=4", "--set", "evaluate_every=4", "--runs", str(runs)]
     assert main(["reproduce", "copy", *chosen, "--budget", "0s"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("not begun, the budget is spent") == 3
+    assert printed.count("not begun, the budget is spent") == 4
     assert "copy-irnn-delay10-steps4-evaluate_every4-seed0: finished at step 4 of 4, " in printed
     assert len(list(runs.iterdir())) == 2
 
