@@ -20,7 +20,7 @@ def cluster():
     """Dask within this process."""
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s", "distributed.deploy.lost-worker-timeout": "1s"}),
-        Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0", timeout=1) as client,
+        Client(processes=False, n_workers=1, threads_per_worker=1, dashboard_address=":0", timeout=3) as client,
     ):
         yield client.cluster
 
