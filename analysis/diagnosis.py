@@ -201,7 +201,7 @@ def _judged(field: Field, *, seed, draws: int, band: Band | None, alpha: float) 
         tested = _direction(stretches, seed=seed, draws=draws, band=band)
     result = xr.Dataset()
     if gridded:
-        power = spectrum(stretches, Spectral(), average=stretches.trial).compute()
+        power = _mean_power(stretches)
         result = xr.Dataset({"power": power["power"]})
         result = result.merge(power_balance(power, band=band)[["index", "right", "left"]])
     if planar:
@@ -222,6 +222,23 @@ def _judged(field: Field, *, seed, draws: int, band: Band | None, alpha: float) 
         result = result.assign(turns.drop_vars("changes"))
     result["verdict_code"] = code
     return result
+
+
+def _is_taken_apart(field: Field) -> bool:
+    """Whether stretches are worked on one after the other: what is made of all at once would outgrow the recording."""
+    return field.values.nbytes > 8 * LONG and bool(field.trial)
+
+
+def _mean_power(field: Field) -> xr.Dataset:
+    """The power of waves, on average over the trials."""
+    if not _is_taken_apart(field):
+        return spectrum(field, Spectral(), average=field.trial).compute()
+    count = field.values.sizes["trial"]
+    mean = spectrum(field.trial_at(0), Spectral()).compute()
+    for number in range(1, count):
+        mean["power"] += spectrum(field.trial_at(number), Spectral())["power"].values
+    mean["power"] /= count
+    return mean
 
 
 def _without_the_band(field: Field, *, seed, draws: int, alpha: float) -> dict[str, xr.DataArray]:
@@ -373,7 +390,7 @@ def _both_sides(field: Field, band, along_y: xr.DataArray | None = None) -> dict
 
 
 def _sides_along(field: Field, band, axis_name: str) -> dict[str, xr.DataArray]:
-    if field.values.nbytes > 8 * LONG and field.trial:  # the parts of all stretches at once would outgrow the recording
+    if _is_taken_apart(field):
         each = [_sides_along(field.trial_at(n), band, axis_name) for n in range(field.values.sizes["trial"])]
         return {
             name: xr.concat([one[name] for one in each], "trial", coords="minimal", compat="override")

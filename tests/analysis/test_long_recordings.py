@@ -4,8 +4,9 @@ import sys
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from analysis import diagnose, radon_velocity, synthetic
+from analysis import diagnose, diagnosis, radon_velocity, synthetic, wavenumber_frequency_spectrum
 from analysis.direction.pairs import fit_pairs, spectra, wavenumbers
 from analysis.fields import field
 from analysis.fields.field import Field, stretches
@@ -64,6 +65,21 @@ def test_stretches_say_what_the_whole_says(where, monkeypatch):
     assert float(parts.static_share) == pytest.approx(float(whole.static_share), abs=1e-6)
     assert float(parts.moving_score) == pytest.approx(float(whole.moving_score), rel=0.01)
     assert float(parts.travelling_index) == pytest.approx(float(whole.travelling_index), abs=0.05)
+
+
+def test_the_power_of_stretches_taken_one_by_one_is_that_of_all_at_once(monkeypatch):
+    rec = synthetic.with_noise(
+        synthetic.plane(synthetic.sheet((6, 5)), 64, wavenumber=(0.2, 0), frequency=0.1), 1.0, seed=3
+    )
+    loud = (rec * xr.DataArray([1.0, 2.0, 5.0], dims="trial")).activity.assign_attrs(rec.activity.attrs)
+    recording = Field.of(rec.assign(activity=loud.transpose("trial", ...)))
+    at_once = diagnosis._mean_power(recording)
+    monkeypatch.setattr(diagnosis, "LONG", 1)
+    one_by_one = diagnosis._mean_power(recording)
+    xr.testing.assert_allclose(one_by_one, at_once, rtol=1e-12)
+    alone = wavenumber_frequency_spectrum(rec).power
+    np.testing.assert_allclose(one_by_one.power, 10 * alone, rtol=1e-9)  # the mean of 1, 4 and 25
+    assert one_by_one.power.attrs == alone.attrs
 
 
 def test_stretches_are_views_and_cover_all_but_the_rest(short):
