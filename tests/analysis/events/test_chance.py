@@ -37,6 +37,25 @@ def test_an_event_is_expected_as_often_as_surrogates_have_one_and_one_more(excee
     assert len(set(calls)) == 1
 
 
+def test_the_level_is_a_quantile_of_all_surrogates(monkeypatch):
+    """One surrogate of forty that travels all the time neither raises the level above the waves nor hides them."""
+
+    def one_travels(z, directed, rng):
+        draw, drawn = rooms.symmetric_surrogate(z, directed, rng), []
+
+        def drawing():
+            drawn.append(0)
+            wave = np.exp(2j * np.pi * (0.1 * np.arange(len(z))[:, None] - 0.1 * np.arange(z.shape[1])))
+            return wave if len(drawn) == 1 else draw()
+
+        return drawing
+
+    monkeypatch.setitem(detection.SURROGATES, "symmetric", one_travels)
+    events = wave_events(travelling(), band=(0.06, 0.14), seed=0, false_events=0.1, surrogates=39)
+    assert events.sizes["event"] >= 1
+    np.testing.assert_allclose(events.expected_false, 2 / 40)
+
+
 def test_a_surrogate_that_is_just_as_massive_counts(monkeypatch):
     mass = []
 

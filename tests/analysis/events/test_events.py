@@ -5,7 +5,8 @@ import pytest
 import xarray as xr
 
 from analysis import synthetic
-from analysis.events.detection import wave_events
+from analysis.events.detection import _core, _local_wavenumber, wave_events
+from analysis.fields.field import Field
 
 GRID = synthetic.sheet((6, 6), dx=0.4, units="mm")
 ONSETS, DURATION = (0.6, 1.8, 3.0), 0.5
@@ -39,6 +40,7 @@ def test_bursts_are_found_with_onset_duration_speed_and_direction(found):
     np.testing.assert_allclose(found.frequency, 10, rtol=0.03)
     np.testing.assert_allclose(found.wavelength, 1 / np.hypot(0.15, 0.1), rtol=0.05)
     assert (found.sites == 36).all()
+    assert found.attrs["shortest"] == pytest.approx(0.1)  # one period of the band's centre
     assert (found.expected_false < 0.05).all()
     assert (found.expected_false >= 1 / 201 - 1e-12).all()  # (1 + #{as massive})/(1 + surrogates), never 0
     assert (found.participation.mean(["y", "x"]) > 0.5).all()
@@ -59,6 +61,16 @@ def test_every_event_has_a_map_of_its_speed_and_of_its_path(found):
     assert found.speed_map.attrs["units"] == "mm s-1"
 
 
+def test_a_map_is_blank_where_a_sensor_or_one_of_its_neighbours_takes_no_part():
+    where = Field.of(synthetic.white_noise(synthetic.line(6), 8, seed=0)).space.sensors()
+    assert where.second.tolist() == (where.first + 1).tolist()
+    products = np.full((4, where.first.size), np.exp(-2j * np.pi * 0.1))  # each a tenth of a turn behind its left one
+    pairs = np.broadcast_to(where.first != 3, products.shape)  # 3 and 4 are never seen together
+    taking_part = np.arange(6) != 0
+    k = _local_wavenumber(products * pairs, pairs, where, taking_part)
+    np.testing.assert_allclose(k[:, 0], [np.nan, 0.1, 0.1, np.nan, np.nan, 0.1], rtol=1e-12)
+
+
 def test_the_same_seed_gives_the_same_events(found):
     xr.testing.assert_identical(wave_events(bursts(), band=(6, 14), seed=1), found)
 
@@ -68,6 +80,7 @@ def test_speed_is_signed_in_one_dimension(where):
     events = wave_events(bursts(where, wavenumber=-2 / 9.6), band=(6, 14), seed=1)
     assert events.sizes["event"] == 3
     np.testing.assert_allclose(events.speed, -48.0, rtol=0.1)
+    np.testing.assert_allclose(events.speed_map.median("position"), -48.0, rtol=0.2)
     assert "direction" not in events
 
 
@@ -122,11 +135,15 @@ def test_a_standing_oscillation_is_no_event():
 
 
 def test_trials_and_channels_are_searched_one_by_one():
-    quiet = synthetic.white_noise(GRID, 2000, seed=3, dt=2e-3)
-    quiet = quiet.assign_coords(bursts().coords)
-    rec = xr.concat([quiet, bursts()], "trial").assign_coords(trial=("trial", [10, 20]))
-    events = wave_events(rec, band=(6, 14), seed=1)
-    assert events.trial.values.tolist() == [20, 20, 20]
+    wave = synthetic.plane(synthetic.line(10), 400, wavenumber=0.1, frequency=0.1)
+    noise = synthetic.white_noise(synthetic.line(10), 400, seed=0)
+    waves = noise.assign(activity=noise.activity + 2 * wave.activity * ((wave.time >= 150) & (wave.time < 230)))
+    still = xr.concat([noise, noise], "trial")
+    rec = xr.concat([xr.concat([noise, waves], "trial"), still, still], "channel")
+    rec = rec.assign_coords(trial=("trial", [10, 20]), channel=("channel", [5, 6, 7]))
+    events = wave_events(rec, band=(0.06, 0.14), seed=1, surrogates=20)
+    assert events.trial.values.tolist() == [20]
+    assert events.channel.values.tolist() == [5]
 
 
 def test_no_events_still_make_a_dataset():
@@ -188,6 +205,21 @@ def test_permuted_sensors_take_smooth_noise_for_waves():
 def test_bad_options_are_refused_with_what_is_accepted(options, message):
     with pytest.raises(ValueError, match=message):
         wave_events(bursts(), **{"band": (6, 14), "seed": 0, **options})
+
+
+def test_a_record_needs_four_periods_between_its_trimmed_ends():
+    """Band 6 to 14 Hz at 500 Hz: 63 samples are trimmed at either end, and four periods are 32 times 6 samples."""
+    enough = bursts(synthetic.line(4), wavenumber=0.1).isel(time=slice(0, 2 * 63 + 4 * 8 * 6))
+    assert wave_events(enough, band=(6, 14), seed=0, surrogates=20).sizes["event"] == 0
+    with pytest.raises(ValueError, match="fewer than four periods"):
+        wave_events(enough.isel(time=slice(1, None)), band=(6, 14), seed=0, surrogates=20)
+
+
+def test_an_event_lasts_while_its_mass_is_above_half_its_greatest():
+    profile = np.array([0.0, 1.0, 3.0, 6.0, 4.0, 3.0, 2.0, 0.0])
+    cells = (profile > 0)[:, None]
+    core = _core(0.5 + profile[:, None], cells, 0.5)
+    assert np.flatnonzero(core[:, 0]).tolist() == [2, 3, 4, 5]
 
 
 def test_dead_sensors_must_be_named():
