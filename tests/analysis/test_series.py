@@ -114,6 +114,12 @@ def test_events_are_those_from_the_first_sample_to_the_last():
     assert [names[code] for code in rec.event_kind.values] == ["at_first", "unnamed", "b"]
 
 
+@pytest.mark.parametrize("rows", [[7, 3, 3], [5], slice(4, 15, 3), slice(12, 2, -4), 6])
+def test_any_rows_may_be_read(rows):
+    rec = to_recording(series(), Choices(start=1.2))
+    np.testing.assert_array_equal(rec.activity[rows].values[..., 0], np.arange(2.0, 20.0)[rows])
+
+
 def test_units_are_those_of_recordings():
     rec = to_recording(series(units="mV"), Choices())
     np.testing.assert_allclose(rec.activity.values[:, 1], 1000.0 * np.arange(SAMPLES))

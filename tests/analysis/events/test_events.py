@@ -5,8 +5,10 @@ import pytest
 import xarray as xr
 
 from analysis import synthetic
-from analysis.events.detection import _core, _local_wavenumber, wave_events
+from analysis.events.clusters import places, vectors
+from analysis.events.detection import _core, _describe, _local_wavenumber, wave_events
 from analysis.fields.field import Field
+from analysis.fields.sensors import neighbour_sums
 
 GRID = synthetic.sheet((6, 6), dx=0.4, units="mm")
 ONSETS, DURATION = (0.6, 1.8, 3.0), 0.5
@@ -220,6 +222,21 @@ def test_an_event_lasts_while_its_mass_is_above_half_its_greatest():
     cells = (profile > 0)[:, None]
     core = _core(0.5 + profile[:, None], cells, 0.5)
     assert np.flatnonzero(core[:, 0]).tolist() == [2, 3, 4, 5]
+
+
+def test_an_event_is_described_by_its_own_cells():
+    where = Field.of(synthetic.white_noise(synthetic.line(6), 8, seed=0)).space.sensors()
+    times = 2.0 + 0.1 * np.arange(8)
+    z = np.exp(2j * np.pi * (0.5 * times[:, None] - 0.1 * np.arange(6)))
+    statistic = np.linspace(0.3, 1.0, 8)[:, None]
+    cells = ((np.arange(8) >= 2) & (np.arange(8) < 6))[:, None]
+    g = vectors(z, where, neighbour_sums(where))
+    found = _describe(z, g, statistic, cells, times, where, places(where, None))
+    assert found["directionality"] == pytest.approx(statistic[2:6].mean())
+    assert (found["onset"], found["end"], found["duration"]) == pytest.approx((2.2, 2.5, 0.4))
+    assert (found["sites"], found["frequency"]) == pytest.approx((6, 0.5))
+    np.testing.assert_allclose(found["wavenumber"], [0.1], rtol=1e-9)
+    np.testing.assert_allclose(found["centre"], [2.5], rtol=1e-9)
 
 
 def test_dead_sensors_must_be_named():
