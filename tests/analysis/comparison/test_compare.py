@@ -457,3 +457,26 @@ def test_a_seizure_recording_is_compared_with_models_from_end_to_end(tmp_path):
     assert of_model(result, "wavelength").verdict == "differs"
     assert result.sel(comparison="static", feature="speed").verdict == "not measured"
     report.comparison_figure(result).savefig(tmp_path / "figure.png")
+
+
+def test_the_frequency_is_that_of_what_sensors_share():
+    """As much power around another frequency, which each sensor has for itself, hardly moves it."""
+    rec = synthetic.plane(synthetic.line(8), 3200, wavenumber=0.1, frequency=0.05)
+    own = np.fft.rfft(np.random.default_rng(0).standard_normal((3200, 8)), axis=0)
+    frequency = np.fft.rfftfreq(3200)
+    own = np.fft.irfft(np.where(abs(frequency - 0.085) < 0.01, own.T, 0.0).T, axis=0)
+    own *= rec.activity.values.std() / own.std()
+    found = wave_features(rec.assign(activity=rec.activity + own), segment=3200, events=False)
+    np.testing.assert_allclose(found.frequency, 0.05, rtol=0.03)
+
+
+def test_stretches_say_which_they_are():
+    values = np.random.default_rng(0).standard_normal((2, 100, 3, 6))  # of 16 s, the last of which are dropped
+    rec = recording(
+        values, dims=("trial", "time", "channel", "position"), coords={"time": 5 + 0.5 * np.arange(100)}, dt=0.5
+    )
+    found = wave_features(rec, segment=20.0, events=False, seed=7)
+    assert (found.attrs["seed"], found.attrs["segment"]) == (7, 20.0)
+    np.testing.assert_allclose(found.onset, np.tile(np.repeat([5.0, 25.0], 3), 2))
+    assert found.trial.values.tolist() == [0] * 6 + [1] * 6
+    assert found.channel.values.tolist() == [0, 1, 2] * 4
