@@ -100,12 +100,7 @@ def load_table(name: str) -> Table:
             column=columns[place],
             config=row["config"].format(tasks[place]),
             settings=(f"{key}={_written(value)}", *row.get("settings", ())),
-            published={
-                key: row[key][place]
-                for figure in figures
-                for key in (figure.key, figure.spread)
-                if key in row and row[key][place] != ""
-            },
+            published={key: row[key][place] for f in figures for key in (f.key, f.spread) if key in row},
         )
         for row in content["row"]
         for place, value in enumerate(values)

@@ -109,7 +109,8 @@ def published(name):
     for cell in load_table(name).cells:
         place = places[cell.row] = places.get(cell.row, -1) + 1
         for key, value in cell.published.items():
-            found[cell.row, place, key] = value
+            if value != "":
+                found[cell.row, place, key] = value
     return found
 
 
