@@ -363,3 +363,17 @@ def test_ticks_of_neo_become_seconds_of_their_segment(tmp_path):
     np.testing.assert_allclose(onsets, [15.2, 15.8, 16.204, 15.84])
     np.testing.assert_allclose(durations, [0, 0, 0, 0.12])
     assert names == ("on", "lights", "on", "stroke")
+
+
+class Marked(Segments):
+    def get_event_timestamps(self, block_index, seg_index, event_channel_index):
+        ticks, durations, _ = super().get_event_timestamps(block_index, seg_index, event_channel_index)
+        return ticks[:2], durations, np.array(["on", "Bad touch"])
+
+
+def test_a_mark_of_what_is_bad_that_has_no_length_takes_one_sample():
+    pytest.importorskip("neo", reason="vendors' formats need neo")
+    with pytest.warns(UserWarning, match="here: 1 events mark what is bad"):
+        bad, events = vendor._spans(Marked(), 1, 1 / RATE, "here")
+    assert bad[0] == pytest.approx((15.8, 15.8 + 1 / RATE))
+    assert events[0] == (15.2, 0, "on")

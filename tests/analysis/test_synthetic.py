@@ -110,6 +110,15 @@ def test_power_law_noise_has_its_slope(exponent):
     assert slope == pytest.approx(-exponent, abs=0.05)
 
 
+def test_power_law_noise_is_flat_below_half_a_cycle_in_its_record(monkeypatch):
+    noted, drawn = [], synthetic._gaussian_field
+    monkeypatch.setattr(synthetic, "_gaussian_field", lambda *args: noted.append(args[3]) or drawn(*args))
+    synthetic.power_law_noise(synthetic.line(3), 100, seed=0, exponent=2.0, dt=0.5)
+    lowest = 1 / (2 * 100 * 0.5)
+    power = noted[0](lowest * np.array([0, 0.25, 1, 2, 8]), [])
+    np.testing.assert_allclose(power, [0, lowest**-2, lowest**-2, lowest**-2 / 4, lowest**-2 / 64])
+
+
 def test_narrowband_noise_stays_in_its_band():
     rec = synthetic.narrowband_noise(synthetic.line(100), 1024, seed=2, frequency=0.1, bandwidth=0.01)
     f, power = signal.welch(rec.activity.values, nperseg=512, axis=0)

@@ -95,3 +95,14 @@ def test_without_budget_a_run_that_was_begun_is_not_called_unbegun(tmp_path, cap
     start(config, tmp_path / NAME, budget=0.0)
     assert main(["reproduce", *CHOSEN, "--runs", str(tmp_path), "--budget", "0s"]) == 0
     assert f"{NAME}: not resumed, the budget is spent" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("jobs", "threads"), [(1, 8), (3, 2), (20, 1)])
+def test_runs_side_by_side_share_the_cores_and_what_is_left_of_the_budget(jobs, threads, tmp_path, monkeypatch):
+    noted = []
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(module, "end_with_parent", lambda: None)
+    monkeypatch.setattr(module.torch, "set_num_threads", noted.append)
+    monkeypatch.setattr(module, "run_or_resume", lambda config, folder, *, budget, **_: noted.append(budget))
+    _one("copy-irnn", [], tmp_path / NAME, 7.5, argparse.Namespace(**vars(OPTIONS) | {"jobs": jobs}))
+    assert noted == [threads, 7.5]

@@ -154,6 +154,14 @@ def test_a_trial_that_fails_is_noted_and_the_others_go_on(error, work, client, m
     assert (len(study.trials), _ended(study)) == (3, 3)
 
 
+def test_the_sampler_of_each_task_has_a_seed_of_its_own(work, monkeypatch):
+    seeds, sampler = [], module.optuna.samplers.TPESampler
+    monkeypatch.setattr(module.optuna.samplers, "TPESampler", lambda seed: seeds.append(seed) or sampler(seed=seed))
+    for seed, number in ((5, 0), (5, 3)):
+        _study(work | {"seed": seed}, number)
+    assert seeds == [5, 8]
+
+
 def test_what_no_trial_can_mend_ends_the_sweep(work, client, monkeypatch):
     def train(config, folder, **options):
         raise FileNotFoundError("no train-images-idx3-ubyte")

@@ -162,6 +162,12 @@ def test_travelling_index_is_the_published_one(ratio, expected):
     assert result.mean_index.item() == pytest.approx(expected, abs=1e-10)
 
 
+def test_the_mean_index_weighs_the_modes_that_were_kept_by_their_variance():
+    found = travelling_index(synthetic.white_noise(synthetic.line(6), 64, seed=0), modes=2)
+    assert found.explained.sum() < 0.9
+    assert found.mean_index.item() == pytest.approx(np.average(found["index"], weights=found.explained), rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("ratio", "energies"), [(0, (0.5, 0.5)), (1, (1, 0)), (0.5, (0.9, 0.1)), (0.25, (0.735, 0.265))]
 )

@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control, kstest
 
 from analysis import synthetic
 from analysis.direction import significance
-from analysis.direction.doubts import place_p_value
+from analysis.direction.doubts import _arms, place_p_value
 from analysis.direction.in_turn import TURNED, _differ, move
 from analysis.direction.motion import Motion, motion_test
 from analysis.direction.pairs import (
@@ -22,7 +22,7 @@ from analysis.direction.pairs import (
     vector_null,
 )
 from analysis.direction.plane import plane_direction_test
-from analysis.direction.shapes import Modes
+from analysis.direction.shapes import Modes, phases_about
 from analysis.direction.standing import strongest_mode
 from analysis.direction.swap_null import effective_blocks, redistributed_differences, swapped_differences
 from analysis.fields.field import Field
@@ -149,6 +149,37 @@ def test_a_wave_knows_its_place_and_what_is_in_phase_does_not():
     assert place_p_value(wave_on(where, np.zeros(2)), where, 39, rng, enough=0.1) == 1.0
     silent = replace(wave_on(where, np.zeros(2)), weight=np.array([0.0]))
     assert place_p_value(silent, where, 39, rng) == 1.0
+
+
+def test_the_flux_is_taken_about_a_grid_of_centres_from_edge_to_edge():
+    where = Field.of(synthetic.white_noise(synthetic.sheet((5, 5), dx=2.0), 8, seed=0)).space.sensors()
+    along = where.displacement / 2.0
+    middle = where.position[where.first] + where.displacement / 2
+    expected = [*along.T]
+    for centre in [(x, y) for x in (0, 2, 4, 6, 8) for y in (0, 2, 4, 6, 8)]:
+        out = np.subtract(middle, centre)
+        out /= np.hypot(*out.T)[:, None]
+        expected += [along[:, 0] * out[:, 0] + along[:, 1] * out[:, 1], along[:, 1] * out[:, 0] - along[:, 0] * out[:, 1]]
+    expected /= np.sqrt(np.sum(np.square(expected), axis=1, keepdims=True))
+    np.testing.assert_allclose(_arms(where), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["rings", "arms"])
+def test_rings_and_arms_are_tried_from_half_a_wavelength_on_the_array_to_nyquists(name):
+    where = Field.of(synthetic.white_noise(synthetic.sheet((9, 9), dx=0.5), 8, seed=0)).space.sensors()
+    centre = np.array([-1.0, 0.0])
+    distance = np.hypot(*(where.position - centre).T)
+    reach = np.hypot(5.0, 4.0) - 1.0  # from the nearest sensor to the corner that is farthest
+    phases = phases_about(name, centre, where)
+    far, near = distance.argmax(), distance.argmin()
+    turns = (phases[:, far] - phases[:, near]) / (2 * np.pi)
+    if name == "rings":
+        assert (turns.min(), turns.max()) == pytest.approx((0.5, reach * 0.5 / 0.5))
+        assert np.diff(turns).max() <= 0.25 + 1e-9
+    else:
+        polar = np.arctan2(4.0, 5.0) / (2 * np.pi)  # the nearest sensor lies at the angle 0
+        runs_out = np.arange(-4, 5) / 2  # up to two wavelengths, either way
+        np.testing.assert_allclose(turns, np.concatenate([polar + runs_out, 2 * polar + runs_out]), atol=1e-12)
 
 
 @pytest.mark.parametrize(("size", "seen"), [(8, False), (9, True)])

@@ -7,6 +7,7 @@ import xarray as xr
 import analysis
 from analysis import preprocess, synthetic
 from analysis.comparison.features import wave_features
+from analysis.fields.dead import runs_down
 from analysis.phase.signal import analytic_signal
 from analysis.velocity.estimators import delay_velocity
 
@@ -47,6 +48,13 @@ def test_a_mask_names_the_same_sensor_whichever_way_the_coordinate_runs(measure,
     turned = rec.isel(position=slice(None, None, -1))
     found, expected = MEASURES[measure](rec, named(rec)), MEASURES[measure](turned, DEAD[::-1])
     np.testing.assert_array_equal(found.values, expected.values)
+
+
+def test_positions_may_run_down_and_electrodes_have_no_order():
+    down = {dim: xr.DataArray(np.zeros(3), {dim: [2, 1, 0]}, dims=dim) for dim in ("position", "electrode")}
+    assert [runs_down(dim, down[dim]) for dim in down] == [True, False]
+    up = down["position"].isel(position=slice(None, None, -1))
+    assert (runs_down("position", up, down["position"]), runs_down("position", xr.DataArray(0.0))) == (False, False)
 
 
 def test_a_labelled_mask_goes_by_its_own_coordinates():

@@ -134,3 +134,11 @@ def test_lazy_recordings_stay_lazy():
     assert read.values.chunks is not None
     assert read.time.size == 320
     assert read.space.sensors().count == 32
+
+
+@pytest.mark.parametrize(("size", "pairs"), [(2, 1), (3, 3), (4, 4)])
+def test_a_ring_closes_from_three_sensors_on(size, pairs):
+    where = Field.of(synthetic.white_noise(synthetic.ring(size, dx=0.5), 8, seed=0)).space.sensors()
+    assert len(where.first) == pairs
+    np.testing.assert_array_equal(where.second, (where.first + 1) % size)
+    np.testing.assert_allclose(where.displacement, 0.5)

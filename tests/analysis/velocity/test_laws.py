@@ -6,12 +6,13 @@ import xarray as xr
 from scipy import stats
 
 from analysis import synthetic
+from analysis.fields.axes import Axis
 from analysis.fields.field import Field
 from analysis.spectra.background import ridge_power
 from analysis.spectra.dispersion import fit_dispersion
 from analysis.velocity.fronts import _curvature, _fit, _sense, _source
 from analysis.velocity.phase_gradient import mean_frequency, mean_wavenumber
-from analysis.velocity.ridge_centroid import _noise_floor
+from analysis.velocity.ridge_centroid import Ridge, _against_aliasing, _noise_floor
 
 F = np.array([0.05, 0.11])  # of the rows of a front
 WHERE = Field.of(synthetic.white_noise(synthetic.sheet((7, 9)), 16, seed=0)).space.sensors()
@@ -79,6 +80,17 @@ def test_the_noise_floor_is_the_mean_of_the_noise_whatever_stands_out_of_it():
     assert np.abs(floor - 5.0).max() < 1.0
 
 
+@pytest.mark.parametrize(("factor", "status"), [(0.95, "ok"), (1.05, "aliased")])
+def test_a_line_under_a_hann_window_is_no_broader_for_it(factor, status):
+    """The line of sin²(πx/L) has the variance ∫w'²/(4π² ∫w²) = 1/(3 L²): from 0.1 of Nyquist on, a slope is seen."""
+    space = Axis("position", 0.0, 1.0, 12, "1")
+    k0, sigma = 0.2, factor * np.sqrt((0.1 * 0.5) ** 2 + 1 / (3 * 12**2))
+    found = Ridge("ok", np.array([k0 / 0.5]), np.eye(1), 0.5, np.array([k0]), 1.0)
+    k = np.array([k0 - sigma, k0 + sigma])
+    f = 0.5 + 0.3 * (k - k0)  # which misses the origin by more than half of what lies between it and its neighbour
+    assert _against_aliasing(found, np.ones(2), k, f, Axis("time", 0.0, 0.5, 100, "1"), space).status == status
+
+
 # Phases --------------------------------------------------------------------------------------------------------------
 
 
@@ -122,6 +134,20 @@ def test_a_fit_gives_back_the_change_of_delay_that_was_made():
     change, covariance = _fit(rows_of(slopes @ [0.02, -0.03, 0.01]), F, 0.0 * slopes[:, 0], slopes)
     np.testing.assert_allclose(change, [0.02, -0.03, 0.01], atol=1e-9)
     assert np.abs(covariance).max() < 1e-12
+
+
+def test_the_covariance_of_a_fit_counts_the_phase_of_every_row_as_a_parameter():
+    """Of least squares with a column of ones for each row, s² = |rest|²/(values − rows − slopes)."""
+    where = Field.of(synthetic.white_noise(synthetic.sheet((2, 3)), 16, seed=0)).space.sensors()
+    frequency = np.linspace(0.03, 0.12, 6)
+    noise = 0.01 * np.random.default_rng(1).standard_normal((6, where.count))
+    change, covariance = _fit(np.exp(1j * noise), frequency, np.zeros(where.count), where.centred)
+    slopes = np.concatenate([-2 * np.pi * f * where.centred for f in frequency])
+    design = np.column_stack([slopes, np.repeat(np.eye(6), where.count, axis=0)])
+    expected, rest = np.linalg.lstsq(design, noise.ravel(), rcond=None)[:2]
+    np.testing.assert_allclose(change, expected[:2], rtol=1e-3)
+    variance = rest[0] / (6 * 6 - 6 - 2)
+    np.testing.assert_allclose(covariance, variance * np.linalg.inv(design.T @ design)[:2, :2], rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.parametrize("sense", [1.0, -1.0])

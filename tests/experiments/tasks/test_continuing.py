@@ -78,9 +78,12 @@ def test_the_horizon_grows_where_the_answers_are_right_and_is_kept_in_checkpoint
         assert len(x) == 8 + horizon
         assert problem.loss(model, x, target).item() < 1e-9
     assert problem.solved({"accuracy": 0.97})
+    assert not problem.solved({"accuracy": 0.969})
     other, _ = loaded("memory-linear", "system=T2", "noise=0.0")
     other.restore(problem.state())
     assert other.state() == {"stage": len(HORIZONS) - 1}
+    other.restore({"stage": len(HORIZONS) - 2})
+    assert not other.solved({"accuracy": 1.0})  # the longest horizon is still to come
 
 
 def test_a_linear_end_learns_a_linear_system(tmp_path):

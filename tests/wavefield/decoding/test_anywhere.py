@@ -6,12 +6,14 @@ noise is added to the last state.
 
 import time
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import wavefield as wf
 from wavefield.decoding.anywhere.candidates import Candidates
+from wavefield.decoding.anywhere.reader import _Fit
 from wavefield.decoding.anywhere.responses import responses_of
 
 L_SHAPE = np.ones((64, 64), bool)
@@ -238,6 +240,16 @@ def test_events_that_have_faded_are_reported():
     assert "have left no trace" in far.attrs["warnings"]
     near = wf.decode(rec, sites="anywhere", horizon=10)
     assert "older than the horizon of 10 steps" in near.attrs["warnings"]
+
+
+@pytest.mark.parametrize(("amplitudes", "visible"), [([2.0, -2.0], 4), ([0.21], 1), ([0.19], 0)])
+def test_events_are_visible_while_the_median_place_exceeds_the_noise_and_its_extremes(amplitudes, visible):
+    """Responses of 2⁻ᵃ at age a: beside a noise of 0.1, whose extremes are as large, A · 2⁻ᵃ must exceed 0.2."""
+    norms = 0.5 ** np.arange(8.0)[:, None] * [0.1, 1.0, 1.0, 1.0, 9.0]  # the median place counts
+    responses = SimpleNamespace(norms=np.stack([norms, 0.5 * norms]))  # and of the rings the one that shows most
+    reader = SimpleNamespace(candidates=SimpleNamespace(extreme=1.0, responses=responses))
+    fit = SimpleNamespace(reader=reader, noise=lambda: 0.1, support=[0], amplitudes=np.array(amplitudes))
+    assert _Fit._visible(fit) == visible
 
 
 def test_a_wrong_speed_is_reported_as_a_misfit():
