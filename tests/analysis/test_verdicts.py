@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from analysis import diagnosis
-from analysis.diagnosis import VERDICTS, _above, _angle, _stands_out, _verdict
+from analysis import diagnosis, synthetic
+from analysis.diagnosis import VERDICTS, _above, _angle, _sides_along, _stands_out, _verdict
 from analysis.direction.shapes import SHAPES
+from analysis.fields.field import Field
 
 WAVE = {
     "moving_score": 50.0, "still_score": 0.0, "static_share": 0.0, "mode_share": 0.0, "mode_index": 1.0,
@@ -110,3 +111,9 @@ def test_the_direction_over_trials_is_as_sure_as_their_mean():
     half = np.sqrt((0.1**2 + 0.2**2) / 2 / 2)
     assert found["angle_high"] - found["angle"] == pytest.approx(half)
     assert found["angle"] - found["angle_low"] == pytest.approx(half)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.25])
+def test_waves_that_are_there_at_all_times_overlap_however_weak_one_of_them_is(ratio):
+    rec = synthetic.mixed(synthetic.ring(16), 128, ratio=ratio, wavenumber=2 / 16, frequency=8 / 128)
+    assert float(_sides_along(Field.of(rec), None, "x")["overlap"]) == pytest.approx(1.0, abs=0.01)

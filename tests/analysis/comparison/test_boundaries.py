@@ -12,6 +12,7 @@ from analysis.comparison import contrast as c
 from analysis.comparison.common_axes import Scales, fitted_scales, normalised, scaled
 from analysis.comparison.distances import Pair, quantiles
 from analysis.comparison.evoked import _latency, _latency_dataset, _likeness, compare_evoked, evoked_latency
+from analysis.comparison.scaled_spectrum import wavenumbers
 from analysis.comparison.segments import array_length, peaks_of, spectral_peak
 from analysis.fields.field import Field
 
@@ -246,6 +247,13 @@ def test_what_stands_still_is_cut_into_twelve():
 def test_changes_of_a_millionth_are_rounding(size, moves):
     values = 1 + size * np.cos(2 * np.pi * 0.1 * np.arange(200))[:, None] * np.ones(3)
     assert np.isfinite(peaks_of(values, 1.0, None)) == moves
+
+
+@pytest.mark.parametrize(("sizes", "finest"), [((40,), 8), ((40, 11), 5), ((3,), 1), ((10, 12), 5)])
+def test_wavenumbers_are_compared_up_to_nyquists_of_the_coarsest_array(sizes, finest):
+    fields = [Field.of(synthetic.white_noise(synthetic.ring(size, dx=0.5), 8, seed=0)) for size in sizes]
+    kappa = wavenumbers(*((field, array_length(field)) for field in fields))
+    np.testing.assert_array_equal(kappa, np.arange(-finest, finest + 1))
 
 
 @pytest.mark.parametrize(
