@@ -162,7 +162,9 @@ def test_spikes_need_no_order_and_units_a_place():
     assert left.activity.argmax("time").values.tolist() == [20, 30]
 
 
-@pytest.mark.parametrize(("window", "times"), [({}, (0.2, 0.7)), ({"start": 0.1}, (0.1, 0.7)), ({"stop": 0.6}, (0.2, 0.59))])
+@pytest.mark.parametrize(
+    ("window", "times"), [({}, (0.2, 0.7)), ({"start": 0.1}, (0.1, 0.7)), ({"stop": 0.6}, (0.2, 0.59))]
+)
 def test_rates_last_from_the_first_spike_to_the_last_unless_told(window, times):
     rec = readers.spike_rates([[0.7, 0.2], [0.5]], rate=100, width=0.02, positions=[0.0, 0.4], **window)
     assert rec.time.values[[0, -1]] == pytest.approx(times)

@@ -159,7 +159,10 @@ def test_the_flux_is_taken_about_a_grid_of_centres_from_edge_to_edge():
     for centre in [(x, y) for x in (0, 2, 4, 6, 8) for y in (0, 2, 4, 6, 8)]:
         out = np.subtract(middle, centre)
         out /= np.hypot(*out.T)[:, None]
-        expected += [along[:, 0] * out[:, 0] + along[:, 1] * out[:, 1], along[:, 1] * out[:, 0] - along[:, 0] * out[:, 1]]
+        expected += [
+            along[:, 0] * out[:, 0] + along[:, 1] * out[:, 1],
+            along[:, 1] * out[:, 0] - along[:, 0] * out[:, 1],
+        ]
     expected /= np.sqrt(np.sum(np.square(expected), axis=1, keepdims=True))
     np.testing.assert_allclose(_arms(where), expected, atol=1e-12)
 
