@@ -24,6 +24,7 @@ from wavefield_torch import (
 from wavefield_torch.models import initialization
 from wavefield_torch.models.segmentation.layers import convolution, upsampling
 from wavefield_torch.models.segmentation.time_readout import TimeReadout
+from wavefield_torch.models.travelling_memory import AttentionEnd, LinearEnd, MLPEnd
 
 
 def seeded():
@@ -172,6 +173,11 @@ UNIFORM = {  # what is drawn, and the number of its inputs
     "MLP readout, above": lambda: (mlp_readout(30, 10, generator=seeded())[2].weight, 100),
     "convolution": lambda: (convolution(16, 16, generator=seeded()).weight, 144),
     "upsampling": lambda: (upsampling(16, 16, generator=seeded()).weight, 64),
+    "linear end": lambda: (LinearEnd(8, 64, generator=seeded()).weight, 512),
+    "MLP end, below": lambda: (MLPEnd(8, 16, hidden=64, generator=seeded()).layers[0].weight, 128),
+    "MLP end, above": lambda: (MLPEnd(8, 16, hidden=64, generator=seeded()).layers[2].weight, 64),
+    "attention end, query": lambda: (AttentionEnd(40, 16, generator=seeded()).query.weight, 40),
+    "attention end, output": lambda: (AttentionEnd(40, 16, heads=4, head_size=8, generator=seeded()).output.weight, 32),
     "readout over time": lambda: (TimeReadout("linear", 100, generator=seeded()).weight, 100),
 }
 

@@ -130,3 +130,16 @@ def test_a_channel_without_long_waves_is_no_drum():
     assert sheet.drum(0).courant.tolist() == [[pytest.approx(0.1)] * 2]
     with pytest.raises(ValueError, match="no long waves"):
         sheet.drum(1)
+
+
+def test_the_drum_and_the_mean_of_a_sheet_keep_its_axes_and_the_distance_of_its_cells():
+    op = wf.wave(0.5, dims=2, boundary="fixed", dx=(1.0, 1.5))
+    sheet = WaveSheet.from_operator(op)
+    assert op.kernel[0, 0, 0, 1] != op.kernel[0, 0, 1, 0]  # the Courant number along y is not that along x
+    for same in (sheet.drum(), sheet.averaged().to_operator()):
+        np.testing.assert_allclose(same.kernel, op.kernel, atol=1e-12)
+        assert (same.dx, same.dt, same.boundary) == (op.dx, op.dt, op.boundary)
+    uneven = WaveSheet.from_operator(OPERATORS["both"])
+    for parameter, mean in zip(uneven.parameters(), uneven.averaged().parameters(), strict=True):
+        expected = parameter if parameter.dim() == 4 else parameter.mean((-2, -1))
+        torch.testing.assert_close(mean, expected)

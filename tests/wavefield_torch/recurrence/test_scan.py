@@ -361,6 +361,16 @@ def test_a_loss_on_the_last_state_has_the_gradient_that_it_has_through_the_seque
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.parametrize(("wanted", "again"), [(12, 1), (10, 1), (7, 0), (6, 0), (4, None), (13, None)])
+def test_the_smallest_block_that_is_not_half_as_large_again_serves_anew(wanted, again):
+    mebibyte, pool = 1 << 20, memory_pool._Pool()
+    pool.needed = 100.0 * mebibyte
+    blocks = pool.blocks = [memory_pool._mapped(size * mebibyte) for size in (9, 12)]
+    taken = pool.take(wanted * mebibyte)
+    assert [number for number, block in enumerate(blocks) if block is taken] == ([] if again is None else [again])
+    assert (pool.asked, pool.used) == (wanted * mebibyte, len(taken))
+
+
 def test_memory_that_is_kept_stays_within_what_two_calls_need():
     generator, needed = torch.Generator().manual_seed(0), 0
     memory_pool.free_memory()

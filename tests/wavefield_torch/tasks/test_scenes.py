@@ -2,6 +2,7 @@
 
 import math
 from importlib import import_module
+from itertools import product
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ SHAPES = {  # as they are known, one way round
     "S or Z": [[0, 1, 1], [1, 1, 0]],
     "J or L": [[1, 0, 0], [1, 1, 1]],
 }
+polygons_module = import_module("wavefield_torch.tasks.polygons")  # as the next one, behind a function's name
 tetrominoes_module = import_module("wavefield_torch.tasks.tetrominoes")  # its name in the package is the function's
 
 
@@ -213,6 +215,17 @@ def test_shapes_have_the_area_and_the_corners_of_their_kind():
     assert seen == set(range(5))
     first, second = scenes.layout[(scenes.layout[..., 0] >= 0).all(1)].unbind(1)
     assert (torch.hypot(*(first - second)[:, 3:].T) > first[:, 1] + second[:, 1]).all()
+
+
+def test_a_centre_is_free_where_its_circle_touches_neither_the_edge_nor_a_shape():
+    radius = torch.tensor([3.0, 4.5], dtype=torch.float64)
+    earlier = torch.tensor([[[0, 2.5, 0, 11, 15]], [[-1, 9, 0, 11, 15]]], dtype=torch.float64)  # the second is none
+    found = polygons_module._free(earlier, radius, 24)
+    for n, r in enumerate(radius.tolist()):
+        for row, column in product(range(24), range(24)):
+            inside = min(row, column) - r >= 0 and max(row, column) + r <= 23
+            apart = n == 1 or math.hypot(row - 11, column - 15) > 2.5 + r + 1
+            assert bool(found[n, row, column]) == (inside and apart)
 
 
 def test_numbers_kinds_areas_and_angles_are_drawn_evenly():
