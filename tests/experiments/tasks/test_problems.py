@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from experiments.config import load_config
-from experiments.tasks.generators import generator_for
+from experiments.tasks.generators import FIXED, generator_for
 
 DATA = os.environ.get("WAVEFIELD_DATA")
 
@@ -49,6 +49,8 @@ def test_an_epoch_goes_once_over_the_samples_that_are_not_held_out():
     assert not torch.equal(seen[0], seen[1])
     assert len(rows[0]) == 1438 - 200
     assert not set(images.held_out.tolist()) & set(images.members.tolist())
+    order = torch.randperm(1438, generator=generator_for(0, FIXED))  # what is held out is drawn once, before all else
+    assert torch.equal(torch.cat([images.held_out, images.members]), order)
 
 
 class Answer(nn.Module):

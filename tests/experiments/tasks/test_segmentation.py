@@ -109,6 +109,9 @@ def test_a_model_of_the_background_has_collapsed_and_a_perfect_one_has_not():
         assert all(scores[name] == 1 for name in ("accuracy", "foreground_accuracy", "iou", "iou_without_background"))
         assert scores["collapsed"] == scores["background_false_positives"] == 0
         assert scores["loss"] < 1e-6
+    task.scenes["held-out"].masks[0] = 0  # a scene of nothing but background has no share of its foreground
+    scores = task.evaluate(perfect)
+    assert all(scores[name] == 1 for name in ("accuracy", "foreground_accuracy", "iou", "iou_without_background"))
 
 
 class Dim(nn.Module):
