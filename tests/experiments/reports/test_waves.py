@@ -56,4 +56,5 @@ def test_the_medium_of_a_recorded_image_is_the_model_s_and_its_waves_lie_on_its_
     loudest = power.argmax(axis=0) * step
     middle = np.abs(np.arange(16) - 8) > 2  # the longest waves have not gone once round in this time
     assert np.abs(loudest - branches)[middle].max() <= 2 * step
+    assert measured.get_ylim() == pytest.approx((0, 3 * branches.max()), rel=0.05)  # all of them, with room above
     pyplot.close(page)
