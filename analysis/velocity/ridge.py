@@ -93,7 +93,7 @@ def ridge_speed(
     check_confidence(confidence)
     whole, field = field, field.in_stretches()
     plan, array = plan_transform(field, options), field.values
-    if array.chunks is not None or array.nbytes > 2**28:
+    if array.chunks is not None or (field is whole and array.nbytes > 2**28):  # stretches are too large for threads
         array = array.chunk(block_chunks(array, plan.core_dims))
     axes = ("axis", "axis_too")  # (y, x) on grids
     parts: dict[str, tuple[str, ...]] = {"status": (), "frequency": (), "explained": (), "coarse": ()}
