@@ -124,6 +124,15 @@ def test_adding(length):
     assert cells("docs/results.md", [length])[0][1:] == expected
 
 
+def test_gated_networks_add():
+    gru, lstm = (
+        rows("adding", row=f"{name}, same parameters", column="length 100", reference_solved_at=solved)
+        for name, solved in (("GRU", "900"), ("LSTM", "3000"))
+    )
+    assert (len(gru), len(lstm)) == (1, 1)
+    assert "a GRU solves length 100 after 900 steps and an LSTM after 3,000 (one seed each" in PAGES["docs/results.md"]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_mnist(page):
     (run,) = rows("mnist", row="wRNN", column="psMNIST")
